@@ -1,0 +1,37 @@
+# `make demo` and `make test` are all a newcomer needs; both make their own environment in .venv.
+PYTHON ?= python3
+BIN = .venv/bin
+
+.PHONY: demo test lint types contracts protocol clean
+
+.venv/run: setup.cfg pyproject.toml
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade pip
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
+	@touch $@
+
+.venv/dev: .venv/run
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@
+
+demo: .venv/run
+	$(BIN)/dagu demo $(ARGS)
+
+test: .venv/dev
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: .venv/dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: .venv/dev
+	$(BIN)/mypy
+
+contracts: .venv/dev
+	$(BIN)/lint-imports
+
+protocol: .venv/dev
+	$(BIN)/python -m grpc_tools.protoc -I src --python_out=src --pyi_out=src src/txdagu/protocol/*.proto
+
+clean:
+	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache

@@ -1,0 +1,65 @@
+"""Errors for people: what was wrong, where, and what to do. Everything this project raises on purpose is one of these."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+
+class DaguError(Exception):
+    """
+    Anything that stops us for a reason a person can act on.
+
+    The message is one sentence that is shown as it is. `http_status` is what the REST API answers and `exit_code` what
+    the command line ends with when nothing better is known.
+    """
+
+    http_status = 500
+    exit_code = 1
+
+
+class NotFoundError(DaguError):
+    """A DAG, run, step or file that was asked for does not exist."""
+
+    http_status = 404
+
+
+class ConflictError(DaguError):
+    """What was asked for exists already, or is held by somebody else."""
+
+    http_status = 409
+
+
+class UnavailableError(DaguError):
+    """Somebody whom we need (a coordinator, a directory) cannot be reached now; trying again later is sensible."""
+
+    http_status = 503
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """
+    One thing that is wrong with what somebody gave us.
+
+    `where` says from which file and line, option or variable it came: ``"etl.yaml:12:5"``, ``"--worker.labels"``,
+    ``"DAGU_COORDINATOR_PORT"``. `advice` says what to do and may be empty.
+    """
+
+    message: str
+    where: str = ""
+    advice: str = ""
+
+    def __str__(self) -> str:
+        """One line: where, what, what to do."""
+        text = f"{self.where}: {self.message}" if self.where else self.message
+        return f"{text} ({self.advice})" if self.advice else text
+
+
+class InvalidInputError(DaguError):
+    """Bad input, with every problem found in it and not only the first."""
+
+    http_status = 400
+
+    def __init__(self, problems: Iterable[Problem]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("; ".join(str(problem) for problem in self.problems))

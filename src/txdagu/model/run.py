@@ -1,0 +1,94 @@
+"""What happened: a run, its steps, and the result of each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from txdagu.model.dag import Step
+from txdagu.model.status import NodeState, RunState
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class RunRef:
+    """Names one run: the DAG's name and the run's id. Written ``name:id`` on the command line."""
+
+    name: str
+    id: str
+
+    def __str__(self) -> str:
+        """Written as the command line takes it."""
+        return f"{self.name}:{self.id}"
+
+
+@dataclass(frozen=True, slots=True)
+class ChildRun:
+    """A run that a step started, with the evaluated params text it was given."""
+
+    run_id: str
+    params: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class NodeStatus:
+    """
+    A step and what became of it.
+
+    `step` is as evaluated so far. `stdout` and `stderr` are absolute paths of log files, empty before the start.
+    `outputs` maps the names of captured variables to their values.
+    """
+
+    step: Step
+    state: NodeState = NodeState.NOT_STARTED
+    stdout: str = ""
+    stderr: str = ""
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    error: str = ""
+    retry_count: int = 0
+    done_count: int = 0
+    children: tuple[ChildRun, ...] = ()
+    outputs: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class RunStatus:
+    """
+    A run at one moment: what a line of its status file says.
+
+    `root` is the topmost run of the family (the run itself when nobody called it), `parent` the direct caller. `params` holds
+    the evaluated ``NAME=value`` texts, positional ones named ``1``, ``2``, …; `worker_id` is ``local`` where no worker was asked;
+    `created_at_ms` is the time of writing in Unix milliseconds. All times know their zone.
+    """
+
+    run: RunRef
+    root: RunRef
+    state: RunState = RunState.NOT_STARTED
+    parent: RunRef | None = None
+    attempt_id: str = ""
+    worker_id: str = ""
+    pid: int = 0
+    nodes: tuple[NodeStatus, ...] = ()
+    created_at_ms: int = 0
+    queued_at: datetime | None = None
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    log: str = ""
+    error: str = ""
+    params: tuple[str, ...] = ()
+
+    def node(self, step_name: str) -> NodeStatus:
+        """The node of that step; `KeyError` if there is none."""
+        for node in self.nodes:
+            if node.step.name == step_name:
+                return node
+        raise KeyError(step_name)
+
+    @property
+    def outputs(self) -> dict[str, str]:
+        """All captured variables of all steps by name; a later step wins."""
+        found: dict[str, str] = {}
+        for node in self.nodes:
+            found.update(node.outputs)
+        return found

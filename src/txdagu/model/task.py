@@ -1,0 +1,68 @@
+"""A piece of work on its way to a worker, and what is known of the workers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+
+from txdagu.model.health import Health
+from txdagu.model.labels import Labels
+from txdagu.model.run import RunRef
+
+
+class Operation(Enum):
+    """What a worker shall do: start a new run, or take up one that the store already has."""
+
+    START = "start"
+    RETRY = "retry"
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """
+    One run that a worker shall execute.
+
+    `target` is the DAG's name; `definition` its YAML. `selector` are the labels that a worker must have. A root run has
+    itself as `root` and no `parent`.
+    """
+
+    run: RunRef
+    root: RunRef
+    operation: Operation
+    target: str
+    parent: RunRef | None = None
+    params: str = ""
+    step: str = ""
+    selector: Labels = field(default_factory=dict)
+    definition: str = ""
+
+    @property
+    def key(self) -> tuple[str, str, str, str]:
+        """What makes two dispatches the same one while the task is open: root run, run id, operation."""
+        return (self.root.name, self.root.id, self.run.id, self.operation.value)
+
+
+@dataclass(frozen=True, slots=True)
+class RunningTask:
+    """A run that a worker says it is executing. `started_at` is in Unix seconds; `epoch` is 0 where the peer knows none."""
+
+    run: RunRef
+    root: RunRef
+    parent: RunRef | None = None
+    started_at: int = 0
+    attempt_key: str = ""
+    epoch: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerStatus:
+    """A worker as its coordinator sees it. `heartbeat_age` is in seconds; `last_heartbeat_at` in Unix seconds, for display."""
+
+    id: str
+    labels: Labels
+    health: Health
+    slots: int
+    busy: int
+    running: tuple[RunningTask, ...] = ()
+    heartbeat_age: float = 0.0
+    last_heartbeat_at: int = 0

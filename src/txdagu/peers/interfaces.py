@@ -1,0 +1,38 @@
+"""Coordinators as those who need them see them."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable
+from dataclasses import dataclass
+
+from zope.interface import Interface
+
+from txdagu.model.run import RunRef, RunStatus
+from txdagu.model.task import Task, WorkerStatus
+
+
+@dataclass(frozen=True, slots=True)
+class WorkersView:
+    """All workers that any coordinator knows, one row each and sorted by id; `errors` names coordinators that gave no answer."""
+
+    workers: tuple[WorkerStatus, ...] = ()
+    errors: tuple[str, ...] = ()
+
+
+class ICoordinators(Interface):
+    """The coordinators of the cluster as one: finds them, keeps channels to them, and calls whichever answers."""
+
+    def dispatch(task: Task) -> Awaitable[None]:
+        """
+        Hand in a task; returns when a coordinator has accepted it. Tries again with back-off while none can be reached, then
+        raises `UnavailableError` that names every address tried and what was wrong there.
+        """
+
+    def task_status(run: RunRef, root: RunRef) -> Awaitable[RunStatus | None]:
+        """What the coordinators know of a task's end; None while it is open, unknown, or they are too old to say."""
+
+    def cancel(run: RunRef, root: RunRef) -> Awaitable[None]:
+        """Ask the coordinators to end a task in whatever state it is. Unknown tasks and old coordinators are fine."""
+
+    def workers() -> Awaitable[WorkersView]:
+        """All workers, from all coordinators that answer within a short time limit. No coordinator at all: an empty view."""

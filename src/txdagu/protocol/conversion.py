@@ -1,0 +1,147 @@
+"""Messages to values of `txdagu.model`, and back."""
+
+from __future__ import annotations
+
+from txdagu.model.health import Health, health_of_age
+from txdagu.model.run import RunRef
+from txdagu.model.task import Operation, RunningTask, Task, WorkerStatus
+from txdagu.protocol import coordinator_pb2 as pb
+
+_OPERATIONS = {
+    Operation.START: pb.OPERATION_START,
+    Operation.RETRY: pb.OPERATION_RETRY,
+}
+_OPERATIONS_BACK = {number: operation for operation, number in _OPERATIONS.items()}
+
+# The wire knows three words; a worker that is offline is told as unhealthy, and its age says the rest.
+_HEALTH = {
+    Health.HEALTHY: pb.WORKER_HEALTH_STATUS_HEALTHY,
+    Health.WARNING: pb.WORKER_HEALTH_STATUS_WARNING,
+    Health.UNHEALTHY: pb.WORKER_HEALTH_STATUS_UNHEALTHY,
+    Health.OFFLINE: pb.WORKER_HEALTH_STATUS_UNHEALTHY,
+}
+_HEALTH_BACK = {
+    pb.WORKER_HEALTH_STATUS_HEALTHY: Health.HEALTHY,
+    pb.WORKER_HEALTH_STATUS_WARNING: Health.WARNING,
+    pb.WORKER_HEALTH_STATUS_UNHEALTHY: Health.UNHEALTHY,
+}
+
+
+def _ref(name: str, run_id: str) -> RunRef | None:
+    return RunRef(name, run_id) if run_id else None
+
+
+def task_to_message(task: Task) -> pb.Task:
+    """The task as `Dispatch` sends it; fields that a coordinator fills in are left empty."""
+    return pb.Task(
+        root_dag_run_name=task.root.name,
+        root_dag_run_id=task.root.id,
+        parent_dag_run_name=task.parent.name if task.parent else "",
+        parent_dag_run_id=task.parent.id if task.parent else "",
+        dag_run_id=task.run.id,
+        operation=_OPERATIONS[task.operation],
+        target=task.target,
+        params=task.params,
+        step=task.step,
+        worker_selector=dict(task.selector),
+        definition=task.definition,
+    )
+
+
+def task_from_message(message: pb.Task) -> Task:
+    """
+    The task in a message of any generation.
+
+    Peers of 1.30.2 may leave the root empty for a root run, which then is its own root. Raises `ValueError` for an operation
+    that is not known and for a task without a run id.
+    """
+    if message.operation not in _OPERATIONS_BACK:
+        raise ValueError(
+            "operation not specified" if not message.operation else f"unknown operation: {message.operation}"
+        )
+    if not message.dag_run_id:
+        raise ValueError("dag_run_id is required")
+    run = RunRef(message.target, message.dag_run_id)
+    return Task(
+        run=run,
+        root=_ref(message.root_dag_run_name, message.root_dag_run_id) or run,
+        parent=_ref(message.parent_dag_run_name, message.parent_dag_run_id),
+        operation=_OPERATIONS_BACK[message.operation],
+        target=message.target,
+        params=message.params,
+        step=message.step,
+        selector=dict(message.worker_selector),
+        definition=message.definition,
+    )
+
+
+def running_task_to_message(task: RunningTask) -> pb.RunningTask:
+    """A running task as heartbeats carry it."""
+    return pb.RunningTask(
+        dag_run_id=task.run.id,
+        dag_name=task.run.name,
+        started_at=task.started_at,
+        root_dag_run_name=task.root.name,
+        root_dag_run_id=task.root.id,
+        parent_dag_run_name=task.parent.name if task.parent else "",
+        parent_dag_run_id=task.parent.id if task.parent else "",
+        attempt_key=task.attempt_key,
+        epoch=task.epoch,
+    )
+
+
+def running_task_from_message(message: pb.RunningTask) -> RunningTask:
+    """A running task out of a heartbeat; a run without a root is its own root."""
+    run = RunRef(message.dag_name, message.dag_run_id)
+    return RunningTask(
+        run=run,
+        root=_ref(message.root_dag_run_name, message.root_dag_run_id) or run,
+        parent=_ref(message.parent_dag_run_name, message.parent_dag_run_id),
+        started_at=message.started_at,
+        attempt_key=message.attempt_key,
+        epoch=message.epoch,
+    )
+
+
+def worker_to_message(worker: WorkerStatus) -> pb.WorkerInfo:
+    """A worker as `GetWorkers` lists it."""
+    return pb.WorkerInfo(
+        worker_id=worker.id,
+        labels=dict(worker.labels),
+        total_pollers=worker.slots,
+        busy_pollers=worker.busy,
+        running_tasks=[running_task_to_message(task) for task in worker.running],
+        last_heartbeat_at=worker.last_heartbeat_at,
+        health_status=_HEALTH[worker.health],
+        heartbeat_age_ms=round(worker.heartbeat_age * 1000),
+    )
+
+
+def worker_from_message(message: pb.WorkerInfo) -> WorkerStatus:
+    """A worker out of `GetWorkers`. Peers that send no age are believed in their word of health."""
+    health = _HEALTH_BACK.get(message.health_status, Health.UNHEALTHY)
+    age = message.heartbeat_age_ms / 1000
+    if health is Health.UNHEALTHY and age:
+        health = health_of_age(age)
+    return WorkerStatus(
+        id=message.worker_id,
+        labels=dict(message.labels),
+        health=health,
+        slots=message.total_pollers,
+        busy=message.busy_pollers,
+        running=tuple(running_task_from_message(task) for task in message.running_tasks),
+        heartbeat_age=age,
+        last_heartbeat_at=message.last_heartbeat_at,
+    )
+
+
+def attempt_key(root: RunRef, run: RunRef, attempt_id: str) -> str:
+    """
+    The key under which 2.x workers know an attempt.
+
+    Hexadecimal FNV-1a of 64 bits over root name, root id, DAG name and run id, joined by NUL, then ``:`` and the attempt id.
+    """
+    value = 0xCBF29CE484222325
+    for byte in f"{root.name}\0{root.id}\0{run.name}\0{run.id}".encode():
+        value = (value ^ byte) * 0x100000001B3 & 0xFFFFFFFFFFFFFFFF
+    return f"{value:016x}:{attempt_id}"

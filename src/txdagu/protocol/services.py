@@ -1,0 +1,72 @@
+"""The methods of our services, each with its messages, for servers and clients alike."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+from google.protobuf.message import Message
+
+from txdagu.protocol import coordinator_pb2 as coordinator
+from txdagu.protocol import health_pb2 as health
+from txdagu.wire.method import Cardinality, RpcMethod
+
+COORDINATOR_SERVICE = "coordinator.v1.CoordinatorService"
+HEALTH_SERVICE = "grpc.health.v1.Health"
+
+RequestT = TypeVar("RequestT", bound=Message)
+ResponseT = TypeVar("ResponseT", bound=Message)
+
+
+def _method(
+    service: str,
+    name: str,
+    request: type[RequestT],
+    response: type[ResponseT],
+    cardinality: Cardinality = Cardinality.UNARY_UNARY,
+) -> RpcMethod[RequestT, ResponseT]:
+    return RpcMethod(
+        service,
+        name,
+        cardinality,
+        encode_request=request.SerializeToString,
+        decode_request=request.FromString,
+        encode_response=response.SerializeToString,
+        decode_response=response.FromString,
+    )
+
+
+POLL = _method(COORDINATOR_SERVICE, "Poll", coordinator.PollRequest, coordinator.PollResponse)
+DISPATCH = _method(COORDINATOR_SERVICE, "Dispatch", coordinator.DispatchRequest, coordinator.DispatchResponse)
+GET_WORKERS = _method(COORDINATOR_SERVICE, "GetWorkers", coordinator.GetWorkersRequest, coordinator.GetWorkersResponse)
+HEARTBEAT = _method(COORDINATOR_SERVICE, "Heartbeat", coordinator.HeartbeatRequest, coordinator.HeartbeatResponse)
+ACK_TASK_CLAIM = _method(
+    COORDINATOR_SERVICE, "AckTaskClaim", coordinator.AckTaskClaimRequest, coordinator.AckTaskClaimResponse
+)
+RUN_HEARTBEAT = _method(
+    COORDINATOR_SERVICE, "RunHeartbeat", coordinator.RunHeartbeatRequest, coordinator.RunHeartbeatResponse
+)
+REPORT_STATUS = _method(
+    COORDINATOR_SERVICE, "ReportStatus", coordinator.ReportStatusRequest, coordinator.ReportStatusResponse
+)
+STREAM_LOGS = _method(
+    COORDINATOR_SERVICE, "StreamLogs", coordinator.LogChunk, coordinator.StreamLogsResponse, Cardinality.STREAM_UNARY
+)
+STREAM_ARTIFACTS = _method(
+    COORDINATOR_SERVICE,
+    "StreamArtifacts",
+    coordinator.ArtifactChunk,
+    coordinator.StreamArtifactsResponse,
+    Cardinality.STREAM_UNARY,
+)
+GET_DAG_RUN_STATUS = _method(
+    COORDINATOR_SERVICE, "GetDAGRunStatus", coordinator.GetDAGRunStatusRequest, coordinator.GetDAGRunStatusResponse
+)
+REQUEST_CANCEL = _method(
+    COORDINATOR_SERVICE, "RequestCancel", coordinator.RequestCancelRequest, coordinator.RequestCancelResponse
+)
+
+HEALTH_CHECK = _method(HEALTH_SERVICE, "Check", health.HealthCheckRequest, health.HealthCheckResponse)
+HEALTH_WATCH = _method(
+    HEALTH_SERVICE, "Watch", health.HealthCheckRequest, health.HealthCheckResponse, Cardinality.UNARY_STREAM
+)
+HEALTH_LIST = _method(HEALTH_SERVICE, "List", health.HealthListRequest, health.HealthListResponse)

@@ -34,8 +34,8 @@ class Definition:
     """
     One thing that can be set.
 
-    `key` is the dotted YAML key, `flag` the long option without its dashes, `short` the option's letter. `default` is as one would
-    write it; paths have theirs in `txdagu.config.places`. `other_env` are environment variables besides the one that follows
+    `key` is the dotted YAML key, `flag` the long option without its dashes, `short` the option's letter. `default` is as one
+    would write it; paths have theirs in `txdagu.config.places`. `other_env` are environment variables besides the one that comes
     from the key (those with ``DAGU__`` are of old), `old_keys` older YAML keys; old ones are read with a warning. `words` are
     what a `Kind.WORD` may be; `zero` says whether a duration may be none at all.
     """
@@ -106,12 +106,21 @@ DEFINITIONS: tuple[Definition, ...] = (
         section="server",
     ),
     Definition("basePath", Kind.TEXT, "Path below which everything on the web server lies.", section="server"),
-    _path("dagsDir", "Directory of DAG files.", "DAGU_DAGS_DIR", "DAGU_DAGS", flag="dags", short="d",
-          old_keys=("dagsDir", "dags")),
+    _path(
+        "dagsDir",
+        "Directory of DAG files.",
+        "DAGU_DAGS_DIR",
+        "DAGU_DAGS",
+        flag="dags",
+        short="d",
+        old_keys=("dagsDir", "dags"),
+    ),
     _path("dataDir", "Directory of everything that is kept.", "DAGU_DATA_DIR", "DAGU__DATA"),
     _path("logDir", "Directory of logs of runs and steps.", "DAGU_LOG_DIR"),
     _path("adminLogsDir", "Directory of logs of the services.", "DAGU_ADMIN_LOG_DIR", "DAGU__ADMIN_LOGS_DIR"),
-    _path("suspendFlagsDir", "Directory of marks of suspended DAGs.", "DAGU_SUSPEND_FLAGS_DIR", "DAGU__SUSPEND_FLAGS_DIR"),
+    _path(
+        "suspendFlagsDir", "Directory of marks of suspended DAGs.", "DAGU_SUSPEND_FLAGS_DIR", "DAGU__SUSPEND_FLAGS_DIR"
+    ),
     _path("baseConfig", "File whose settings all DAGs inherit.", "DAGU_BASE_CONFIG"),
     _path("dagRunsDir", "Directory of the runs' status files.", "DAGU_DAG_RUNS_DIR"),
     _path("queueDir", "Directory of the queues.", "DAGU_QUEUE_DIR"),
@@ -172,7 +181,9 @@ DEFINITIONS: tuple[Definition, ...] = (
         "50055",
         flag="worker.coordinator-port",
     ),
-    Definition("worker.drainTimeout", Kind.DURATION, "How long a stopping worker waits for its runs.", "30s", zero=True),
+    Definition(
+        "worker.drainTimeout", Kind.DURATION, "How long a stopping worker waits for its runs.", "30s", zero=True
+    ),
     Definition(
         "peer.insecure",
         Kind.BOOLEAN,
@@ -195,7 +206,9 @@ DEFINITIONS: tuple[Definition, ...] = (
     Definition("scheduler.port", Kind.PORT, "Port of the scheduler's health page; 0 takes any free one.", "8090"),
     Definition("scheduler.lockStaleThreshold", Kind.DURATION, "Age at which a scheduler's lock counts as left.", "30s"),
     Definition("scheduler.lockRetryInterval", Kind.DURATION, "How often a waiting scheduler tries its lock.", "5s"),
-    Definition("queues.enabled", Kind.BOOLEAN, "Whether runs can be queued.", "true", other_env=("DAGU_QUEUE_ENABLED",)),
+    Definition(
+        "queues.enabled", Kind.BOOLEAN, "Whether runs can be queued.", "true", other_env=("DAGU_QUEUE_ENABLED",)
+    ),
     Definition("queues.config", Kind.QUEUES, "Queues, each with name and maxConcurrency."),
 )
 
@@ -210,8 +223,8 @@ class Elsewhere:
     """
     A setting of Dagu 1.30.2 that we do not have.
 
-    Given, it is said to have no effect. If it `protects` the web server – and is not ``none`` or ``false`` – nobody may open
-    that server, because it would be less protected than its owner believes.
+    Given, it is said to have no effect. If it `protects` the web server, and is not ``none`` or ``false``, nobody may open that
+    server, because it would be less protected than its owner believes.
     """
 
     key: str

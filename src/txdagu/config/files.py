@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import posixpath
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from txdagu import yamltree
-from txdagu.config.definitions import BY_KEY, DEFINITIONS, ELSEWHERE, Definition, Elsewhere, Kind
+from txdagu.config.definitions import BY_KEY, DEFINITIONS, ELSEWHERE, Definition, Elsewhere
 from txdagu.config.nearest import nearest
 from txdagu.config.values import FileValue
 from txdagu.model.errors import InvalidInputError, Problem
+from txdagu.yamltree import Node, label_text, parse
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,13 +26,18 @@ def _folded(key: str) -> str:
     return key.lower().replace("_", "").replace("-", "")
 
 
+def _sections() -> set[str]:
+    """Every key that holds settings below it: ``auth``, ``auth.token``, …"""
+    keys = [key.split(".") for key in (*BY_KEY, *(entry.key for entry in ELSEWHERE))]
+    return {".".join(parts[:depth]) for parts in keys for depth in range(1, len(parts))}
+
+
 _KNOWN: dict[str, Definition | Elsewhere] = {
     **{_folded(entry.key): entry for entry in ELSEWHERE},
     **{_folded(old): definition for definition in DEFINITIONS for old in definition.old_keys},
     **{_folded(key): definition for key, definition in BY_KEY.items()},
 }
-_SECTIONS = {head: key.rpartition(".")[0] for known in _KNOWN.values() for key in [known.key]
-             for head in [_folded(key.rpartition(".")[0])] if head}
+_SECTIONS = {_folded(section): section for section in _sections()}
 _ALL_NAMES = [*_SECTIONS.values(), *(known.key for known in _KNOWN.values())]
 
 
@@ -48,7 +53,7 @@ class FileSettings:
     def add(self, text: str, path: str) -> None:
         """Lay one file's text over what is there. Mistakes go to `problems`, unknown keys to `warnings`."""
         try:
-            documents = yamltree.parse(text, path)
+            documents = parse(text, path)
         except InvalidInputError as error:
             self.problems.extend(error.problems)
             return
@@ -56,50 +61,51 @@ class FileSettings:
             self.problems.append(
                 Problem("holds several YAML documents", f"{path}:{documents[1].line}", "a configuration file is one")
             )
-        elif documents and documents[0].value is not None:
+        elif documents:
             self._section(documents[0], "", path, {})
 
-    def _section(self, node: yamltree.Node, prefix: str, path: str, seen: dict[str, str]) -> None:
+    def _section(self, node: Node, prefix: str, path: str, seen: dict[str, str]) -> None:
         if not isinstance(node.value, dict):
-            name = prefix.rstrip(".") or "the file"
-            self.problems.append(Problem(f"{name} is not a map of settings", f"{path}:{node.line}"))
+            self.problems.append(
+                Problem(f"{prefix.rstrip('.') or 'the file'} is not a map of settings", f"{path}:{node.line}")
+            )
             return
         for key, child in node.value.items():
             written = prefix + key
             folded = _folded(written)
-            where = f"{path}:{child.line}"
+            line = node.keys[key].line
             known = _KNOWN.get(folded)
-            if child.value is None:
-                if known is None and folded not in _SECTIONS:
-                    self._unknown(written, where)
-            elif known is not None:
-                if folded in seen:
-                    self.problems.append(
-                        Problem(f"{written} is given twice, here and as {seen[folded]}", where, "leave one of them out")
-                    )
-                seen[folded] = f"{written} in line {child.line}"
-                self._take(known, written, child, path)
-            elif folded in _SECTIONS:
+            if known is None and folded not in _SECTIONS:
+                self._unknown(written, f"{path}:{line}")
+            elif known is None and child.value is not None:
                 self._section(child, f"{written}.", path, seen)
-            else:
-                self._unknown(written, where)
+            elif known is not None and folded in seen:
+                self.problems.append(
+                    Problem(f"{written} is given twice, as {seen[folded]} before", f"{path}:{line}", "keep one of them")
+                )
+            elif known is not None and child.value is not None:
+                seen[folded] = f"{written} in line {line}"
+                self._take(known, written, child, Given("", f"{path}:{line}", posixpath.dirname(path)))
 
-    def _take(self, known: Definition | Elsewhere, written: str, node: yamltree.Node, path: str) -> None:
-        given = Given(_plain(node), f"{path}:{node.line}", posixpath.dirname(path))
+    def _take(self, known: Definition | Elsewhere, written: str, node: Node, given: Given) -> None:
         if isinstance(known, Elsewhere):
-            self.elsewhere[known.key] = given
+            self._elsewhere(known, node, given)
             return
-        old = _folded(written) != _folded(known.key)
-        if old:
+        if _folded(written) != _folded(known.key):
             self.warnings.append(f"{given.origin}: {written} is an old name, write {known.key}")
-            if known.key in self.given and self.given[known.key].origin.rpartition(":")[0] == path:
+            present = self.given.get(known.key)
+            if present is not None and present.origin.rpartition(":")[0] == given.origin.rpartition(":")[0]:
                 return  # the present name, in the same file, is stronger
-        if known.kind is Kind.LABELS and isinstance(node.value, list):
+        try:
+            self.given[known.key] = replace(given, value=_plain(node))
+        except TypeError:
             self.problems.append(
-                Problem(f"{known.key} is a list", given.origin, "write a map, or gpu=true,memory=64G")
+                Problem("holds a map or a list where a text is due", f"{known.key} from {given.origin}")
             )
-            return
-        self.given[known.key] = given
+
+    def _elsewhere(self, known: Elsewhere, node: Node, given: Given) -> None:
+        text = label_text(node) if not isinstance(node.value, dict | list) else "a structure"
+        self.elsewhere[known.key] = replace(given, value=text)
 
     def _unknown(self, written: str, where: str) -> None:
         meant = nearest(written, _ALL_NAMES)
@@ -107,13 +113,14 @@ class FileSettings:
         self.warnings.append(f"{where}: {written} is no setting ({advice})")
 
 
-def _plain(node: yamltree.Node) -> FileValue:
-    """A node as text, as a map of texts, or as a list of such maps."""
-    if isinstance(node.value, dict):
-        return {key: _text(child) for key, child in node.value.items()}
+def _plain(node: Node) -> FileValue:
+    """A node as text, as a map of texts, or as a list of such maps; `TypeError` if it is nested otherwise."""
     if isinstance(node.value, list):
-        return [
-            {key: _text(child) for key, child in item.value.items()} if isinstance(item.value, dict) else {}
-            for item in node.value
-        ]
-    return _text(node)
+        return [_texts(item) for item in node.value]
+    return _texts(node) if isinstance(node.value, dict) else label_text(node)
+
+
+def _texts(node: Node) -> dict[str, str]:
+    if not isinstance(node.value, dict) or any(isinstance(child.value, dict | list) for child in node.value.values()):
+        raise TypeError("not a map of texts")
+    return {key: label_text(child) for key, child in node.value.items()}

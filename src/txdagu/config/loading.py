@@ -72,9 +72,7 @@ def load_settings(
     The arguments are those of `Sources`. Raises `InvalidInputError` with every mistake in the values that count; a value that
     a stronger source replaces is not looked at.
     """
-    sources = Sources(
-        flags, environ, read_file, home_dir, hostname, pid, cwd, path_exists, coordinator_follows_host
-    )
+    sources = Sources(flags, environ, read_file, home_dir, hostname, pid, cwd, path_exists, coordinator_follows_host)
     return _Loading(sources).settings()
 
 
@@ -253,4 +251,3 @@ class _Loading:
             warnings=tuple(dict.fromkeys(self.warnings)),
             unprotected=unprotected,
         )
-

@@ -75,7 +75,7 @@ def _scalar(definition: Definition, text: str, surroundings: Surroundings) -> ob
 
 def read_port(text: str) -> int:
     """A TCP port, 0 to 65535."""
-    if text.isascii() and text.isdigit() and int(text) <= 65535:  # noqa: PLR2004 - the largest port there is
+    if text.isascii() and text.isdigit() and int(text) <= 65535:
         return int(text)
     if text.startswith("tcp://"):
         raise UnfitError(
@@ -172,4 +172,3 @@ def _queues(items: list[dict[str, str]]) -> dict[str, int]:
         except UnfitError as error:
             raise UnfitError(f"maxConcurrency of queue {name}: {error}", error.advice) from None
     return limits
-

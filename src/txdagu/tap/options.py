@@ -43,9 +43,10 @@ class SettingsOptions(usage.Options):
         [HOME_FLAG[0], HOME_FLAG[1], None, HOME_FLAG[2]],
     ]
     coordinator_follows_host = False
+    synopsis: str
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.after_dashes: tuple[str, ...] = ()
 
     def flags(self) -> dict[str, str]:
@@ -57,7 +58,7 @@ class SettingsOptions(usage.Options):
         """Parse, options and arguments mixed. Raises `usage.UsageError`."""
         words = list(sys.argv[1:] if options is None else options)
         if "--_shell-completion" in words:
-            super().parseOptions(words)
+            super().parseOptions(words)  # type: ignore[no-untyped-call]
             return
         end = words.index("--") if "--" in words else len(words)
         words[:end] = [self._with_value(word) for word in words[:end]]
@@ -73,7 +74,7 @@ class SettingsOptions(usage.Options):
                 ordered += [name, value] if f"{name[1:]}:" in self.shortOpt else [name]
             else:
                 ordered.append(f"{name}={value}" if name[2:] in takes_value else name)
-        super().parseOptions([*ordered, "--", *arguments])
+        super().parseOptions([*ordered, "--", *arguments])  # type: ignore[no-untyped-call]
 
     def _with_value(self, word: str) -> str:
         """``--peer.insecure`` as ``--peer.insecure=true``; other words as they are."""

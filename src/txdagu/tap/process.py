@@ -24,7 +24,7 @@ class RoleProcess(Protocol):
         """Write a line on the real standard error."""
 
     def watch_signals(self, stop: Callable[[str], None]) -> None:
-        """From now on the first signal that asks for an end calls `stop` with its name, in the reactor; a second one forces it."""
+        """From now on the first signal that asks for an end calls `stop` with its name, in the reactor; a second forces it."""
 
 
 class UnixProcess:

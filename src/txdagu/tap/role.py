@@ -8,7 +8,6 @@ from typing import Any, cast
 from twisted.application.service import IService, Service
 from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
 from twisted.internet.error import CannotListenError, ReactorNotRunning
-from twisted.internet.interfaces import IReactorCore
 from twisted.logger import Logger
 
 from txdagu.config.settings import Settings
@@ -34,7 +33,9 @@ class RoleService(Service):
 
     log = Logger()
 
-    def __init__(self, role: str, children: NamedServices, settings: Settings, reactor: Any, process: RoleProcess) -> None:
+    def __init__(
+        self, role: str, children: NamedServices, settings: Settings, reactor: Any, process: RoleProcess
+    ) -> None:
         self.role = role
         self.settings = settings
         self.exit_code = 0
@@ -51,12 +52,12 @@ class RoleService(Service):
 
     def startService(self) -> None:
         """Start the children as soon as the reactor runs."""
-        super().startService()
+        super().startService()  # type: ignore[no-untyped-call]
         self._reactor.callWhenRunning(self._begin)
 
     def stopService(self) -> Deferred[None]:
         """Stop the children that were started, the last one first; fires when all have ended."""
-        super().stopService()
+        super().stopService()  # type: ignore[no-untyped-call]
         return Deferred.fromCoroutine(self._stop())
 
     def _begin(self) -> None:
@@ -64,7 +65,9 @@ class RoleService(Service):
             return
         self._process.watch_signals(self._asked_to_stop)
         self._starting = Deferred.fromCoroutine(self._start())
-        self._starting.addErrback(lambda failure: self.log.failure("while starting the {role}", failure, role=self.role))
+        self._starting.addErrback(
+            lambda failure: self.log.failure("while starting the {role}", failure, role=self.role)
+        )
 
     def _asked_to_stop(self, signal_name: str) -> None:
         self.log.info("{signal}: the {role} is stopping", signal=signal_name, role=self.role)
@@ -72,7 +75,7 @@ class RoleService(Service):
 
     def _end_process(self) -> None:
         try:
-            cast(IReactorCore, self._reactor).stop()
+            self._reactor.stop()
         except ReactorNotRunning:
             self.log.debug("the reactor is stopping already")
 
@@ -80,7 +83,7 @@ class RoleService(Service):
         for name, child in self._children:
             try:
                 await _done(child.startService)
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 - whatever it is, it ends the process with that as reason
                 if isinstance(error, CancelledError) and not self.running:
                     return
                 self._failed(name, error)
@@ -108,7 +111,7 @@ class RoleService(Service):
             name, child = self._started.pop()
             try:
                 await _done(child.stopService)
-            except Exception:
+            except Exception:  # noqa: BLE001 - the others must be stopped all the same
                 self.exit_code = 1
                 self.log.failure("the {child} did not stop cleanly", child=name)
 

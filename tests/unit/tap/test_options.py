@@ -86,8 +86,10 @@ class Roles(SynchronousTestCase):
             ),
             (
                 worker.Options(),
-                "--worker.labels=gpu=true,node-type=gpu-node --worker.coordinator-host=dagu-coordinator "
-                "--worker.coordinator-port=50055",
+                (
+                    "--worker.labels=gpu=true,node-type=gpu-node --worker.coordinator-host=dagu-coordinator "
+                    "--worker.coordinator-port=50055"
+                ),
                 {
                     "worker.labels": "gpu=true,node-type=gpu-node",
                     "worker.coordinator-host": "dagu-coordinator",
@@ -124,8 +126,6 @@ class Parsing(SynchronousTestCase):
 
     def test_bare_boolean(self) -> None:
         """A boolean stands alone for true, does not swallow the next word, and takes a value after =."""
-        options = Collecting()
-        options.__class__  # noqa: B018
         given = worker.Options()
         given.parseOptions(["--peer.skip-tls-verify", "--worker.id", "x", "--peer.insecure=false"])
         self.assertEqual(given.flags(), {"peer.skip-tls-verify": "true", "worker.id": "x", "peer.insecure": "false"})

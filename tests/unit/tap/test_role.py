@@ -126,8 +126,10 @@ class Roles(SynchronousTestCase):
             (UnavailableError("the journal is held by process 7"), "Error: the journal is held by process 7"),
             (
                 CannotListenError("127.0.0.1", 50055, OSError(errno.EADDRINUSE, "Address already in use")),
-                "Error: the b cannot listen on 127.0.0.1 port 50055: Address already in use "
-                "(end the process that uses it, or choose another with its port)",
+                (
+                    "Error: the b cannot listen on 127.0.0.1 port 50055: Address already in use "
+                    "(end the process that uses it, or choose another with its port)"
+                ),
             ),
             (PermissionError(13, "Permission denied", "/data"), "Error: the b cannot start: /data: Permission denied"),
         ):

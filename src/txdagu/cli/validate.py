@@ -41,7 +41,7 @@ def validate(arguments: list[str]) -> int:
 def _valid(argument: str, dags_dir: str) -> bool:
     try:
         source = find_dag(argument, str(Path.cwd()), dags_dir)
-        dag = load_dag(source.text, argument, location=source.path)
+        dag = load_dag(source.text, Path(source.path).name, location=source.path)
     except DaguError as error:
         problems = error.problems if isinstance(error, InvalidInputError) else (error,)
         bullets = "".join(f"- {problem}\n" for problem in problems)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import tempfile
 from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -15,7 +17,8 @@ class Finding(SynchronousTestCase):
 
     def setUp(self) -> None:
         """A current directory and a directory of DAGs."""
-        root = Path(self.mktemp()).absolute()
+        root = Path(tempfile.mkdtemp())
+        self.addCleanup(shutil.rmtree, root)
         self.cwd, self.dags = root / "cwd", root / "dags"
         for directory in (self.cwd, self.dags):
             directory.mkdir(parents=True)

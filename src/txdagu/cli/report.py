@@ -99,7 +99,8 @@ def report(
     """
     The whole report as one text, ending in a newline.
 
-    `workers` maps ids of child runs to the worker that executed them, where that is known. `read` gives the lines to show of a log file.
+    `workers` maps ids of child runs to the worker that executed them, where that is known. `read` gives the lines to
+    show of a log file.
     """
     began = status.started_at or status.queued_at
     stamp = "" if began is None else began.isoformat(timespec="seconds").replace("+00:00", "Z")

@@ -1,6 +1,7 @@
 """The report tree."""
 
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -103,7 +104,7 @@ class ReadTailTests(SynchronousTestCase):
     def test_a_long_log_is_cut_and_says_so(self) -> None:
         """The report stays readable when a step prints much, and no half line is shown."""
         path = self.mktemp()
-        with open(path, "w") as log:
+        with Path(path).open("w") as log:
             log.writelines(f"line {number:05}\n" for number in range(2000))
         first, second, *_, last = read_tail(path)
         self.assertIn(path, first)

@@ -75,7 +75,7 @@ def _scalar(definition: Definition, text: str, surroundings: Surroundings) -> ob
 
 def read_port(text: str) -> int:
     """A TCP port, 0 to 65535."""
-    if text.isascii() and text.isdigit() and int(text) <= 65535:
+    if re.fullmatch(r"[0-9]{1,9}", text) and int(text) <= 65535:
         return int(text)
     if text.startswith("tcp://"):
         raise UnfitError(
@@ -110,7 +110,7 @@ def read_duration(text: str, *, zero: bool = False) -> float:
     while (part := _DURATION_PART.match(text, position)) is not None:
         seconds += float(part[1]) * _UNITS[part[2]]
         position = part.end()
-    if not text or position != len(text):
+    if not text or position != len(text) or seconds == float("inf"):
         raise UnfitError(f'"{text}" is not a duration', "write for example 30s, 5m or 1h30m")
     if seconds == 0 and not zero:
         raise UnfitError(f'"{text}" is no time at all', "write for example 30s")

@@ -50,9 +50,9 @@ class Lines(SynchronousTestCase):
     def test_failure(self) -> None:
         """A failure tells its message in the line and its traceback below; in JSON in the object."""
         written = io.StringIO()
-        log = Logger(observer=LineObserver(written, text_line))  # type: ignore[arg-type]
+        log = Logger(observer=LineObserver(written, text_line))
         as_json = io.StringIO()
-        second = Logger(observer=LineObserver(as_json, json_line))  # type: ignore[arg-type]
+        second = Logger(observer=LineObserver(as_json, json_line))
         for logger in (log, second):
             try:
                 raise ValueError("oh no")

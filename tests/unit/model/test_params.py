@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -75,6 +75,7 @@ class ReadTests(SynchronousTestCase):
             ("-p", "invalid parameter value: item 4 is true"),
         ]
 
+    @settings(deadline=None)
     @given(st.text() | st.text(alphabet="ab \\\"`='{}[]\n"))
     def test_any_text(self, text: str) -> None:
         """Any text is read or refused, and what was read is read back from what is written of it."""
@@ -104,6 +105,7 @@ class WriteTests(SynchronousTestCase):
             with pytest.raises(InvalidInputError, match="a param cannot be named"):
                 quote_param(name, "x")
 
+    @settings(deadline=None)
     @given(st.lists(st.tuples(NAMES, VALUES)), st.booleans())
     def test_round_trip(self, params: list[Param], always: bool) -> None:
         """Whatever is written is read back."""

@@ -57,12 +57,13 @@ Effect = StartStep | StopStep | FinishRun
 
 @dataclass(frozen=True, slots=True)
 class StepEnd:
-    """How the execution of a step ended. `step` is as evaluated, if that is known."""
+    """How the execution of a step ended. `step` is as evaluated, if that is known; `exit_code` what ``${id.exitCode}`` says."""
 
     state: NodeState
     error: str = ""
     outputs: Mapping[str, str] = field(default_factory=dict)
     step: Step | None = None
+    exit_code: int = 0
 
 
 def _node_problems(steps: Sequence[Step], index_of: Mapping[str, int]) -> list[Problem]:
@@ -82,7 +83,7 @@ def _node_problems(steps: Sequence[Step], index_of: Mapping[str, int]) -> list[P
 
 class RunCore:
     """
-    State of one run. Raises `InvalidInputError` for unknown dependencies, names given twice, and cycles.
+    State of one run. `order` are the indexes of all steps, each after its dependencies. Raises `InvalidInputError` for unknown dependencies, names given twice, and cycles.
 
     `previous` are the nodes of the attempt that a retry continues: those that ended well (succeeded, skipped, partially
     succeeded) are kept, unless one of their dependencies has to run again; all others start anew.
@@ -101,7 +102,8 @@ class RunCore:
                 self._dependants[dependency].append(index)
         self._open = [len(dependencies) for dependencies in self._dependencies]
         self._nodes = [NodeStatus(step) for step in steps]
-        self._keep(previous, self._sorted())
+        self.order = self._sorted()
+        self._keep(previous, self.order)
         self._counts = Counter(node.state for node in self._nodes)
         self._ready: list[int] = []
         self._running: set[int] = set()

@@ -6,8 +6,9 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from txdagu.execution.evaluation.jsonpath import PathError, go_text, look_up, parse_json, parse_path
+from txdagu.execution.evaluation.jsonpath import PathError, look_up, parse_json, parse_path
 from txdagu.model.errors import InvalidInputError, Problem
+from txdagu.model.scalars import scalar_text
 
 _QUOTED = re.compile(r'"\$\{(\w+)(\.[^{}"]+)?\}"', re.ASCII)
 _WITH_PATH = re.compile(r"\$\{(\w+)(\.[^{}]+)\}|\$([A-Za-z_]\w*)(\.[A-Za-z_]\w*(?:\.[A-Za-z_]\w*|\[\d+\])*)", re.ASCII)
@@ -87,7 +88,7 @@ def _at_path(name: str, path: str, scope: Scope) -> str | None:
     except ValueError:
         return None
     try:
-        return go_text(look_up(value, parse_path(path)))
+        return scalar_text(look_up(value, parse_path(path)))
     except LookupError:
         return None
     except PathError:

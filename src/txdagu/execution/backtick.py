@@ -10,7 +10,7 @@ from pathlib import Path
 
 from txdagu.execution import files
 from txdagu.execution.groups import run_group
-from txdagu.execution.processes import ProcessSpec
+from txdagu.execution.interfaces import ProcessSpec
 from txdagu.execution.shells import default_shell
 from txdagu.execution.steps.context import Tools
 from txdagu.execution.stop import Stop

@@ -9,12 +9,13 @@ from typing import TypeVar
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IReactorThreads, IReactorTime
 from twisted.internet.threads import deferToThreadPool
+from twisted.logger import Logger
 
-from txdagu.execution.processes import IProcessRunner
+from txdagu.execution.interfaces import IProcessRunner, ISlot
 from txdagu.execution.record import OnStatus
 from txdagu.execution.request import RunRequest
 from txdagu.execution.run import Run
-from txdagu.execution.slot import ISlot, SharedSlot
+from txdagu.execution.slot import SharedSlot
 from txdagu.execution.steps.context import InThread, Tools
 from txdagu.model.dag import Dag
 from txdagu.model.run import RunStatus
@@ -61,6 +62,8 @@ class Engine:
     line; empty: ``SHELL``, else ``sh``. Without `coordinators` nothing can run on workers, and a step that has to fails.
     """
 
+    log = Logger()
+
     def __init__(
         self,
         store: IRunStore,
@@ -105,5 +108,6 @@ class Engine:
 
     def _begin(self, request: RunRequest, slot: SharedSlot, on_status: OnStatus | None = None) -> Run:
         run = Run(request, self._tools, slot, on_status)
-        Deferred.fromCoroutine(run.execute())  # ends every way it can end in its own status
+        running = Deferred.fromCoroutine(run.execute())
+        running.addErrback(lambda failure: self.log.failure("run {run} broke", failure, run=str(request.run)))
         return run

@@ -6,7 +6,7 @@ import signal
 
 from twisted.internet.interfaces import IReactorTime
 
-from txdagu.execution.processes import ExitStatus, IProcessRunner, IStartedProcess, ProcessSpec
+from txdagu.execution.interfaces import ExitStatus, IProcessRunner, IStartedProcess, ProcessSpec
 from txdagu.execution.stop import Stop, sleep
 
 LOOK_AGAIN = 0.02  # seconds between looks at a group that has lost its leader

@@ -83,7 +83,9 @@ def _node_problems(steps: Sequence[Step], index_of: Mapping[str, int]) -> list[P
 
 class RunCore:
     """
-    State of one run. `order` are the indexes of all steps, each after its dependencies. Raises `InvalidInputError` for unknown dependencies, names given twice, and cycles.
+    State of one run. `order` are the indexes of all steps, each after its dependencies.
+
+    Raises `InvalidInputError` for unknown dependencies, names given twice, and cycles.
 
     `previous` are the nodes of the attempt that a retry continues: those that ended well (succeeded, skipped, partially
     succeeded) are kept, unless one of their dependencies has to run again; all others start anew.

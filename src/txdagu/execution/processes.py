@@ -8,10 +8,7 @@ descriptor per process.
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
-from collections.abc import Awaitable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from twisted.internet.defer import Deferred
@@ -19,74 +16,21 @@ from twisted.internet.interfaces import IReactorFDSet, IReactorThreads, IReadDes
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 from twisted.python.failure import Failure
-from zope.interface import Attribute, Interface, implementer
+from zope.interface import implementer
 
+from txdagu.execution.interfaces import ExitStatus, IProcessRunner, IStartedProcess, ProcessSpec
 from txdagu.model.errors import DaguError
+
+__all__ = ["ExitStatus", "IProcessRunner", "IStartedProcess", "PidfdProcessRunner", "ProcessSpec", "ProcessStartError"]
 
 
 class ProcessStartError(DaguError):
     """A program could not be started: it is missing, may not be executed, or its directory or log file cannot be used."""
 
 
-@dataclass(frozen=True, slots=True)
-class ProcessSpec:
-    """
-    A program to start: `argv` with the program first (looked up in the PATH of `env`), working directory, whole environment.
-
-    `stdout` and `stderr` are files, appended to if `append`, else emptied; an empty name is ``/dev/null``; the same name
-    twice makes one stream of both. An empty `cwd` is the caller's own.
-    """
-
-    argv: tuple[str, ...]
-    cwd: str
-    env: Mapping[str, str]
-    stdout: str = ""
-    stderr: str = ""
-    append: bool = True
-
-
-@dataclass(frozen=True, slots=True)
-class ExitStatus:
-    """How a process ended: its exit status, or -1 and the number of the `signal` that ended it."""
-
-    code: int
-    signal: int = 0
-
-    @property
-    def ok(self) -> bool:
-        """Whether it ended with 0."""
-        return self.code == 0
-
-    def __str__(self) -> str:
-        """As error texts say it: ``exit status 3``, ``signal: terminated``."""
-        if not self.signal:
-            return f"exit status {self.code}"
-        return f"signal: {(signal.strsignal(self.signal) or str(self.signal)).lower()}"
-
-
 def exit_status(returncode: int) -> ExitStatus:
     """From the return code of `subprocess`, which is negative for signals."""
     return ExitStatus(returncode) if returncode >= 0 else ExitStatus(-1, -returncode)
-
-
-class IStartedProcess(Interface):
-    """A program that runs, or has run."""
-
-    pid = Attribute("Process id, and id of its process group.")
-    ended = Attribute("Deferred that fires once, with an ExitStatus, when the program itself has ended.")
-
-    def signal(signum: int) -> None:
-        """Send a signal to the whole group; nothing happens if nobody is left in it."""
-
-    def group_alive() -> bool:
-        """Whether anybody is left in the group, the program or what it has started."""
-
-
-class IProcessRunner(Interface):
-    """Starts programs."""
-
-    def run(command: ProcessSpec) -> Awaitable[IStartedProcess]:
-        """Start it. Raises `ProcessStartError` with a sentence that says what is missing."""
 
 
 def spawn(command: ProcessSpec) -> tuple[subprocess.Popen[bytes], int]:
@@ -96,8 +40,10 @@ def spawn(command: ProcessSpec) -> tuple[subprocess.Popen[bytes], int]:
     flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | (os.O_APPEND if command.append else os.O_TRUNC)
     opened: list[int] = []
     try:
-        for name in dict.fromkeys((command.stdout, command.stderr)):
-            opened.append(os.open(name or os.devnull, flags if name else os.O_WRONLY, 0o600))
+        opened.extend(
+            os.open(name or os.devnull, flags if name else os.O_WRONLY, 0o600)
+            for name in dict.fromkeys((command.stdout, command.stderr))
+        )
         process = subprocess.Popen(
             command.argv,
             cwd=command.cwd or None,
@@ -181,7 +127,7 @@ class PidfdProcess:
             except ProcessLookupError:
                 self._group_gone = True
             except PermissionError:
-                self.log.warning("may not signal process group {pid}", pid=self.pid)
+                self.log.warn("may not signal process group {pid}", pid=self.pid)  # noqa: G010 - Twisted's own name
 
     def group_alive(self) -> bool:
         """Whether anybody is left in the group."""

@@ -28,9 +28,7 @@ def sentence(failure: Failure) -> str:
 
 
 class RunRecord:
-    """
-    The state of a run as it was last told. A listener or store that fails does not end the run; that is logged.
-    """
+    """The state of a run as it was last told. A listener or store that fails does not end the run; that is logged."""
 
     log = Logger()
 

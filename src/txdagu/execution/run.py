@@ -94,7 +94,7 @@ class Run:
         except Exception:  # noqa: BLE001 - whatever it is, the run must end for those who wait for it
             failure = Failure()
             self.log.failure("run {run} broke", failure, run=str(self.request.run))
-            self._record.finish(RunState.FAILED, sentence(failure))
+            self._record.change(state=RunState.FAILED, error=sentence(failure), finished_at=self._tools.now())
         if self._kill_timer is not None and self._kill_timer.active():
             self._kill_timer.cancel()
         self._ended = True
@@ -115,8 +115,8 @@ class Run:
             return
         self._record.open(sink)
         self._record.write("INFO", "DAG run started", dag=request.dag.name, run_id=request.run.id)
-        state, error = await self._outcome(sink)
-        await sink.close(self._record.finish(state, error))
+        state, problem = await self._outcome(sink)
+        await sink.close(self._record.finish(state, problem))
 
     async def _outcome(self, sink: IRunSink) -> tuple[RunState, str]:
         """How the run ended, whatever happened; and why, if it did not come to its steps."""

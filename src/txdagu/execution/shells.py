@@ -18,9 +18,7 @@ _UNSUPPORTED = frozenset({"nix-shell", "powershell", "powershell.exe", "cmd", "c
 
 @dataclass(frozen=True, slots=True)
 class Shell:
-    """
-    A shell with its arguments. `exits_on_error` says whether ``-e`` is added; `direct` means no shell at all.
-    """
+    """A shell with its arguments. `exits_on_error` says whether ``-e`` is added; `direct` means no shell at all."""
 
     program: str
     args: tuple[str, ...] = ()

@@ -2,24 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
-
 from twisted.internet.defer import DeferredLock
-from zope.interface import Interface
 
-
-class ISlot(Interface):
-    """
-    One of a worker's places for runs, held when the run starts.
-
-    The provider knows from these calls whether the place is held at the run's end.
-    """
-
-    def release() -> None:
-        """Give the place back for now: the run only waits."""
-
-    def acquire() -> Awaitable[None]:
-        """Take a place again; waits until one is free. Cancelling the wait is fine."""
+from txdagu.execution.interfaces import ISlot
 
 
 class SharedSlot:

@@ -63,12 +63,7 @@ class RunEnvironment:
         self, base: Mapping[str, str], step: Mapping[str, str], outputs: Mapping[str, str], step_env: Mapping[str, str]
     ) -> dict[str, str]:
         """The whole environment: `base`, what the engine says of the `step`, params, `outputs`, the step's own env."""
-        environment = {**base, **step, **self.params}
-        for name, value in outputs.items():
-            if name not in self.params:
-                environment[name] = value
-        environment.update(step_env)
-        return environment
+        return {**base, **step, **outputs, **self.params, **step_env}
 
     def variables(self, step: Mapping[str, str], outputs: Mapping[str, str]) -> dict[str, str]:
         """What references in a step's fields know: built-ins, outputs of ancestors, params; the latter win."""

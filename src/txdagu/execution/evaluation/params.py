@@ -63,9 +63,7 @@ def params_json(params: Mapping[str, str], overrides: str) -> str:
 
 
 async def evaluate_call(params: str, evaluator: Evaluator) -> str:
-    """
-    The params text that a calling step hands to its child: each value evaluated, then quoted so that it arrives unchanged.
-    """
+    """The params text that a calling step hands to its child: each value evaluated, then quoted so that it arrives whole."""
     values = [(name, await evaluator.field(value)) for name, value in parse_params(params)]
     return " ".join(quote_param(name, value) for name, value in values)
 

@@ -6,12 +6,14 @@ import json
 from dataclasses import dataclass, replace
 from functools import partial
 
+from txdagu.dagfile import definition_for
 from txdagu.dispatch.routing import Place, Route, needs_census, route
 from txdagu.execution import files
 from txdagu.execution.evaluation.params import evaluate_call
 from txdagu.execution.plan import StepEnd
 from txdagu.execution.request import RunRequest
 from txdagu.execution.steps.context import StepContext
+from txdagu.execution.steps.definition import named_definition
 from txdagu.execution.steps.remote import RemoteCall, RemoteChild
 from txdagu.model.dag import ChildCall, Dag, Step
 from txdagu.model.errors import DaguError, NotFoundError
@@ -28,9 +30,14 @@ _STATES = {
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A child that is to run: the DAG, the run's name, its params, and what the store knows of an earlier attempt."""
+    """
+    A child that is to run: the DAG, the run's name, its params, and what the store knows of an earlier attempt.
+
+    `local` says that it is another document of the caller's file.
+    """
 
     dag: Dag
+    local: bool
     run: RunRef
     params: str
     previous: RunStatus | None
@@ -60,7 +67,8 @@ async def _prepare(context: StepContext) -> tuple[Step, Call]:
     dag = await _find(context, name)
     run = RunRef(dag.name, child_run_id(context.request.run.id, context.step.name, params))
     previous = await context.stop.race(context.tools.store.read_status(run, context.request.root))
-    return replace(context.step, child=ChildCall(name, params)), Call(dag, run, params, previous)
+    call = Call(dag, name in context.dag.local_dags, run, params, previous)
+    return replace(context.step, child=ChildCall(name, params)), call
 
 
 async def _find(context: StepContext, name: str) -> Dag:
@@ -90,7 +98,8 @@ async def _execute(context: StepContext, call: Call) -> RunStatus:
         return await _run_here(context, call)
     if context.tools.coordinators is None:
         raise DaguError(f"DAG {call.dag.name} has to run on a worker ({way.reason}), but no coordinator is known")
-    remote = RemoteCall(call.dag, call.run, call.params, way.selector.labels, call.previous)
+    definition = definition_for(context.dag, call.dag.name) if call.local else named_definition(call.dag)
+    remote = RemoteCall(call.dag, definition, call.run, call.params, way.selector.labels, call.previous)
     return await RemoteChild(context, context.tools.coordinators, remote).execute()
 
 

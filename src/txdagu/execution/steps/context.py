@@ -10,7 +10,7 @@ from typing import Protocol, TypeVar
 from twisted.internet.interfaces import IReactorTime
 
 from txdagu.execution.evaluation.stages import Evaluator
-from txdagu.execution.processes import IProcessRunner
+from txdagu.execution.interfaces import IProcessRunner
 from txdagu.execution.request import RunRequest
 from txdagu.execution.slot import SharedSlot, SlotUse
 from txdagu.execution.stop import Stop
@@ -44,7 +44,7 @@ class InThread(Protocol):
 
 @dataclass(frozen=True)
 class Tools:
-    """What all runs of an engine share; told at `engine.Engine`. `start` starts a run in this process, in the slot of its caller."""
+    """What all runs of an engine share; told at `engine.Engine`. `start` starts a run here, in the slot of its caller."""
 
     store: IRunStore
     coordinators: ICoordinators | None

@@ -10,7 +10,6 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
-from txdagu.dagfile import definition_for
 from txdagu.execution.steps.context import StepContext
 from txdagu.execution.stop import Stop, StopRequested
 from txdagu.model.dag import Dag
@@ -56,9 +55,10 @@ class Wake:
 
 @dataclass(frozen=True, slots=True)
 class RemoteCall:
-    """What is to run elsewhere: its definition, its name, its params, its labels, and the state of an earlier attempt."""
+    """What is to run elsewhere: the DAG and its text, the run's name, params, labels, and the state of an earlier attempt."""
 
     dag: Dag
+    definition: str
     run: RunRef
     params: str
     selector: Mapping[str, str]
@@ -81,7 +81,7 @@ def task_for(context: StepContext, call: RemoteCall) -> Task:
         parent=context.request.run,
         params=call.params,
         selector=call.selector,
-        definition=definition_for(context.dag, call.dag.name) or call.dag.yaml_text,
+        definition=call.definition,
     )
 
 
@@ -187,4 +187,6 @@ class RemoteChild:
         try:
             await cancelling
         except Exception as error:  # noqa: BLE001 - the other way of cancelling may work
-            self.log.warning("could not ask for the end of {run}: {error}", run=str(self._run), error=str(error))
+            self.log.warn(  # noqa: G010 - Twisted's own name
+                "could not ask for the end of {run}: {error}", run=str(self._run), error=str(error)
+            )

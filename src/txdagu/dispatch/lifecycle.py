@@ -105,6 +105,7 @@ class Lifecycle:
         """Forget all open tasks and take up those of the journal; held ones get their full time again."""
         self.turn(None)
         self.placement.clear_tasks()
+        self.deadlines = Deadlines()
         for index in (self._open, self._tokens, self._children, self._of_unknown_workers):
             index.clear()
         for worker in self.workers.values():
@@ -171,6 +172,7 @@ class Lifecycle:
             released = self._release(record, before)
         if released is not None and happened is Input.OFFER_TIMEOUT:
             released.strikes += 1
+            self.placement.update_worker(released)
         self._consequences[row.consequence](record, now)
         if released is not None:
             self.serve(released, now)

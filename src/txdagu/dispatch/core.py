@@ -10,7 +10,7 @@ from txdagu.dispatch.machine import Input, State, allows
 from txdagu.dispatch.matching import Verdict, nearest_first, verdict
 from txdagu.dispatch.membership import Membership
 from txdagu.dispatch.records import Entry, Outcome, Poll, TaskRecord, Transition, WorkerRecord
-from txdagu.dispatch.turn import Acceptance, Cancellation, Inquiry, Turn
+from txdagu.dispatch.turn import Acceptance, Cancellation, Ending, Inquiry, Turn
 from txdagu.model.errors import ConflictError
 from txdagu.model.labels import Labels
 from txdagu.model.run import RunRef
@@ -263,14 +263,14 @@ class DispatchCore:
         record = self._tasks.open_task(root, run_id) or self._tasks.history.find(root, run_id)
         return tuple(record.timeline) if record else ()
 
-    def ended(self, root: RunRef, run_id: str) -> tuple[Task, str, Outcome] | None:
-        """The latest ended task of a run with its last worker and outcome; None while one is open, or if none is remembered."""
+    def ended(self, root: RunRef, run_id: str) -> Ending | None:
+        """How the latest task of a run ended; None while one is open, or if none is remembered."""
         if self._tasks.open_task(root, run_id) is not None:
             return None
         record = self._tasks.history.find(root, run_id)
         if record is None or record.outcome is None:
             return None
-        return record.task, record.worker_id, record.outcome
+        return Ending(record.task, record.worker_id, record.attempt_id, record.attempt_name, record.outcome, record.timeline[-1].at)
 
     def __len__(self) -> int:
         """How many tasks are open."""
@@ -309,10 +309,12 @@ class DispatchCore:
                 self._tasks.effect(_inquiry(record, now))
 
     def _cancellations(self, worker: WorkerRecord) -> list[Cancellation]:
-        keys = {(running.root, running.run.id): running.attempt_key for running in worker.running}
+        """What of its own list the worker shall end; what it does not list it does not run, or has no name for."""
+        wanted = {record.same_run: record.cancel_reason for record in worker.cancelling.values()}
         return [
-            Cancellation(record.task.run, keys.get(record.same_run, ""), record.cancel_reason)
-            for record in worker.cancelling.values()
+            Cancellation(listed.run, listed.attempt_key, wanted[listed.root, listed.run.id])
+            for listed in worker.running
+            if listed.attempt_key and (listed.root, listed.run.id) in wanted
         ]
 
     def _unknown(self, worker_id: str, incarnation: str, listed: RunningTask, now: float) -> str:

@@ -35,11 +35,18 @@ class Dismissal:
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """A task has ended; whoever waits for it may be told."""
+    """
+    A task has ended; whoever waits for it may be told.
+
+    The attempt's names are those of the last offer, empty if there was none. `at` is in the core's monotonic seconds.
+    """
 
     task: Task
     worker_id: str
+    attempt_id: str
+    attempt_name: str
     outcome: Outcome
+    at: float
 
 
 @dataclass(frozen=True, slots=True)

@@ -79,7 +79,7 @@ class HandOverTests(Base):
             [line.reason for line in self.core.timeline(task.root, "r1")],
         )
         self.assertEqual(RunState.SUCCEEDED, endings(fourth)[0].outcome.state)
-        self.assertEqual((task, "w1", DONE), self.core.ended(task.root, "r1"))
+        self.assertEqual(endings(fourth)[0], self.core.ended(task.root, "r1"))
         self.assertEqual(0, len(self.core))
 
     def test_task_waits_for_a_worker_that_comes_later(self) -> None:
@@ -319,7 +319,7 @@ class LeaseTests(Base):
         self.assertIn("stale attempt", self.core.report_end("w2", root, "r1", 1, failed, 2).answer.error)
         ended = self.core.ended(root, "r1")
         assert ended is not None
-        self.assertEqual(RunState.SUCCEEDED, ended[2].state)
+        self.assertEqual(RunState.SUCCEEDED, ended.outcome.state)
 
     def test_report_after_lost_lease_is_refused(self) -> None:
         """T23: a worker that comes back after its lease ended cannot turn the verdict."""

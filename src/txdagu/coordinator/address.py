@@ -53,9 +53,9 @@ def advertised_host(
     """
     Decide what to advertise for a port bound to `bound`.
 
-    What is `configured` holds. Else the host's name, if it leads to the bound interface (`resolved` are its addresses); else the bound
-    address, or for a port bound everywhere the `outward` address. A warning names what workers will dial when that is
-    only good on this host.
+    What is `configured` holds. Else the host's name, if it leads to the bound interface (`resolved` are its
+    addresses); else the bound address, or for a port bound everywhere the `outward` address. A warning names what
+    workers will dial when that is only good on this host.
     """
     if configured:
         return Advertised(configured)

@@ -67,7 +67,8 @@ def examined(asked: Inquiry, status: RunStatus | None, wall_now: datetime) -> tu
     """
     What a run's files say about the attempt in question: whether it was started, and how it ended if it has.
 
-    Of an attempt that we named, the name decides; else worker and time of start do, since an older attempt may lie there too.
+    Of an attempt that we named, the name decides; else worker and time of start do, since an older attempt may lie
+    there too.
     """
     if status is None or status.state in (RunState.NOT_STARTED, RunState.QUEUED):
         return False, None

@@ -23,7 +23,8 @@ def offered_task(offer: Offer, owner: Owner) -> pb.Task:
     The task with everything a coordinator fills in.
 
     Peers of the 2.x line acknowledge the token, and want the owner's three fields together; they choose their attempt
-    themselves where the attempt fields are empty. Peers of 1.30.2 know none of these. Our own get attempt and epoch too.
+    themselves where the attempt fields are empty. Peers of 1.30.2 know none of these. Our own get attempt and epoch
+    too.
     """
     message = task_to_message(offer.task)
     message.worker_id = offer.poll.worker_id

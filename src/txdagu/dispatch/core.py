@@ -270,7 +270,14 @@ class DispatchCore:
         record = self._tasks.history.find(root, run_id)
         if record is None or record.outcome is None:
             return None
-        return Ending(record.task, record.worker_id, record.attempt_id, record.attempt_name, record.outcome, record.timeline[-1].at)
+        return Ending(
+            record.task,
+            record.worker_id,
+            record.attempt_id,
+            record.attempt_name,
+            record.outcome,
+            record.timeline[-1].at,
+        )
 
     def __len__(self) -> int:
         """How many tasks are open."""

@@ -289,9 +289,7 @@ class Lifecycle:
                 del self._children[family]
         self.history.add(record, now)
         assert record.outcome is not None
-        self.effect(
-            Ending(record.task, record.worker_id, record.attempt_id, record.attempt_name, record.outcome, now)
-        )
+        self.effect(Ending(record.task, record.worker_id, record.attempt_id, record.attempt_name, record.outcome, now))
         self._cancel_children(record, "its parent run has ended", now)
 
     def _cancel_children(self, record: TaskRecord, reason: str, now: float) -> None:

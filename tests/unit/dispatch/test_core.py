@@ -75,7 +75,12 @@ class HandOverTests(Base):
         states = [entry.transition.state for turn in (first, second, third, fourth) for entry in turn.entries]
         self.assertEqual([State.QUEUED, State.OFFERED, State.RUNNING, State.ENDED], states)
         self.assertEqual(
-            ["accepted; waits for a worker", "offered to worker w1", "worker w1 confirmed", "worker w1 reported: succeeded"],
+            [
+                "accepted; waits for a worker",
+                "offered to worker w1",
+                "worker w1 confirmed",
+                "worker w1 reported: succeeded",
+            ],
             [line.reason for line in self.core.timeline(task.root, "r1")],
         )
         self.assertEqual(RunState.SUCCEEDED, endings(fourth)[0].outcome.state)
@@ -123,7 +128,9 @@ class HandOverTests(Base):
         (again,) = offers(turn)
         self.assertEqual("w2", again.poll.worker_id)
         self.core.ack("w2", again.token, 10)
-        self.assertEqual(1, len(offers(self.core.submit(make_task("r2"), 10)) + offers(self.core.poll(make_poll("w1"), 10))))
+        self.assertEqual(
+            1, len(offers(self.core.submit(make_task("r2"), 10)) + offers(self.core.poll(make_poll("w1"), 10)))
+        )
 
     def test_ack_is_idempotent(self) -> None:
         """T04: the same worker may confirm the same offer twice; the task runs once and nobody else may confirm it."""
@@ -298,7 +305,9 @@ class LeaseTests(Base):
         (again,) = offers(self.core.poll(make_poll("w2"), 1))
         self.core.ack("w2", again.token, 1)
         (order,) = self.core.run_heartbeat("w1", "one", [running(offer.task, 1, "key")], 2).answer
-        self.assertEqual(("key", "it was given away: it is running at worker w2 in epoch 2"), (order.attempt_key, order.reason))
+        self.assertEqual(
+            ("key", "it was given away: it is running at worker w2 in epoch 2"), (order.attempt_key, order.reason)
+        )
 
     def test_coordinator_that_slept_judges_nobody(self) -> None:
         """A tick that comes a minute late ends no lease before what the workers sent meanwhile was read."""
@@ -373,7 +382,8 @@ class WorkerTests(Base):
         self.core.run_heartbeat("w1", "one", [running(given[0].task, 1)], 1)
         self.core.heartbeat(Beat("w1", {}, "one", leaving=True), 2)
         self.assertEqual(
-            [State.ENDED, State.QUEUED, State.QUEUED], [self.state(name) for name in ("running", "confirmed", "offered")]
+            [State.ENDED, State.QUEUED, State.QUEUED],
+            [self.state(name) for name in ("running", "confirmed", "offered")],
         )
         self.assertEqual("worker w1 left without saying how job:running ended", self.why("running"))
         self.assertEqual([], self.core.workers(2, 0))

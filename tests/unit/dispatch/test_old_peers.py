@@ -22,7 +22,9 @@ class OldPeerTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.core = DispatchCore(CountedNames())
         self.core.submit(make_task("r1"), 0)
-        (self.offer,) = [one for one in self.core.poll(make_poll("old", incarnation=""), 0).effects if isinstance(one, Offer)]
+        (self.offer,) = [
+            one for one in self.core.poll(make_poll("old", incarnation=""), 0).effects if isinstance(one, Offer)
+        ]
 
     def beat(self, now: float, *tasks: Task) -> Turn[object]:
         """One heartbeat that lists those tasks, after a tick."""

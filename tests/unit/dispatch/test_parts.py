@@ -67,7 +67,12 @@ class MatchingTests(SynchronousTestCase):
         selector = {"gpu": "true", "zone": ""}
         full = {"gpu": "true", "zone": ""}
         cases = [
-            (worker("a", {"gpu": "false"}), 1, Fit.LABELS, 'label gpu wanted true, has false; label zone wanted "", has nothing'),
+            (
+                worker("a", {"gpu": "false"}),
+                1,
+                Fit.LABELS,
+                'label gpu wanted true, has false; label zone wanted "", has nothing',
+            ),
             (worker("b", full, age=17.2), 1, Fit.UNHEALTHY, "unhealthy 17 s"),
             (worker("c", full, age=44), 1, Fit.UNHEALTHY, "offline 44 s"),
             (worker("d", full, busy=4), 0, Fit.BUSY, "busy 4 of 4"),

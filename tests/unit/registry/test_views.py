@@ -150,7 +150,7 @@ class InotifyTests(TestCase):
     def _view(self, interval: float) -> MembershipView:
         view = MembershipView(self.reactor, self.root, Kind.COORDINATOR, self.reactor.seconds, interval=interval)
         view.startService()
-        self.addCleanup(lambda: view.stopService())
+        self.addCleanup(view.stopService)
         return view
 
     async def test_fast(self) -> None:

@@ -2,6 +2,7 @@
 PYTHON ?= python3
 BIN = .venv/bin
 
+# Without npm the released program cannot be had; its tests then say so and skip.
 .PHONY: demo test lint types contracts protocol clean
 
 .venv/run: setup.cfg pyproject.toml
@@ -17,7 +18,10 @@ BIN = .venv/bin
 demo: .venv/run
 	$(BIN)/dagu demo $(ARGS)
 
-test: .venv/dev
+.venv/reference: tests/interop/install_reference.py .venv/dev
+	@if $(BIN)/python $<; then touch $@; fi
+
+test: .venv/dev .venv/reference
 	$(BIN)/python -m pytest $(ARGS)
 
 lint: .venv/dev

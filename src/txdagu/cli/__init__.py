@@ -1,0 +1,93 @@
+"""
+The `dagu` command: a table of sub-commands, each a function in a module of its own that is imported only when it is asked for.
+
+A command takes its arguments as a list and returns an exit code (None is 0). What it raises on purpose is shown on standard
+error, one line a problem, with exit code 1. To add one: write the module, add a line to `COMMANDS`.
+
+`arguments` parses options, `settings` makes settings of them, `dagfiles` finds the DAG file that an argument means, `logging`
+writes the log lines of services.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+
+COMMANDS: dict[str, tuple[str, str]] = {
+    "start-all": ("txdagu.cli.serve:start_all", "Run scheduler, web pages and coordinator in one process"),
+    "coordinator": ("txdagu.cli.serve:coordinator", "Run a coordinator: hand tasks to workers"),
+    "worker": ("txdagu.cli.serve:worker", "Run a worker: take tasks from coordinators"),
+    "validate": ("txdagu.cli.validate:validate", "Check DAG files"),
+    "version": ("txdagu.cli.version:version", "Print the version"),
+}
+
+Command = Callable[[list[str]], int | None]
+
+
+def main(argv: Sequence[str] | None = None) -> int | None:
+    """Run the command that the arguments name; returns the exit code."""
+    name, *arguments = (sys.argv[1:] if argv is None else argv) or ["help"]
+    if name == "help" and arguments:
+        name, arguments = arguments[0], ["--help"]
+    if name in ("help", "-h", "--help"):
+        sys.stdout.write(usage())
+        return 0
+    if name == "--version":
+        name = "version"
+    if name not in COMMANDS:
+        return _unknown(name)
+    from txdagu.model.errors import DaguError, error_lines
+
+    try:
+        return _load(COMMANDS[name][0])(arguments)
+    except DaguError as error:
+        sys.stderr.write(f"{error_lines(error)}\n")
+        return error.exit_code
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        return _reader_gone()
+
+
+def usage() -> str:
+    """The help text."""
+    width = max(map(len, COMMANDS))
+    lines = [f"  {name:<{width}}  {summary}" for name, (_, summary) in COMMANDS.items()]
+    return "\n".join(
+        (
+            "Usage: dagu COMMAND [OPTIONS] [ARGUMENTS]",
+            "",
+            "Workflow DAGs, run here or on workers of a cluster.",
+            "",
+            "Commands:",
+            *lines,
+            "",
+            "dagu COMMAND --help tells the options of a command.",
+            "",
+        )
+    )
+
+
+def _load(where: str) -> Command:
+    from importlib import import_module
+
+    module, _, function = where.partition(":")
+    command: Command = getattr(import_module(module), function)
+    return command
+
+
+def _unknown(name: str) -> int:
+    from txdagu.config.nearest import nearest
+
+    meant = nearest(name, COMMANDS, cutoff=0.5)
+    advice = f"did you mean {meant}?" if meant else "dagu help lists the commands"
+    sys.stderr.write(f'Error: unknown command "{name}" ({advice})\n')
+    return 1
+
+
+def _reader_gone() -> int:
+    """Whoever read our output has gone (``dagu … | head``): nothing to complain about, also not when Python ends."""
+    import os
+
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 1

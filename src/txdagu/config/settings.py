@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from txdagu.model.errors import Problem
+
 
 @dataclass(frozen=True, slots=True)
 class PathSettings:
-    """Directories and files, all absolute."""
+    """Directories and files, all absolute. `home` is the one directory that holds them all, empty under the XDG convention."""
 
     dags_dir: str
     data_dir: str
@@ -21,6 +23,7 @@ class PathSettings:
     proc_dir: str
     service_registry_dir: str
     config_file: str = ""
+    home: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +102,8 @@ class Settings:
 
     `origins` maps the dotted key of each value that was given (``coordinator.port``) to where it was given
     (``DAGU_COORDINATOR_PORT``, ``--coordinator.port``, ``/etc/dagu/config.yaml:3``); a default has no entry. `warnings` are
-    sentences to log at start: unknown keys, deprecated spellings.
+    sentences to log at start: unknown keys, deprecated spellings. `unprotected` names settings that ask for a protection of the
+    web server which we do not have; who would open that server refuses with them.
     """
 
     paths: PathSettings
@@ -116,3 +120,4 @@ class Settings:
     tz: str = ""
     origins: Mapping[str, str] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    unprotected: tuple[Problem, ...] = ()

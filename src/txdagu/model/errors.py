@@ -63,3 +63,9 @@ class InvalidInputError(DaguError):
     def __init__(self, problems: Iterable[Problem]) -> None:
         self.problems = tuple(problems)
         super().__init__("; ".join(str(problem) for problem in self.problems))
+
+
+def error_lines(error: DaguError) -> str:
+    """An error as the command line shows it: one line, or one line a problem, each beginning with ``Error: ``."""
+    problems = error.problems if isinstance(error, InvalidInputError) else ()
+    return "\n".join(f"Error: {line}" for line in (problems or (error,)))

@@ -1,0 +1,51 @@
+"""Which file a DAG argument means."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from txdagu.model.errors import InvalidInputError, NotFoundError, Problem
+
+SUFFIXES = (".yaml", ".yml")
+
+
+@dataclass(frozen=True, slots=True)
+class DagSource:
+    """A DAG file that was found: its absolute path and its text."""
+
+    path: str
+    text: str
+
+
+def candidates(argument: str, cwd: str, dags_dir: str) -> list[str]:
+    """
+    Where a DAG may be, the likeliest place first, as absolute paths.
+
+    A path is taken as it is, from the current directory; a name is looked up there, then in the directory of DAGs. Both may leave
+    out ``.yaml`` or ``.yml``.
+    """
+    given = Path(argument).expanduser()
+    names = [given] if given.suffix in SUFFIXES else [given, *(given.with_name(given.name + end) for end in SUFFIXES)]
+    bases = [Path(cwd)] if given.is_absolute() else [Path(cwd), Path(dags_dir)]
+    return list(dict.fromkeys(str(base / name) for base in bases for name in names))
+
+
+def find_dag(argument: str, cwd: str, dags_dir: str) -> DagSource:
+    """Read the file that the argument means. Raises `NotFoundError` with every place tried, `InvalidInputError` if unreadable."""
+    if not argument.strip() or not Path(argument).name:
+        raise InvalidInputError([Problem(f'"{argument}" names no DAG file')])
+    places = candidates(argument, cwd, dags_dir)
+    for place in places:
+        path = Path(place)
+        if path.is_dir():
+            continue
+        try:
+            return DagSource(place, path.read_text("utf-8"))
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except OSError as error:
+            raise InvalidInputError([Problem(f"cannot be read: {error.strerror}", place)]) from error
+        except UnicodeDecodeError as error:
+            raise InvalidInputError([Problem("is not UTF-8 text", place)]) from error
+    raise NotFoundError(f'there is no DAG file "{argument}" (looked for {", ".join(places)})')

@@ -1,0 +1,130 @@
+"""Following a run and everything it calls: whoever shows progress is told of each change of the whole family."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+
+from txdagu.model.run import NodeStatus, RunRef, RunStatus
+from txdagu.store.interfaces import IRunStore
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """A run with all runs below it that are known so far, by run id."""
+
+    top: RunStatus
+    below: dict[str, RunStatus] = field(default_factory=dict)
+
+    def children_of(self, node: NodeStatus) -> list[RunStatus]:
+        """The runs that a step started, as far as they have begun."""
+        return [self.below[child.run_id] for child in node.children if child.run_id in self.below]
+
+    def workers(self) -> dict[str, str]:
+        """Which worker executed each run below, by run id."""
+        return {run_id: status.worker_id for run_id, status in self.below.items() if status.worker_id}
+
+
+class Follower:
+    """
+    Watches one run and the runs below it in the store, and tells `changed` of every new state of the family.
+
+    `ended` fires with the last family once the run is no longer active. Whoever has the run's states at hand (because it
+    executes the run itself) gives them to `saw`; else call `watch_top`.
+    """
+
+    log = Logger()
+
+    def __init__(self, store: IRunStore, run: RunRef, changed: Callable[[Family], None]) -> None:
+        self._store = store
+        self._run = run
+        self._changed = changed
+        self._top: RunStatus | None = None
+        self._below: dict[str, RunStatus] = {}
+        self._stops: dict[RunRef, Callable[[], None]] = {}
+        self._reading: set[RunRef] = set()
+        self._again: set[RunRef] = set()
+        self.ended: Deferred[Family] = Deferred()
+
+    def watch_top(self) -> None:
+        """Read the run's own states from the store."""
+        self._watch(self._run)
+
+    def saw(self, status: RunStatus) -> None:
+        """Take a state of the run itself."""
+        if self._top == status or self.ended.called:
+            return
+        self._top = status
+        self._watch_children(status)
+        self._tell()
+
+    def stop(self) -> None:
+        """Watch nothing any more."""
+        for stop in self._stops.values():
+            stop()
+        self._stops.clear()
+
+    async def finish(self) -> Family:
+        """Read the last states of all runs below, then stop; the family as it ended."""
+        read: set[RunRef] = set()
+        while unread := [ref for ref in self._stops if ref not in read]:
+            for ref in unread:
+                read.add(ref)
+                await self._read(ref)
+        self.stop()
+        assert self._top is not None, "a run that ended has a state"
+        return Family(self._top, dict(self._below))
+
+    def _tell(self) -> None:
+        if self._top is not None:
+            self._changed(Family(self._top, dict(self._below)))
+
+    def _watch(self, ref: RunRef) -> None:
+        if ref not in self._stops and not self.ended.called:
+            self._stops[ref] = self._store.watch(ref, self._run, lambda: self._look(ref))
+            self._look(ref)
+
+    def _watch_children(self, status: RunStatus) -> None:
+        for node in status.nodes:
+            if node.step.child is None:
+                continue
+            for child in node.children:
+                self._watch(RunRef(node.step.child.name, child.run_id))
+
+    def _look(self, ref: RunRef) -> None:
+        if ref in self._reading:
+            self._again.add(ref)
+            return
+        self._reading.add(ref)
+        Deferred.fromCoroutine(self._look_until_quiet(ref)).addErrback(
+            lambda failure: self.log.failure("while reading run {run}", failure, run=str(ref))
+        )
+
+    async def _look_until_quiet(self, ref: RunRef) -> None:
+        try:
+            while True:
+                self._again.discard(ref)
+                await self._read(ref)
+                if ref not in self._again:
+                    return
+        finally:
+            self._reading.discard(ref)
+
+    async def _read(self, ref: RunRef) -> None:
+        status = await self._store.read_status(ref, self._run)
+        if status is None or self.ended.called:
+            return
+        if ref == self._run:
+            self._take_top(status)
+        elif self._below.get(ref.id) != status:
+            self._below[ref.id] = status
+            self._watch_children(status)
+            self._tell()
+
+    def _take_top(self, status: RunStatus) -> None:
+        self.saw(status)
+        if not status.state.active and status.state.value:
+            Deferred.fromCoroutine(self.finish()).chainDeferred(self.ended)

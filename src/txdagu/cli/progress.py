@@ -1,0 +1,162 @@
+"""Showing a run while it runs: a live table on a terminal, one line per change elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from types import TracebackType
+from typing import Protocol, Self
+
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from txdagu.cli.following import Family
+from txdagu.cli.report import duration
+from txdagu.model.run import NodeStatus, RunStatus
+from txdagu.model.status import NodeState
+
+SIGNS = {
+    NodeState.NOT_STARTED: ("·", "dim"),
+    NodeState.RUNNING: ("▶", "bold cyan"),
+    NodeState.SUCCEEDED: ("✔", "green"),
+    NodeState.PARTIALLY_SUCCEEDED: ("✔", "yellow"),
+    NodeState.FAILED: ("✘", "bold red"),
+    NodeState.ABORTED: ("✘", "magenta"),
+    NodeState.SKIPPED: ("-", "dim"),
+    NodeState.WAITING: ("…", "yellow"),
+    NodeState.REJECTED: ("✘", "red"),
+}
+
+Row = tuple[str, NodeStatus, str]
+
+
+class ProgressView(Protocol):
+    """Shows families as they change."""
+
+    def show(self, family: Family) -> None:
+        """Show this state."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+
+def place_of(status: RunStatus) -> str:
+    """Where a run is executed, in a reader's words."""
+    return "here" if status.worker_id in ("", "local") else f"worker {status.worker_id}"
+
+
+def _rows(family: Family, status: RunStatus, indent: str) -> Iterator[Row]:
+    for node in status.nodes:
+        children = family.children_of(node)
+        where = "" if node.state is NodeState.NOT_STARTED else place_of(status)
+        if node.step.child is not None:
+            where = ", ".join(sorted({place_of(child) for child in children}))
+        yield indent + node.step.name, node, where
+        for child in children:
+            yield from _rows(family, child, indent + "  ")
+
+
+def rows(family: Family) -> list[Row]:
+    """One row per step of the whole family, children below the step that called them: name, state, place."""
+    return list(_rows(family, family.top, ""))
+
+
+class Silence:
+    """Shows nothing."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        return None
+
+    def show(self, family: Family) -> None:
+        """Nothing to do: nobody wants to see it."""
+
+
+class LiveTable:
+    """A table that is drawn over itself; for terminals."""
+
+    def __init__(self, console: Console, now: Callable[[], datetime]) -> None:
+        self._now = now
+        self._family: Family | None = None
+        self._live = Live(console=console, get_renderable=self._table, refresh_per_second=8, transient=True)
+
+    def __enter__(self) -> Self:
+        self._live.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._live.__exit__(kind, error, trace)
+
+    def show(self, family: Family) -> None:
+        """Take this state; the next drawing shows it."""
+        self._family = family
+
+    def _table(self) -> Table:
+        table = Table(box=None, pad_edge=False)
+        for heading in ("", "step", "runs", "took"):
+            table.add_column(heading, no_wrap=True)
+        if self._family is None:
+            return table
+        table.title = f"{self._family.top.run.name} · {self._family.top.state.label}"
+        for name, node, where in rows(self._family):
+            sign, style = SIGNS[node.state]
+            took = duration(node.started_at, node.finished_at or self._now())
+            table.add_row(Text(sign, style), Text(name), Text(where, "cyan"), Text(took, "dim"))
+        return table
+
+
+class ChangeLines:
+    """One line for each step that starts or ends; for pipes and log files."""
+
+    def __init__(self, write: Callable[[str], object]) -> None:
+        self._write = write
+        self._told: dict[tuple[str, str], NodeState] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        return None
+
+    def show(self, family: Family) -> None:
+        """Write what has changed since the last call."""
+        self._show(family, family.top, "")
+
+    def _show(self, family: Family, status: RunStatus, prefix: str) -> None:
+        for node in status.nodes:
+            children = family.children_of(node)
+            for child in children:
+                self._show(family, child, f"{prefix}{node.step.name} > ")
+            key = (status.run.id, node.step.name)
+            if self._told.get(key, NodeState.NOT_STARTED) is not node.state:
+                self._told[key] = node.state
+                self._write(f"{prefix}{self._sentence(node, status)}\n")
+
+    def _sentence(self, node: NodeStatus, status: RunStatus) -> str:
+        sign = SIGNS[node.state][0]
+        if node.state is NodeState.RUNNING:
+            doing = f"calls {node.step.child.name}" if node.step.child else f"started, {place_of(status)}"
+            return f"{sign} {node.step.name} {doing}"
+        took = duration(node.started_at, node.finished_at)
+        reason = f": {node.error.splitlines()[0]}" if node.error else ""
+        return f"{sign} {node.step.name} {node.state.label}{f' after {took}' if took else ''}{reason}"
+
+
+def progress_view(console: Console, now: Callable[[], datetime]) -> ProgressView:
+    """A live table where the console is a terminal, else lines on it."""
+    if console.is_terminal:
+        return LiveTable(console, now)
+    return ChangeLines(lambda text: console.print(text, end="", markup=False, highlight=False, soft_wrap=True))

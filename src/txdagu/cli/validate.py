@@ -1,0 +1,53 @@
+"""``dagu validate``: check DAG files without running anything."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from txdagu.cli.arguments import parse
+from txdagu.cli.dagfiles import find_dag
+from txdagu.cli.settings import settings_from
+from txdagu.dagfile import load_dag
+from txdagu.model.errors import DaguError, InvalidInputError, Problem
+from txdagu.tap.options import SettingsOptions, parameters
+
+
+class Options(SettingsOptions):
+    """Options of ``dagu validate``."""
+
+    longdesc = "Check DAG files, given as paths or as names in the directory of DAGs. Nothing is run."
+    optParameters = parameters("dags")
+
+    def parseArgs(self, *files: str) -> None:
+        """At least one file."""
+        self.files = files
+
+    def getSynopsis(self) -> str:
+        """With the arguments."""
+        return "Usage: dagu validate [options] FILE…"
+
+
+def validate(arguments: list[str]) -> int:
+    """Check every file that is named; 1 if any is not as it should be, with all that is wrong in all of them."""
+    options = parse(Options(), "validate", arguments)
+    if not options.files:
+        raise InvalidInputError([Problem("no DAG file is given", advice="dagu validate FILE… checks one or several")])
+    settings = settings_from(options)
+    results = [_valid(name, settings.paths.dags_dir) for name in options.files]
+    return 0 if all(results) else 1
+
+
+def _valid(argument: str, dags_dir: str) -> bool:
+    try:
+        source = find_dag(argument, str(Path.cwd()), dags_dir)
+        dag = load_dag(source.text, Path(source.path).name, location=source.path)
+    except DaguError as error:
+        problems = error.problems if isinstance(error, InvalidInputError) else (error,)
+        bullets = "".join(f"- {problem}\n" for problem in problems)
+        sys.stderr.write(f"Validation failed for {argument}\n{bullets}")
+        return False
+    steps = f"{len(dag.steps)} step{'' if len(dag.steps) == 1 else 's'}"
+    others = f", and {len(dag.local_dags)} more in the file" if dag.local_dags else ""
+    sys.stdout.write(f"{argument} is valid: DAG {dag.name} with {steps}{others}\n")
+    return True

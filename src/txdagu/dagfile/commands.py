@@ -1,0 +1,92 @@
+"""Readers of what a step runs: shell, commands, and the variable that takes their output."""
+
+from __future__ import annotations
+
+import shlex
+
+from txdagu.dagfile.fields import type_name, unknown_keys, wrong_type
+from txdagu.dagfile.report import Report
+from txdagu.dagfile.values import read_strings
+from txdagu.model.dag import Command, Output
+from txdagu.yamltree import Node, scalar_text
+
+_FOREIGN_SHELLS = ("nix-shell", "powershell", "pwsh", "cmd", "cmd.exe")
+
+
+def read_shell(node: Node | None, report: Report) -> tuple[str, tuple[str, ...]]:
+    """The shell's program and its arguments; a string is split into words, a list taken as it is."""
+    texts = [text for text, _ in read_strings("shell", node, report)]
+    if node is None or not texts:
+        return "", ()
+    words = split_words(texts[0]) if isinstance(node.value, str) else texts
+    if not words or not words[0]:
+        return "", ()
+    if words[0].rpartition("/")[2].lower() in _FOREIGN_SHELLS:
+        report.field("shell", f"the shell {words[0]} is not supported by this version", node)
+    return words[0], tuple(words[1:])
+
+
+def read_command(node: Node, report: Report) -> tuple[tuple[Command, ...], str]:
+    """Commands, or the script that a text of several lines is."""
+    if isinstance(node.value, str):
+        text = node.value.strip()
+        if not text:
+            report.field("command", "step command is empty", node)
+        elif "\n" in text:
+            return (), text
+        return (command(text),), ""
+    if not isinstance(node.value, list):
+        message = f"step command must be an array of strings or a string, got {type_name(node)}"
+        report.field("command", message, node)
+        return (command(""),), ""
+    commands = []
+    for item in node.value:
+        if item.value is None or isinstance(item.value, dict | list):
+            message = f"command array elements must be strings or primitive types, got {type_name(item)}"
+            report.field("command", message, item)
+        elif text := scalar_text(item.value).strip():
+            commands.append(command(text))
+    if not commands:
+        report.field("command", "step command is empty", node)
+    return tuple(commands), ""
+
+
+def command(text: str) -> Command:
+    """A command with its program and arguments split off."""
+    words = split_words(text)
+    return Command(text, words[0] if words else "", tuple(words[1:]))
+
+
+def split_words(text: str) -> list[str]:
+    """The words of a command line, by quotes as a shell takes them, or by blanks where its quotes do not close."""
+    try:
+        return shlex.split(text)
+    except ValueError:
+        return text.split()
+
+
+def read_output(node: Node | None, report: Report) -> Output | None:
+    """The variable that takes a step's standard output."""
+    if node is None:
+        return None
+    if isinstance(node.value, str):
+        name = node.value.strip().removeprefix("$")
+        return Output(name) if name else None
+    if not isinstance(node.value, dict):
+        report.field("output", f"output must be a string or object, got {type_name(node)}", node)
+        return None
+    unknown_keys(node, ("name", "key", "omit"), "field 'output' has invalid keys: ", report)
+    texts = {}
+    for key in ("name", "key"):
+        value = node.value.get(key)
+        texts[key] = ""
+        if value is not None and isinstance(value.value, str):
+            texts[key] = value.value.strip()
+        elif value is not None and value.value is not None:
+            wrong_type(f"output.{key}", "string", value, report)
+    if not texts["name"]:
+        report.field("output", "output.name is required when using object form", node)
+    omit = node.value.get("omit")
+    if omit is not None and not isinstance(omit.value, bool | None):
+        wrong_type("output.omit", "bool", omit, report)
+    return Output(texts["name"].removeprefix("$"), texts["key"], bool(omit and omit.value))

@@ -1,0 +1,51 @@
+"""What a worker is sent to run a DAG of a file: the text of its document and of those that it calls."""
+
+from __future__ import annotations
+
+from txdagu.model.dag import Dag, Step
+from txdagu.model.errors import NotFoundError
+
+
+def definition_for(dag: Dag, child: str) -> str:
+    """
+    A text of which `child`, one of the local DAGs of `dag`, is the main document.
+
+    It carries all documents that `child` may call, directly or through others; where a name is only known when a step starts
+    (``call: ${NAME}``), that is every document. Raises `NotFoundError` if there is no such document.
+    """
+    if child not in dag.local_dags:
+        raise NotFoundError(f"the DAG {dag.name} has no document named {child!r}")
+    needed: dict[str, None] = {}
+    waiting = [child]
+    while waiting:
+        for name in _callable_from(dag.local_dags[waiting.pop()], dag):
+            if name not in needed:
+                needed[name] = None
+                waiting.append(name)
+    texts = [dag.local_dags[name].yaml_text for name in [child, *(name for name in dag.local_dags if name in needed)]]
+    return "---\n".join(text if text.endswith("\n") else text + "\n" for text in texts)
+
+
+def unknown_children(dag: Dag) -> list[tuple[Step, str]]:
+    """
+    The calls of `dag` and of its local DAGs that name no document of the file, each with the name.
+
+    Such a name may be that of another file. Names that are only known when the step starts are left out.
+    """
+    return [
+        (step, step.child.name)
+        for caller in (dag, *dag.local_dags.values())
+        for step in caller.steps
+        if step.child is not None and not _is_computed(step.child.name) and step.child.name not in dag.local_dags
+    ]
+
+
+def _callable_from(caller: Dag, dag: Dag) -> list[str]:
+    names = [step.child.name for step in caller.steps if step.child is not None]
+    if any(map(_is_computed, names)):
+        return list(dag.local_dags)
+    return [name for name in names if name in dag.local_dags]
+
+
+def _is_computed(name: str) -> bool:
+    return "$" in name or "`" in name

@@ -1,0 +1,93 @@
+"""What a role needs from its operating system process: signals, a word to the service manager, a last line, an exit code."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import signal
+import socket
+import sys
+from collections.abc import Callable, Mapping
+from types import FrameType
+from typing import Protocol
+
+from twisted.internet.interfaces import IReactorFromThreads
+
+
+class RoleProcess(Protocol):
+    """The process of a role, as `txdagu.tap.role` sees it."""
+
+    def notify(self, state: str) -> None:
+        """Tell the service manager, if there is one: ``READY=1``, ``STOPPING=1``."""
+
+    def complain(self, line: str) -> None:
+        """Write a line on the real standard error."""
+
+    def watch_signals(self, stop: Callable[[str], None]) -> None:
+        """From now on the first signal that asks for an end calls `stop` with its name, in the reactor; a second forces it."""
+
+
+class UnixProcess:
+    """This process."""
+
+    def __init__(self, reactor: IReactorFromThreads, environ: Mapping[str, str] = os.environ) -> None:
+        self._reactor = reactor
+        self._environ = environ
+        self._asked = False
+
+    def notify(self, state: str) -> None:
+        """Send a state to systemd's notification socket (sd_notify(3)); a manager that is gone is no reason to stop."""
+        address = self._environ.get("NOTIFY_SOCKET")
+        if not address:
+            return
+        if address.startswith("@"):
+            address = "\0" + address[1:]
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as manager:
+            manager.setblocking(False)
+            try:
+                manager.connect(address)
+                manager.send(state.encode())
+            except OSError as error:
+                self.complain(f"cannot tell {state} to NOTIFY_SOCKET: {error.strerror}")
+
+    def complain(self, line: str) -> None:
+        """Write past `sys.stderr`, which twistd turns into log events."""
+        if sys.__stderr__ is not None:
+            sys.__stderr__.write(f"{line}\n")
+            sys.__stderr__.flush()
+
+    def watch_signals(self, stop: Callable[[str], None]) -> None:
+        """
+        Take SIGTERM, SIGINT and SIGHUP. To be called once the reactor runs, to replace its own handlers: with those, twistd
+        would kill itself by the same signal after a clean end. Signals that our parent had us ignore (nohup) stay so.
+        """
+
+        def asked(number: int, frame: FrameType | None) -> None:
+            name = signal.Signals(number).name
+            if self._asked:
+                self.complain(f"{name} again: ending at once, without waiting for anything")
+                os._exit(128 + number)
+            self._asked = True
+            self._reactor.callFromThread(stop, name)
+
+        signal.signal(signal.SIGTERM, asked)
+        for number in (signal.SIGINT, signal.SIGHUP):
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                signal.signal(number, asked)
+
+
+def exit_with(code: Callable[[], int]) -> None:
+    """
+    Let the interpreter end with this code unless it is 0, whatever the main program wants.
+
+    For twistd, which knows no way to end with a code once its reactor ran. Registered early, so that it is the last exit handler.
+    """
+
+    def leave() -> None:
+        if code() != 0:
+            for stream in (sys.__stdout__, sys.__stderr__):
+                if stream is not None:
+                    stream.flush()
+            os._exit(code())
+
+    atexit.register(leave)

@@ -1,0 +1,35 @@
+"""
+What all tests share: where outside programs are, and that none of them is missed silently where it must be there.
+
+``TXDAGU_REFERENCE`` names the released Dagu program; without it the copy that ``tests/interop/install_reference.py`` installs is
+taken. With ``TXDAGU_REQUIRE=1`` (as in CI) a test that would skip because a program is missing fails instead.
+"""
+
+import os
+import runpy
+from collections.abc import Generator
+from pathlib import Path
+
+import pytest
+
+installer = runpy.run_path(str(Path(__file__).parent / "interop" / "install_reference.py"))
+if "TXDAGU_REFERENCE" not in os.environ and installer["program"]().exists():
+    os.environ["TXDAGU_REFERENCE"] = str(installer["program"]())
+
+
+@pytest.fixture(autouse=True)
+def _own_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each test works in an empty directory of its own, so that trial's `mktemp` litters nothing."""
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Turn skips into failures where everything must run."""
+    report = yield
+    if report.skipped and os.environ.get("TXDAGU_REQUIRE"):
+        report.outcome = "failed"
+        report.longrepr = f"skipped although everything must run here: {report.longrepr}"
+    return report

@@ -1,0 +1,116 @@
+"""The report tree."""
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from txdagu.cli.report import duration, read_tail, report
+from txdagu.model.dag import ChildCall, Command, Step
+from txdagu.model.run import ChildRun, NodeStatus, RunRef, RunStatus
+from txdagu.model.status import NodeState, RunState
+
+START = datetime(2026, 11, 23, 18, 1, 18, tzinfo=UTC)
+
+EXPECTED = """\
+Failed - 2026-11-23T18:01:18Z
+
+dag: flaky (4.0s)
+│
+├─ok (0s) [succeeded]
+│ ├─echo fine
+│ │
+│ └─stdout: fine
+│
+├─boom (2.0s) [failed]
+│ ├─echo a
+│ ├─exit 3
+│ │
+│ ├─stdout:
+│ │   one
+│ │     two
+│ ├─stderr: bad thing
+│ └─error: failed to execute step "boom": exit status 3
+│
+├─kid (0s) [succeeded]
+│ └─subdag: 4EJ [X="1"] on worker-gpu
+│
+└─never [aborted]
+  └─error: upstream failed
+
+Result: Failed
+"""
+
+
+def node(name: str, state: NodeState, seconds: int | None = 0, **more: object) -> NodeStatus:
+    """A node of that state that took so many seconds."""
+    commands = tuple(Command(text) for text in more.pop("commands", ()))  # type: ignore[attr-defined]
+    child = more.pop("child", None)
+    times = (None, None) if seconds is None else (START, START + timedelta(seconds=seconds))
+    return NodeStatus(
+        Step(name, commands=commands, child=child),  # type: ignore[arg-type]
+        state,
+        started_at=times[0],
+        finished_at=times[1],
+        **more,  # type: ignore[arg-type]
+    )
+
+
+class ReportTests(SynchronousTestCase):
+    def test_a_failed_run_as_a_tree(self) -> None:
+        """Every step shows its state, commands, output, children with their worker, and error."""
+        logs = {"out1": ["fine"], "out2": ["one", "  two"], "err2": ["bad thing"]}
+        status = RunStatus(
+            run=RunRef("flaky", "r1"),
+            root=RunRef("flaky", "r1"),
+            state=RunState.FAILED,
+            started_at=START,
+            finished_at=START + timedelta(seconds=4),
+            nodes=(
+                node("ok", NodeState.SUCCEEDED, commands=["echo fine"], stdout="out1"),
+                node(
+                    "boom",
+                    NodeState.FAILED,
+                    2,
+                    commands=["echo a", "exit 3"],
+                    stdout="out2",
+                    stderr="err2",
+                    error='failed to execute step "boom": exit status 3\n',
+                ),
+                node("kid", NodeState.SUCCEEDED, child=ChildCall("kid"), children=(ChildRun("4EJ", 'X="1"'),)),
+                node("never", NodeState.ABORTED, None, error="upstream failed"),
+            ),
+        )
+        self.assertEqual(report(status, {"4EJ": "worker-gpu"}, lambda path: logs.get(path, [])), EXPECTED)
+
+    def test_a_queued_run_shows_no_states(self) -> None:
+        """Nothing has happened yet, so the tree is bare and the time is that of queueing."""
+        ref = RunRef("q", "r")
+        text = report(
+            RunStatus(run=ref, root=ref, state=RunState.QUEUED, queued_at=START, nodes=(NodeStatus(Step("a")),))
+        )
+        self.assertEqual(text, "Queued - 2026-11-23T18:01:18Z\n\ndag: q\n│\n└─a\n\nResult: Queued\n")
+
+
+class DurationTests(SynchronousTestCase):
+    def test_forms(self) -> None:
+        """Short ones read as seconds, long ones as minutes and hours."""
+        for seconds, text in ((0, "0s"), (0.4, "0s"), (1, "1.0s"), (59.5, "59.5s"), (125, "2m5s"), (3725, "1h2m5s")):
+            self.assertEqual(duration(START, START + timedelta(seconds=seconds)), text)
+        self.assertEqual(duration(START, None), "")
+
+
+class ReadTailTests(SynchronousTestCase):
+    def test_a_long_log_is_cut_and_says_so(self) -> None:
+        """The report stays readable when a step prints much, and no half line is shown."""
+        path = self.mktemp()
+        with Path(path).open("w") as log:
+            log.writelines(f"line {number:05}\n" for number in range(2000))
+        first, second, *_, last = read_tail(path)
+        self.assertIn(path, first)
+        self.assertRegex(second, r"^line \d{5}$")
+        self.assertEqual(last, "line 01999")
+
+    def test_a_log_that_is_gone_has_no_lines(self) -> None:
+        """Old runs may have lost their logs; their report still works."""
+        self.assertEqual(read_tail(self.mktemp()), [])

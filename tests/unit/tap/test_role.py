@@ -1,0 +1,251 @@
+"""The parent of a role's services."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable
+from typing import Any
+
+from twisted.application.service import Service
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.error import CannotListenError
+from twisted.internet.testing import MemoryReactorClock
+from twisted.trial.unittest import SynchronousTestCase
+
+from txdagu.config.settings import PathSettings, PeerSettings, Settings
+from txdagu.model.errors import InvalidInputError, Problem, UnavailableError
+from txdagu.tap.role import RoleService, explain, refuse_unprotected
+
+NOWHERE = PathSettings("", "", "", "", "", "", "", "", "", "")
+SETTINGS = Settings(NOWHERE)
+
+
+class RecordingProcess:
+    """A process that writes down what it is told."""
+
+    def __init__(self, story: list[str]) -> None:
+        self.story = story
+        self.stop: Callable[[str], None] | None = None
+
+    def notify(self, state: str) -> None:
+        """Write it down."""
+        self.story.append(state)
+
+    def complain(self, line: str) -> None:
+        """Write it down."""
+        self.story.append(line)
+
+    def watch_signals(self, stop: Callable[[str], None]) -> None:
+        """Keep it, so that a test can send a signal."""
+        self.stop = stop
+
+
+class Child(Service):
+    """A service that writes down its starts and stops and ends them as it is told."""
+
+    def __init__(self, name: str, story: list[str], starting: object = None, stopping: object = None) -> None:
+        self.name = name
+        self.story = story
+        self.starting = starting
+        self.stopping = stopping
+
+    def startService(self) -> Any:
+        """Start."""
+        self.story.append(f"start {self.name}")
+        if isinstance(self.starting, Exception):
+            raise self.starting
+        return self.starting
+
+    def stopService(self) -> Any:
+        """Stop."""
+        self.story.append(f"stop {self.name}")
+        if isinstance(self.stopping, Exception):
+            raise self.stopping
+        return self.stopping
+
+
+class Roles(SynchronousTestCase):
+    """Order, failure, signals."""
+
+    def setUp(self) -> None:
+        """A memory reactor that runs when told."""
+        self.reactor = MemoryReactorClock()
+        self.story: list[str] = []
+        self.process = RecordingProcess(self.story)
+
+    def role(self, *children: Child) -> RoleService:
+        """A started role; its reactor does not run yet."""
+        service = RoleService(
+            "role", [(str(child.name), child) for child in children], SETTINGS, self.reactor, self.process
+        )
+        service.privilegedStartService()
+        service.startService()
+        return service
+
+    def child(self, name: str, starting: object = None, stopping: object = None) -> Child:
+        """A child that writes into our story."""
+        return Child(name, self.story, starting, stopping)
+
+    def test_order(self) -> None:
+        """Children start one after the other, each when the one before is done, and only once the reactor runs."""
+        first: Deferred[None] = Deferred()
+        self.role(self.child("a", first), self.child("b"))
+        self.assertEqual(self.story, [])
+        self.reactor.run()
+        self.assertEqual(self.story, ["start a"])
+        first.callback(None)
+        self.assertEqual(self.story, ["start a", "start b", "READY=1"])
+
+    def test_coroutine(self) -> None:
+        """A child may start as a coroutine."""
+
+        async def starting() -> None:
+            self.story.append("in coroutine")
+
+        self.role(self.child("a", starting()))
+        self.reactor.run()
+        self.assertEqual(self.story, ["start a", "in coroutine", "READY=1"])
+
+    def test_stop_waits(self) -> None:
+        """Stopping goes backwards and waits for each child before the next."""
+        stopping: Deferred[None] = Deferred()
+        service = self.role(self.child("a"), self.child("b", stopping=stopping))
+        self.reactor.run()
+        del self.story[:]
+        ended = service.stopService()
+        self.assertEqual(self.story, ["STOPPING=1", "stop b"])
+        self.assertNoResult(ended)
+        stopping.callback(None)
+        self.successResultOf(ended)
+        self.assertEqual(self.story, ["STOPPING=1", "stop b", "stop a"])
+        self.assertEqual(service.exit_code, 0)
+
+    def test_failed_start(self) -> None:
+        """A child that cannot start: one line, exit code 1, the reactor stops, and the children before it are stopped."""
+        for error, line in (
+            (UnavailableError("the journal is held by process 7"), "Error: the journal is held by process 7"),
+            (
+                CannotListenError("127.0.0.1", 50055, OSError(errno.EADDRINUSE, "Address already in use")),
+                (
+                    "Error: the b cannot listen on 127.0.0.1 port 50055: Address already in use "
+                    "(end the process that uses it, or choose another with its port)"
+                ),
+            ),
+            (PermissionError(13, "Permission denied", "/data"), "Error: the b cannot start: /data: Permission denied"),
+        ):
+            self.setUp()
+            service = self.role(self.child("a"), self.child("b", error), self.child("c"))
+            self.reactor.run()
+            self.assertTrue(self.reactor.hasStopped)
+            self.successResultOf(service.stopService())
+            self.assertEqual(self.story, ["start a", "start b", line, "STOPPING=1", "stop a"])
+            self.assertEqual(service.exit_code, 1)
+
+    def test_failed_later(self) -> None:
+        """The same when the start fails through a Deferred."""
+        starting: Deferred[None] = Deferred()
+        service = self.role(self.child("a", starting))
+        self.reactor.run()
+        starting.errback(UnavailableError("no"))
+        self.assertEqual(self.story, ["start a", "Error: no"])
+        self.assertTrue(self.reactor.hasStopped)
+        self.assertEqual(service.exit_code, 1)
+
+    def test_defect(self) -> None:
+        """An error that nobody foresaw is told in one line too; the traceback goes to the log."""
+        service = self.role(self.child("a", ZeroDivisionError("oh")))
+        self.reactor.run()
+        self.assertEqual(self.story[1], "Error: the a cannot start because of a defect in it: ZeroDivisionError: oh")
+        self.assertEqual(service.exit_code, 1)
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+
+    def test_stopped_while_starting(self) -> None:
+        """A stop during the start cancels the child that is starting, and stops those that had started."""
+        cancelled: list[Deferred[None]] = []
+        starting: Deferred[None] = Deferred(cancelled.append)
+        service = self.role(self.child("a"), self.child("b", starting), self.child("c"))
+        self.reactor.run()
+        self.successResultOf(service.stopService())
+        self.assertEqual(cancelled, [starting])
+        self.assertEqual(self.story, ["start a", "start b", "STOPPING=1", "stop a"])
+        self.assertEqual(service.exit_code, 0)
+
+    def test_stopped_before_start(self) -> None:
+        """A stop before the reactor ran starts nothing afterwards."""
+        service = self.role(self.child("a"))
+        self.successResultOf(service.stopService())
+        self.reactor.run()
+        self.assertEqual(self.story, ["STOPPING=1"])
+
+    def test_cancelled_start_of_its_own(self) -> None:
+        """A child that cancels its own start has failed; nobody asked for an end."""
+        service = self.role(self.child("a", CancelledError()))
+        self.reactor.run()
+        self.assertEqual(service.exit_code, 1)
+        self.flushLoggedErrors(CancelledError)
+
+    def test_failed_stop(self) -> None:
+        """A child that cannot stop is logged, counts as a bad end, and does not keep the others from being stopped."""
+        service = self.role(self.child("a"), self.child("b", stopping=ValueError("stuck")))
+        self.reactor.run()
+        self.successResultOf(service.stopService())
+        self.assertEqual(self.story[-2:], ["stop b", "stop a"])
+        self.assertEqual(service.exit_code, 1)
+        self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
+
+    def test_privileged_start(self) -> None:
+        """A child that cannot do its privileged part ends the program with one line, before anything is started."""
+
+        class Privileged(Child):
+            def privilegedStartService(self) -> None:
+                raise PermissionError(13, "Permission denied", "/etc/key.pem")
+
+        with self.assertRaises(SystemExit) as caught:
+            self.role(Privileged("a", self.story))
+        self.assertEqual(caught.exception.code, 1)
+        self.assertEqual(self.story, ["Error: the a cannot start: /etc/key.pem: Permission denied"])
+
+    def test_signal(self) -> None:
+        """A signal stops the reactor, whose shutdown stops us; the exit code stays 0."""
+        service = self.role(self.child("a"))
+        self.reactor.run()
+        assert self.process.stop is not None
+        self.process.stop("SIGTERM")
+        self.assertTrue(self.reactor.hasStopped)
+        self.assertEqual(service.exit_code, 0)
+
+
+class Refusals(SynchronousTestCase):
+    """What is refused rather than run unprotected."""
+
+    def test_tls(self) -> None:
+        """TLS that was asked for in any way is refused with the places where it was."""
+        for peer, key in (
+            (PeerSettings(insecure=False), "peer.insecure"),
+            (PeerSettings(cert_file="/c.pem"), "peer.certFile"),
+            (PeerSettings(key_file="/k.pem"), "peer.keyFile"),
+            (PeerSettings(client_ca_file="/ca.pem"), "peer.clientCaFile"),
+        ):
+            settings = Settings(NOWHERE, peer=peer, origins={key: "DAGU_X"})
+            with self.assertRaises(InvalidInputError) as caught:
+                refuse_unprotected(settings, opens_web=False)
+            self.assertTrue(str(caught.exception).startswith(f"{key} from DAGU_X: TLS between"), str(caught.exception))
+
+    def test_clear_text(self) -> None:
+        """The default, and skip-tls-verify without TLS, are fine."""
+        refuse_unprotected(Settings(NOWHERE, peer=PeerSettings(skip_tls_verify=True)), opens_web=True)
+
+    def test_web(self) -> None:
+        """Settings that should protect the web server are refused only where one is opened."""
+        settings = Settings(NOWHERE, unprotected=(Problem("no tokens here"),))
+        refuse_unprotected(settings, opens_web=False)
+        self.assertRaises(InvalidInputError, refuse_unprotected, settings, opens_web=True)
+
+    def test_explain_names_the_setting(self) -> None:
+        """A busy port names the setting with which to choose another."""
+        error = CannotListenError("", 50055, OSError(errno.EADDRINUSE, "Address already in use"))
+        self.assertEqual(
+            explain("coordinator", error),
+            "Error: the coordinator cannot listen on every address port 50055: Address already in use "
+            "(end the process that uses it, or choose another with coordinator.port)",
+        )

@@ -143,8 +143,6 @@ def coordinator_service(settings: Settings, reactor: Any) -> IService:
 
     Raises `InvalidInputError` for settings that ask for TLS: an open port in their place would be worse than none.
     """
-    from txdagu.store.shared_disk import SharedDiskStore
-
     peer = settings.peer
     if not peer.insecure or peer.cert_file or peer.key_file or peer.client_ca_file:
         raise InvalidInputError(
@@ -156,5 +154,7 @@ def coordinator_service(settings: Settings, reactor: Any) -> IService:
                 )
             ]
         )
+    from txdagu.store.shared_disk import SharedDiskStore
+
     store = SharedDiskStore(settings, reactor)
     return CoordinatorServer(settings, reactor, MemoryJournal(), store, lambda: datetime.now(UTC), time.monotonic)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from twisted.trial.unittest import SynchronousTestCase
 
 from txdagu.dispatch.core import Beat, DispatchCore
@@ -19,12 +21,12 @@ from txdagu.testing.dispatch import CountedNames, make_poll, make_task, running
 DONE = Outcome(RunState.SUCCEEDED, "succeeded", '{"status":4}')
 
 
-def offers(turn: Turn[object]) -> list[Offer]:
+def offers(turn: Turn[Any]) -> list[Offer]:
     """The offers among a turn's effects."""
     return [effect for effect in turn.effects if isinstance(effect, Offer)]
 
 
-def endings(turn: Turn[object]) -> list[Ending]:
+def endings(turn: Turn[Any]) -> list[Ending]:
     """The endings among a turn's effects."""
     return [effect for effect in turn.effects if isinstance(effect, Ending)]
 
@@ -33,6 +35,7 @@ class Base(SynchronousTestCase):
     """A core and the shortest ways to talk to it."""
 
     def setUp(self) -> None:
+        """A fresh core."""
         self.core = DispatchCore(CountedNames())
 
     def offered(self, run_id: str = "r1", worker: str = "w1", now: float = 0.0, **poll: object) -> Offer:
@@ -370,7 +373,7 @@ class WorkerTests(Base):
             self.core.heartbeat(Beat("w1", {}, "one", slots=1), 2)
 
     def test_leaving_worker_hands_back_what_it_did_not_start(self) -> None:
-        """A worker that leaves gives back offers and confirmed tasks it never named; what it named and did not report has failed."""
+        """A worker that leaves gives back what it never named as running; what it named and did not report has failed."""
         polls: list[Poll] = []
         given: list[Offer] = []
         for name in ("running", "confirmed", "offered"):

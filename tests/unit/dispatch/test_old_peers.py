@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from twisted.trial.unittest import SynchronousTestCase
 
 from txdagu.dispatch.core import Beat, DispatchCore
@@ -20,19 +22,20 @@ class OldPeerTests(SynchronousTestCase):
     """One task, one worker ``old`` that polls without incarnation and beats once a second."""
 
     def setUp(self) -> None:
+        """A fresh core."""
         self.core = DispatchCore(CountedNames())
         self.core.submit(make_task("r1"), 0)
         (self.offer,) = [
             one for one in self.core.poll(make_poll("old", incarnation=""), 0).effects if isinstance(one, Offer)
         ]
 
-    def beat(self, now: float, *tasks: Task) -> Turn[object]:
+    def beat(self, now: float, *tasks: Task) -> Turn[Any]:
         """One heartbeat that lists those tasks, after a tick."""
         self.core.tick(now)
         listed = tuple(running(task) for task in tasks)
-        return self.core.heartbeat(Beat("old", {}, "", 2, len(listed), listed), now)  # type: ignore[return-value]
+        return self.core.heartbeat(Beat("old", {}, "", 2, len(listed), listed), now)
 
-    def inquiries(self, *turns: Turn[object]) -> list[Inquiry]:
+    def inquiries(self, *turns: Turn[Any]) -> list[Inquiry]:
         """The questions among the effects."""
         return [effect for turn in turns for effect in turn.effects if isinstance(effect, Inquiry)]
 

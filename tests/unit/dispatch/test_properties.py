@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from typing import Any
 
 import hypothesis.strategies as st
 from hypothesis import settings
@@ -63,7 +64,7 @@ class Cluster(RuleBasedStateMachine):
         self.newest: dict[int, Entry] = {}
         self.order: dict[frozenset[tuple[str, str]], list[str]] = {}
 
-    def absorb(self, turn: Turn[object]) -> None:
+    def absorb(self, turn: Turn[Any]) -> None:
         """Do what the shell would do with the effects, answering questions with "not started"."""
         for entry in turn.entries:
             self.newest[entry.number] = entry

@@ -191,20 +191,21 @@ class Channel:
             on_end=self._call_ended,
         )
         self._calls[call] = None
-        if self.state is ChannelState.SHUT_DOWN:
-            call.fail(StatusCode.CANCELLED, f"the channel to {self.authority} is closed")
-        elif timeout is not None and timeout <= 0:
+        if timeout is not None and timeout <= 0:
             call.fail(StatusCode.DEADLINE_EXCEEDED, "the deadline had passed before the call was made")
         else:
             if timeout is not None:
                 call.timer = self._clock.callLater(timeout, self._timed_out, call, timeout)
-            self._place(call)
+            self.place(call)
         return call
 
-    def _place(self, call: ClientCall[Any, Any]) -> None:
+    def place(self, call: ClientCall[Any, Any]) -> None:
+        """Start a call on the connection, let it wait for one, or fail it."""
         connection = self._connector.connection
         if connection is not None:
             connection.start_call(call)
+        elif self.state is ChannelState.SHUT_DOWN:
+            call.fail(StatusCode.CANCELLED, f"the channel to {self.authority} is closed")
         elif self.state is ChannelState.BACKING_OFF and not call.wait_for_ready:
             connector = self._connector
             text = f"{self.authority}: {connector.last_reason} (next attempt in {connector.seconds_to_retry:.1f} s)"

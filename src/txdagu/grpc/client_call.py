@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from txdagu.grpc.client_connection import GrpcClientProtocol
 
 
+# How often a call that the server refused unseen is placed again.
+_RETRIES = 3
+
+
 @dataclass(frozen=True, slots=True)
 class UnaryReply(Generic[Response]):
     """The response of a unary call with the metadata that came before and after it."""
@@ -61,6 +65,7 @@ class ClientCall(Generic[Request, Response]):
         self._arrived: deque[tuple[bytes, int]] = deque()
         self._waiting: list[Deferred[None]] = []
         self._on_end = on_end
+        self._retries = _RETRIES
 
     # What the connection tells
 
@@ -100,6 +105,14 @@ class ClientCall(Generic[Request, Response]):
             deferred.callback(None)
 
     # What callers do
+
+    def may_be_repeated(self) -> bool:
+        """Whether to place the call once more, after the server refused to look at it ("transparent retry")."""
+        if self.ended or self.only_request is None or self._retries == 0:
+            return False
+        self._retries -= 1
+        self._connection = None
+        return True
 
     def fail(self, code: StatusCode, message: str) -> None:
         """End the call from our side, and tell the server."""

@@ -37,6 +37,9 @@ class ConnectionOwner(Protocol):
     def connection_leaving(self, connection: GrpcClientProtocol, reason: str) -> None:
         """New calls belong elsewhere; open ones go on."""
 
+    def again(self, call: ClientCall[Any, Any]) -> None:
+        """The server did not look at this call; place it once more."""
+
     def connection_lost(self, connection: GrpcClientProtocol, reason: str) -> None:
         """The connection is gone, and all its calls have been failed."""
 
@@ -124,8 +127,11 @@ class GrpcClientProtocol(ConnectionProtocol):
             case CallEnded():
                 if (call := self._calls.pop(event.stream_id, None)) is not None:
                     self._stop_sender(event.stream_id)
-                    message = f"{self._name}: {event.message}" if event.unprocessed else event.message
-                    call.finished(event.code, message, event.metadata)
+                    if event.unprocessed and call.may_be_repeated():
+                        self._owner.again(call)
+                    else:
+                        message = f"{self._name}: {event.message}" if event.unprocessed else event.message
+                        call.finished(event.code, message, event.metadata)
                 self._stream_freed()
             case SendingResumed():
                 self._stop_sender(event.stream_id)

@@ -14,6 +14,7 @@ from twisted.internet.protocol import Protocol as TwistedProtocol
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from txdagu.grpc.client_call import ClientCall
 from txdagu.grpc.client_connection import ConnectionOwner, GrpcClientProtocol
 
 
@@ -53,6 +54,9 @@ class ConnectorUser(Protocol):
 
     def attempt_failed(self, reason: str) -> None:
         """There is no connection, and no new attempt for a while."""
+
+    def place(self, call: ClientCall[Any, Any]) -> None:
+        """Find a connection for a call."""
 
     def is_waiting(self) -> bool:
         """Whether to try again after the back-off without being asked."""
@@ -168,6 +172,10 @@ class Connector:
             self._failures = 0
             self._enter(ChannelState.READY, "the server is there")
             self._user.connected(connection)
+
+    def again(self, call: ClientCall[Any, Any]) -> None:
+        """See `ConnectionOwner`."""
+        self._user.place(call)
 
     def connection_leaving(self, connection: GrpcClientProtocol, reason: str) -> None:
         """See `ConnectionOwner`."""

@@ -72,12 +72,12 @@ class ConnectionProtocol(Protocol, ABC):
         if not data:
             return
         assert self.transport is not None
-        self.transport.write(data)
         if self._unread is not None:
             self._unread += len(data)
-            if self._unread > MAX_UNREAD:
-                self._unread = None
-                self.cut()
+        self.transport.write(data)  # which may pause us, but then this much was not written against its will
+        if self._unread is not None and self._unread > MAX_UNREAD:
+            self._unread = None
+            self.transport.abortConnection()
 
     def hang_up(self, reason: str = "") -> None:
         """Say good-bye with a GOAWAY and close once everything is written; a peer that does not read is cut off."""

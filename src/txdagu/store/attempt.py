@@ -35,9 +35,9 @@ class Attempt:
     """
     Writes snapshot, status lines, logs and outputs of one attempt.
 
-    `now` tells the time in the local zone; `pid` is the process that states name as their own where they name none; `somewhere` is
-    the working directory told for a DAG that has none; `token` makes names of temporary files unique. `liveness` is the run's
-    liveness file, held by the caller until `close` or `release`.
+    `now` tells the time in the local zone; `pid` is the process that states name as their own where they name none;
+    `somewhere` is the working directory told for a DAG that has none; `token` makes names of temporary files unique.
+    `liveness` is the run's liveness file, held until `close` or `release`.
     """
 
     def __init__(

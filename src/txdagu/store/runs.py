@@ -65,7 +65,8 @@ class Runs:
         """
         Begin an attempt, as `IRunStore.open_attempt` tells. The caller must `close` or `release` it.
 
-        An `attempt_name` comes from a coordinator, which knows that nobody else executes the run: no liveness file is looked at then.
+        An `attempt_name` comes from a coordinator, which knows that nobody else executes the run: liveness files of earlier
+        owners are then not believed.
         """
         return self._opening.begin(dag, run, root, attempt_name, new)
 
@@ -96,9 +97,8 @@ class Runs:
 
         `InvalidInputError` if it asks for what this version cannot do.
         """
-        run_dir = self.run_directory(run, root)
-        for name in attempts_of(run_dir) if run_dir else ():
-            path = run_dir / name / DAG_FILE if run_dir else Path()
+        for place in self._attempts(run, root):
+            path = place / DAG_FILE
             try:
                 return decode_dag(path.read_bytes(), str(path))
             except FileNotFoundError:
@@ -114,10 +114,8 @@ class Runs:
 
     def request_cancel(self, run: RunRef, root: RunRef) -> bool:
         """Leave the flag for whoever executes the newest attempt; False if there is none."""
-        run_dir = self.run_directory(run, root)
-        for name in attempts_of(run_dir)[:1] if run_dir else ():
-            assert run_dir
-            os.close(os.open(run_dir / name / CANCEL_FILE, os.O_WRONLY | os.O_CREAT, 0o600))
+        for place in self._attempts(run, root)[:1]:
+            os.close(os.open(place / CANCEL_FILE, os.O_WRONLY | os.O_CREAT, 0o600))
             return True
         return False
 
@@ -158,6 +156,10 @@ class Runs:
         root, *queues = self.queue.directories()
         places = {Place(str(root), structure=True), *(Place(str(queue), suffix=".json") for queue in queues)}
         return Places(frozenset(places), complete=root.is_dir())
+
+    def _attempts(self, run: RunRef, root: RunRef) -> list[Path]:
+        run_dir = self.run_directory(run, root)
+        return [run_dir / name for name in attempts_of(run_dir)] if run_dir else []
 
     def _read(self, run: RunRef, root: RunRef) -> tuple[RunStatus, Path] | None:
         run_dir = self.run_directory(run, root)

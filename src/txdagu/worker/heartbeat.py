@@ -171,6 +171,7 @@ class Heartbeat:
         sent_at = self._now()
         request = pb.RunHeartbeatRequest(
             worker_id=self._identity.id,
+            owner_coordinator_id=owned[0].owner_id,
             running_tasks=[running_task_to_message(task.as_running()) for task in owned],
             incarnation=self._identity.incarnation,
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 from random import Random
@@ -71,6 +72,9 @@ class WorkerServiceTests(SynchronousTestCase):
     def setUp(self) -> None:
         """A worker, and coordinators that announce our additions and answer everything but calls for work."""
         self.reactor = ThreadlessReactor()
+        temporary = self.mktemp()
+        Path(temporary).mkdir()
+        self.patch(tempfile, "tempdir", temporary)
         self.registry = self.mktemp()
         self.channels: dict[str, ScriptedChannel] = {}
         self.runs = Runs()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
 from random import Random
@@ -133,6 +134,9 @@ class TasksTests(SynchronousTestCase):
     def setUp(self) -> None:
         """One slot, and a coordinator that confirms and takes reports."""
         self.reactor = ThreadlessReactor()
+        temporary = self.mktemp()
+        Path(temporary).mkdir()
+        self.patch(tempfile, "tempdir", temporary)
         self.channel = ScriptedChannel(self.reactor)
         self.channel.answers["AckTaskClaim"] = pb.AckTaskClaimResponse(accepted=True)
         self.channel.answers["ReportStatus"] = pb.ReportStatusResponse(accepted=True)
@@ -165,6 +169,7 @@ class TasksTests(SynchronousTestCase):
             "attempt_key": f"key-{run_id}",
             "attempt_name": "attempt_7",
             "epoch": 1,
+            "owner_coordinator_id": "host1@50055",
         }
         return pb.Task(**{**given, **fields})
 
@@ -191,6 +196,7 @@ class TasksTests(SynchronousTestCase):
         self.engine.runs[0].end(RunState.SUCCEEDED)
         (report,) = self._reports()
         self.assertEqual((report.worker_id, report.attempt_key, report.epoch), ("w1", "key-r1", 1))
+        self.assertEqual(report.owner_coordinator_id, "host1@50055")
         self.assertEqual(status_from_message(report.status).state, RunState.SUCCEEDED)
         self.assertEqual((len(self.tasks.in_hand), self.slots.busy, self.tasks.busy), (0, 0, False))
 
@@ -326,15 +332,15 @@ class TasksTests(SynchronousTestCase):
         self._offer("r2", operation=pb.OPERATION_RETRY, definition="")
         self.assertIn("share their data directory", self.store.written[0].error)
 
-    def test_handed_on_root_run_waits(self) -> None:
-        """A root run that another worker lost starts when that one's liveness file is stale, and not before."""
+    def test_handed_on(self) -> None:
+        """A run that another worker had begun goes on from what the store knows, in the attempt that the coordinator named."""
         ref = RunRef("etl", "r1")
-        alive, dead = RunStatus(ref, ref, RunState.RUNNING), RunStatus(ref, ref, RunState.FAILED)
-        self.store.statuses = [alive, alive, dead]
-        self._offer(epoch=2)
-        self.assertEqual(self.engine.runs, [])
-        self.reactor.pump([5.0] * 2)
-        self.assertIs(self.engine.runs[0].request.previous, dead)
+        begun = RunStatus(ref, ref, RunState.RUNNING)
+        self.store.statuses = [begun]
+        self._offer(epoch=2, attempt_name="attempt_8")
+        request = self.engine.runs[0].request
+        self.assertIs(request.previous, begun)
+        self.assertEqual(request.attempt_name, "attempt_8")
 
     def test_cancel(self) -> None:
         """Cancelling reaches the run, with the reason."""

@@ -145,11 +145,7 @@ class _Parser:
             is_merge = isinstance(event, yaml.ScalarEvent) and event.value == "<<" and event.implicit[0]
             key = self._node(event, depth + 1)
             position = Position(event.start_mark.line + 1, event.start_mark.column + 1)
-<<<<<<< HEAD
             value = self._node(self._next(), depth if is_merge else depth + 1)  # merged values come up to this level
-=======
-            value = self._node(self._next(), depth + 1)
->>>>>>> execution
             if isinstance(key.value, dict | list):
                 self._problem("a key must be a word or a number, and this is a mapping or a list", position)
             elif is_merge and merged is None:

@@ -40,14 +40,10 @@ def problem_of(error: yaml.YAMLError | UnicodeEncodeError, text: str, source: st
         message, advice = _bad_start(text[mark.index : mark.index + 1])
     elif error.context and message != error.context:
         message = f"{message} {error.context}"
-<<<<<<< HEAD
     place = Position(mark.line + 1, mark.column + 1)
     if mark.index >= len(text):  # the parser stands behind the last line break; people look at the last line
         place = _position(text, len(text.rstrip()))
     return Problem(f"invalid YAML: {message}", where(source, place), advice)
-=======
-    return Problem(f"invalid YAML: {message}", where(source, Position(mark.line + 1, mark.column + 1)), advice)
->>>>>>> execution
 
 
 def _bad_start(character: str) -> tuple[str, str]:

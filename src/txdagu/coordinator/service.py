@@ -28,7 +28,7 @@ from txdagu.grpc.server import GrpcServerFactory
 from txdagu.model.errors import InvalidInputError, Problem, UnavailableError
 from txdagu.protocol.services import COORDINATOR_SERVICE
 from txdagu.registry.cleaning import WorkerFileCleaner
-from txdagu.registry.publication import Publication, coordinator_publication
+from txdagu.registry.publication import Publication, coordinator_publication, local_now
 from txdagu.store.interfaces import IRunStore
 
 DRAIN_TIME = 2.0
@@ -156,5 +156,5 @@ def coordinator_service(settings: Settings, reactor: Any) -> IService:
         )
     from txdagu.store.shared_disk import SharedDiskStore
 
-    store = SharedDiskStore(settings, reactor)
+    store = SharedDiskStore(settings.paths, reactor, local_now)
     return CoordinatorServer(settings, reactor, MemoryJournal(), store, lambda: datetime.now(UTC), time.monotonic)

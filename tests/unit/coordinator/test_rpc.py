@@ -152,7 +152,11 @@ class TextTests(Base):
             (services.DISPATCH, pb.DispatchRequest(), "task is required"),
             (services.HEARTBEAT, pb.HeartbeatRequest(), "worker_id is required"),
             (services.DISPATCH, pb.DispatchRequest(task=pb.Task(dag_run_id="r")), "operation not specified"),
-            (services.DISPATCH, pb.DispatchRequest(task=pb.Task(operation=pb.OPERATION_START)), "dag_run_id is required"),
+            (
+                services.DISPATCH,
+                pb.DispatchRequest(task=pb.Task(operation=pb.OPERATION_START)),
+                "dag_run_id is required",
+            ),
             (services.ACK_TASK_CLAIM, pb.AckTaskClaimRequest(worker_id="w"), "claim_token is required"),
         ]
         for method, request, text in cases:

@@ -196,7 +196,7 @@ class Dispatcher:
             try:
                 status = await self._store.read_status(asked.task.run, asked.task.root)
             except (DaguError, OSError, ValueError) as error:
-                self.log.warn(  # noqa: G010
+                self.log.warn(
                     "whether run {run} was started cannot be told ({error}); asking again in {seconds} s",
                     run=str(asked.task.run),
                     error=str(error),

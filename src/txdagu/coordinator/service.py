@@ -95,7 +95,7 @@ class CoordinatorServer(Service):
             advertised=join_host_port(advertised.host, port),
         )
         if advertised.warning:
-            self.log.warn("{warning}", warning=advertised.warning)  # noqa: G010
+            self.log.warn("{warning}", warning=advertised.warning)
 
     def _listen(self) -> Any:
         host, port = self._settings.coordinator.host, self._settings.coordinator.port

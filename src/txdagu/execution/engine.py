@@ -12,11 +12,13 @@ from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 
 from txdagu.execution.interfaces import IProcessRunner, ISlot
+from txdagu.execution.preparation import evaluate_inputs
 from txdagu.execution.record import OnStatus
 from txdagu.execution.request import RunRequest
 from txdagu.execution.run import Run
 from txdagu.execution.slot import SharedSlot
 from txdagu.execution.steps.context import InThread, Tools
+from txdagu.execution.stop import Stop
 from txdagu.model.dag import Dag
 from txdagu.model.run import RunStatus
 from txdagu.peers.interfaces import ICoordinators
@@ -105,6 +107,11 @@ class Engine:
         only waits for children elsewhere.
         """
         return self._begin(request, SharedSlot(slot), on_status)
+
+    async def params_of(self, request: RunRequest) -> tuple[str, ...]:
+        """The evaluated ``NAME=value`` texts with which this run would begin; for one that is queued first."""
+        inputs = await evaluate_inputs(request, self._tools, Stop())
+        return tuple(f"{name}={value}" for name, value in inputs.params.items())
 
     def _begin(self, request: RunRequest, slot: SharedSlot, on_status: OnStatus | None = None) -> Run:
         run = Run(request, self._tools, slot, on_status)

@@ -57,6 +57,35 @@ def _backticks(request: RunRequest, tools: Tools, stop: Stop, environment: Mappi
     return BacktickRunner(tools, stop, lambda: environment, directory, request.dag.max_output_size)
 
 
+@dataclass(frozen=True)
+class Inputs:
+    """
+    What a run begins with, evaluated: its DAG's `env`, its `params`, and the environment in which further texts of the run are
+    evaluated.
+    """
+
+    env: Mapping[str, str]
+    params: Mapping[str, str]
+    evaluation: Mapping[str, str]
+
+
+async def evaluate_inputs(request: RunRequest, tools: Tools, stop: Stop) -> Inputs:
+    """Evaluate env, then params. Raises `DaguError` with one sentence, `StopRequested` if the run is stopped meanwhile."""
+    dag = request.dag
+    host = {**tools.environ, **request.inherited_env}
+    env = await evaluate_assignments(
+        dag.env, Scope({}, host), _backticks(request, tools, stop, host), chained=True, where=f"{dag.name}: env"
+    )
+    evaluation = {**host, **env}
+    if request.previous is not None and request.previous.params:
+        params = dict(map(split_assignment, request.previous.params))
+    else:
+        merged = merge_params(dag.params, request.params)
+        params = await evaluate_params(merged, evaluation, _backticks(request, tools, stop, evaluation))
+    stop.check()
+    return Inputs(env, params, evaluation)
+
+
 async def prepare_run(request: RunRequest, tools: Tools, stop: Stop, sink: IRunSink) -> PreparedRun:
     """
     Evaluate env, then params; find and make the working directory.
@@ -64,26 +93,26 @@ async def prepare_run(request: RunRequest, tools: Tools, stop: Stop, sink: IRunS
     Raises `DaguError` with one sentence for whatever does not work, `StopRequested` if the run is stopped meanwhile.
     """
     dag = request.dag
-    host = {**tools.environ, **request.inherited_env}
-    dag_env = await evaluate_assignments(
-        dag.env, Scope({}, host), _backticks(request, tools, stop, host), chained=True, where=f"{dag.name}: env"
-    )
-    evaluation = {**host, **dag_env}
-    if request.previous is not None and request.previous.params:
-        params = dict(map(split_assignment, request.previous.params))
-    else:
-        merged = merge_params(dag.params, request.params)
-        params = await evaluate_params(merged, evaluation, _backticks(request, tools, stop, evaluation))
-    stop.check()
-    written = expand(dag.working_dir, evaluation.get)
+    inputs = await evaluate_inputs(request, tools, stop)
+    written = expand(dag.working_dir, inputs.evaluation.get)
     directory = files.absolute_directory(written, dag.base_dir, (request.working_dir, dag.base_dir))
     await tools.in_thread(partial(files.make_directory, directory))
     built_in = {"DAG_NAME": dag.name, "DAG_RUN_ID": request.run.id, "DAG_RUN_LOG_FILE": sink.log}
     environment = RunEnvironment(
-        tools.environ, dag_env, params, built_in, params_json(params, request.params) if params else ""
+        tools.environ,
+        inputs.env,
+        inputs.params,
+        built_in,
+        params_json(inputs.params, request.params) if inputs.params else "",
     )
     return PreparedRun(
-        request, tools, directory, environment, environment.base(), evaluation, {**request.inherited_env, **dag_env}
+        request,
+        tools,
+        directory,
+        environment,
+        environment.base(),
+        inputs.evaluation,
+        {**request.inherited_env, **inputs.env},
     )
 
 

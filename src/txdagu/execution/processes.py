@@ -127,7 +127,7 @@ class PidfdProcess:
             except ProcessLookupError:
                 self._group_gone = True
             except PermissionError:
-                self.log.warn("may not signal process group {pid}", pid=self.pid)  # noqa: G010 - Twisted's own name
+                self.log.warn("may not signal process group {pid}", pid=self.pid)
 
     def group_alive(self) -> bool:
         """Whether anybody is left in the group."""

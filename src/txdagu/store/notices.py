@@ -91,7 +91,7 @@ class Notices:
         except inotify.INotifyError as error:
             if self._notifier is None and not self._complained:
                 self._complained = True
-                self.log.warn(  # noqa: G010 (Twisted's name)
+                self.log.warn(
                     "no inotify instance is to be had, so changes are seen once a second only: {error} "
                     "(raise fs.inotify.max_user_instances)",
                     error=error,

@@ -56,7 +56,7 @@ class Rounds:
         try:
             return bool(look())
         except OSError as error:
-            self.log.warn("the run store cannot be looked at: {error}", error=error)  # noqa: G010 (Twisted's name)
+            self.log.warn("the run store cannot be looked at: {error}", error=error)
             return False
 
     def _tell(self, keys: list[object]) -> None:

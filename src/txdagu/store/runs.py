@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 
@@ -14,7 +16,7 @@ from txdagu.model.status import RunState
 from txdagu.store.attempt import Attempt
 from txdagu.store.dagjson import decode_dag, liveness_names
 from txdagu.store.directories import RunDirectories, attempts_of
-from txdagu.store.dirlock import DirectoryLocks
+from txdagu.store.dirlock import RUNS_STALE_SECONDS, DirectoryLocks
 from txdagu.store.errors import CorruptRecordError
 from txdagu.store.layout import (
     CANCEL_FILE,
@@ -57,6 +59,7 @@ class Runs:
         self._randomness = randomness
         locks = locks or DirectoryLocks(now)
         self.directories = RunDirectories(Path(paths.dag_runs_dir), now)
+        self._locks = locks
         self.liveness = ProcFiles(Path(paths.proc_dir), now, locks)
         self.queue = QueueFiles(Path(paths.queue_dir), now, warn)
         self._opening = Opening(paths, now, randomness, self.directories, locks, self.liveness, self._latest)
@@ -71,10 +74,25 @@ class Runs:
         return self._opening.begin(dag, run, root, attempt_name, new)
 
     def enqueue(self, dag: Dag, status: RunStatus, queue: str) -> None:
-        """Write a queued attempt, then its queue item."""
-        single_name(queue, "queue")
-        with self._opening.queued(dag, status, queue):
-            self.queue.add(queue, status.run, self._randomness(6).hex())
+        """Write a queued attempt, then its queue item unless `queue` is empty."""
+        if queue:
+            single_name(queue, "queue")
+        with self._opening.queued(dag, status, queue or dag.queue_name):
+            if queue:
+                self.queue.add(queue, status.run, self._randomness(6).hex())
+
+    def withdraw(self, run: RunRef) -> bool:
+        """Take away a queued run that nobody has begun, with all that was written for it; False if it is none."""
+        with self._locks.hold(self.directories.of_dag(run.name), RUNS_STALE_SECONDS):
+            run_dir = self.directories.find(run, locked=True)
+            found = self._latest(run_dir) if run_dir else None
+            if not run_dir or not found or found[0].state is not RunState.QUEUED or len(attempts_of(run_dir)) > 1:
+                return False
+            shutil.rmtree(run_dir)
+            self.directories.forget(run)
+        with suppress(OSError):
+            Path(found[0].log).parent.rmdir()
+        return True
 
     def read_status(self, run: RunRef, root: RunRef) -> RunStatus | None:
         """The latest state; a running root run that nobody executes any more is told as failed. Nothing is written."""

@@ -95,11 +95,15 @@ class SharedDiskStore:
         """See `IRunStore`."""
         await self._in_thread(lambda: self._runs.enqueue(dag, status, queue))
 
+    async def withdraw(self, run: RunRef) -> bool:
+        """See `IRunStore`."""
+        return await self._in_thread(lambda: self._runs.withdraw(run))
+
     def _watch(self, find: Callable[[], Any], changed: Callable[[], None]) -> Callable[[], None]:
         return Watch(self._reactor, self._in_thread, self._notices, self._looks, find, changed).stop
 
     def _corrupt(self, error: CorruptRecordError) -> None:
-        self.log.warn("{error}", error=error)  # noqa: G010 (Twisted's name)
+        self.log.warn("{error}", error=error)
 
 
 @implementer(IRunQueue)

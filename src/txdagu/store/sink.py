@@ -84,7 +84,7 @@ class SharedDiskSink:
     def write_log(self, line: str) -> None:
         """See `IRunSink`. After the end of the attempt, lines are dropped with a warning."""
         if self._closed:
-            self._logger.warn("run {run}: log line after the attempt's end: {line}", run=self._attempt.run, line=line)  # noqa: G010 (Twisted's name)
+            self._logger.warn("run {run}: log line after the attempt's end: {line}", run=self._attempt.run, line=line)
             return
         self._lines.append(line)
         self._drain_soon()
@@ -92,7 +92,7 @@ class SharedDiskSink:
     def write_status(self, status: RunStatus) -> None:
         """See `IRunSink`. After the end of the attempt, states are dropped with a warning."""
         if self._closed:
-            self._logger.warn(  # noqa: G010 (Twisted's name)
+            self._logger.warn(
                 "run {run}: state {state} after the attempt's end", run=self._attempt.run, state=status.state.label
             )
             return

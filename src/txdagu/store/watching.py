@@ -90,7 +90,7 @@ class Watch:
 
     def _not_found(self, failure: Failure) -> None:
         self._looking = self._look_again = False
-        self.log.warn("cannot look where a run lies: {reason}; trying again", reason=failure.getErrorMessage())  # noqa: G010 (Twisted's name)
+        self.log.warn("cannot look where a run lies: {reason}; trying again", reason=failure.getErrorMessage())
 
     def _move(self, places: Places) -> None:
         for place in places.places - self._places.places:

@@ -96,7 +96,7 @@ class MemoryProcessRunner:
         return [process for process in self.started if process.group_alive()]
 
 
-def by_command(scripts: Iterable[tuple[str, Script]], otherwise: Script = Script()) -> Behaviour:  # noqa: B008 - frozen
+def by_command(scripts: Iterable[tuple[str, Script]], otherwise: Script = Script()) -> Behaviour:
     """The behaviour of the first entry whose text occurs in the command line."""
     entries = tuple(scripts)
 

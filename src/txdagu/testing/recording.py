@@ -174,7 +174,7 @@ class RecordingCoordinators:
         self._workers = workers
         self._taken = taken
 
-    def dispatch(self, task: Task) -> Deferred[None]:
+    def dispatch(self, task: Task, tries: int | None = None) -> Deferred[None]:
         """Kept."""
         if self.unreachable:
             return fail(UnavailableError(self.unreachable))

@@ -218,7 +218,17 @@ class MemoryStore:
             pid=0,
         )
         self.changed(run)
-        self.queue.add(queue, run)
+        if queue:
+            self.queue.add(queue, run)
+
+    async def withdraw(self, run: RunRef) -> bool:
+        """See `IRunStore`."""
+        attempts = self.attempts(run, run)
+        if len(attempts) != 1 or attempts[0].status is None or attempts[0].status.state is not RunState.QUEUED:
+            return False
+        del self._attempts[(run.id, run.id)]
+        self.changed(run)
+        return True
 
     def running(self, queue: str) -> int:
         """How many root runs of the queue are alive."""

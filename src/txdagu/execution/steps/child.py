@@ -14,7 +14,7 @@ from txdagu.execution.plan import StepEnd
 from txdagu.execution.request import RunRequest
 from txdagu.execution.steps.context import StepContext
 from txdagu.execution.steps.definition import named_definition
-from txdagu.execution.steps.remote import RemoteCall, RemoteChild
+from txdagu.execution.steps.remote import RemoteCall, run_remote_child
 from txdagu.model.dag import ChildCall, Dag, Step
 from txdagu.model.errors import DaguError, NotFoundError
 from txdagu.model.health import Health
@@ -100,7 +100,7 @@ async def _execute(context: StepContext, call: Call) -> RunStatus:
         raise DaguError(f"DAG {call.dag.name} has to run on a worker ({way.reason}), but no coordinator is known")
     definition = definition_for(context.dag, call.dag.name) if call.local else named_definition(call.dag)
     remote = RemoteCall(call.dag, definition, call.run, call.params, way.selector.labels, call.previous)
-    return await RemoteChild(context, context.tools.coordinators, remote).execute()
+    return await run_remote_child(context, context.tools.coordinators, remote)
 
 
 async def _run_here(context: StepContext, call: Call) -> RunStatus:

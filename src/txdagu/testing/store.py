@@ -12,12 +12,30 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from zope.interface import implementer
 
+from txdagu.config.settings import PathSettings
 from txdagu.model.dag import Dag
 from txdagu.model.errors import ConflictError, NotFoundError
 from txdagu.model.run import NodeStatus, RunRef, RunStatus
 from txdagu.model.status import RunState
 from txdagu.store.interfaces import IRunQueue, IRunSink, IRunStore, StepLogs
 from txdagu.store.layout import attempt_dir_name, parse_attempt_dir, run_log_name, safe_name, step_log_stem
+
+
+def paths_under(home: Path) -> PathSettings:
+    """Settings with every directory below `home`, laid out as Dagu lays out its home."""
+    data = home / "data"
+    return PathSettings(
+        dags_dir=str(home / "dags"),
+        data_dir=str(data),
+        log_dir=str(home / "logs"),
+        admin_logs_dir=str(home / "logs" / "admin"),
+        suspend_flags_dir=str(home / "suspend"),
+        base_config=str(home / "base.yaml"),
+        dag_runs_dir=str(data / "dag-runs"),
+        queue_dir=str(data / "queue"),
+        proc_dir=str(data / "proc"),
+        service_registry_dir=str(data / "service-registry"),
+    )
 
 
 @dataclass

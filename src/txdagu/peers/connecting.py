@@ -1,0 +1,76 @@
+"""What a channel to a coordinator must be able to do, and how one comes about."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any, Protocol, TypeVar
+
+from google.protobuf.message import Message
+
+from txdagu.config.settings import Settings
+from txdagu.grpc.channel import Backoff, tcp_channel
+from txdagu.model.errors import InvalidInputError, Problem
+from txdagu.wire.metadata import Metadata
+from txdagu.wire.method import RpcMethod
+
+RequestT = TypeVar("RequestT", bound=Message)
+ResponseT = TypeVar("ResponseT", bound=Message)
+AnswerT_co = TypeVar("AnswerT_co", bound=Message, covariant=True)
+
+
+class Reply(Protocol[AnswerT_co]):
+    """The answer to a call with the metadata that came before it."""
+
+    @property
+    def message(self) -> AnswerT_co:
+        """The response."""
+
+    @property
+    def initial_metadata(self) -> Metadata:
+        """What the server sent before its answer."""
+
+
+class RpcChannel(Protocol):
+    """What dispatchers and workers use of `txdagu.grpc.channel.Channel`. Failed calls raise `RpcError`."""
+
+    def unary(
+        self, method: RpcMethod[RequestT, ResponseT], request: RequestT, *, timeout: float | None = None
+    ) -> Awaitable[ResponseT]:
+        """Call and wait for the response, at most `timeout` seconds."""
+
+    def unary_call(
+        self, method: RpcMethod[RequestT, ResponseT], request: RequestT, *, timeout: float | None = None
+    ) -> Awaitable[Reply[ResponseT]]:
+        """As `unary`, with metadata."""
+
+    def close(self) -> Awaitable[None]:
+        """End all calls and the connection."""
+
+
+Connect = Callable[[str, int], RpcChannel]
+
+
+# A coordinator that is back shall not wait for its peers longer than leases do.
+LONGEST_RECONNECT_PAUSE = 5.0
+
+
+def connector(settings: Settings, reactor: Any) -> Connect:
+    """
+    What opens a channel to a host and port.
+
+    Raises `InvalidInputError` if the peer settings ask for TLS, which is not there yet: talking in clear in spite of
+    them would be worse than not talking.
+    """
+    if not settings.peer.insecure:
+        raise InvalidInputError(
+            [
+                Problem(
+                    "TLS between coordinators and their clients is not supported yet",
+                    settings.origins.get("peer.insecure", "peer.insecure"),
+                    "set it to true, and protect the connection otherwise",
+                )
+            ]
+        )
+    return lambda host, port: tcp_channel(
+        reactor, host, port, backoff=Backoff(initial=0.5, maximum=LONGEST_RECONNECT_PAUSE)
+    )

@@ -1,0 +1,84 @@
+"""Removal of the files that dead workers left behind. A coordinator does it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred
+from twisted.internet.task import LoopingCall
+from twisted.internet.threads import deferToThreadPool
+from twisted.logger import Logger
+
+from txdagu.registry.entries import Kind
+from txdagu.registry.files import remove_if_unchanged
+from txdagu.registry.membership import StaleFile
+from txdagu.registry.views import MembershipView
+
+CLEANING_INTERVAL = 5.0
+
+
+class WorkerFileCleaner(Service):
+    """
+    Removes the files of workers that are stale, or whose process on this very machine is gone.
+
+    Only workers' files: those of coordinators and schedulers belong to their owners alone. A file that changed since it was
+    looked at stays; an owner that lives after all writes its file anew at its next beat.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self, reactor: Any, directory: str, now: Callable[[], float], interval: float = CLEANING_INTERVAL
+    ) -> None:
+        self.view = MembershipView(reactor, directory, Kind.WORKER, now)
+        self._reactor = reactor
+        self._interval = interval
+        self._troubled: set[str] = set()
+        self._loop = LoopingCall(self._clean)
+        self._loop.clock = reactor
+
+    def startService(self) -> None:
+        """Look now and every five seconds."""
+        Service.startService(self)
+        self.view.startService()
+        self._loop.start(self._interval).addErrback(
+            lambda failure: self.log.failure("cleaning {path} ended", failure, path=self.view.directory)
+        )
+
+    def stopService(self) -> Deferred[None] | None:
+        """Stop looking; waits for a reading under way."""
+        Service.stopService(self)
+        if self._loop.running:
+            self._loop.stop()
+        return self.view.stopService()
+
+    def _clean(self) -> Deferred[None]:
+        return Deferred.fromCoroutine(self._remove_stale())
+
+    async def _remove_stale(self) -> None:
+        for stale in self.view.stale():
+            try:
+                removed = await deferToThreadPool(self._reactor, self._reactor.getThreadPool(), self._remove, stale)
+            except OSError as error:
+                if stale.file.name not in self._troubled:
+                    self._troubled.add(stale.file.name)
+                    self.log.warn(  # noqa: G010
+                        "stale {path} cannot be removed: {error}",
+                        path=str(Path(self.view.directory, stale.file.name)),
+                        error=error.strerror or error,
+                    )
+                continue
+            self._troubled.discard(stale.file.name)
+            if removed:
+                self.log.info(
+                    "worker {worker_id} left {name} behind ({reason}): removed",
+                    worker_id=stale.entry.id,
+                    name=stale.file.name,
+                    reason=stale.reason,
+                )
+
+    def _remove(self, stale: StaleFile) -> bool:
+        return remove_if_unchanged(self.view.directory, stale.file)

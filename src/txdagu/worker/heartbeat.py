@@ -1,0 +1,204 @@
+"""The word that this worker lives, every second, and the renewal of leases."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import LoopingCall
+from twisted.logger import Logger
+
+from txdagu.peers.connecting import LONGEST_RECONNECT_PAUSE
+from txdagu.peers.discovery import CoordinatorDirectory, Member
+from txdagu.protocol import coordinator_pb2 as pb
+from txdagu.protocol.conversion import running_task_to_message
+from txdagu.protocol.services import HEARTBEAT, RUN_HEARTBEAT
+from txdagu.wire.metadata import Metadata
+from txdagu.wire.status import RpcError, StatusCode
+from txdagu.worker.complaints import Complaint
+from txdagu.worker.identity import Identity
+from txdagu.worker.running import TaskInHand, TasksInHand
+from txdagu.worker.slots import Slots
+
+BEAT_INTERVAL = 1.0
+BEAT_DEADLINE = 3.0
+# After so many beats in a row without any answer the connection is taken for dead and made anew.
+SILENT_BEATS = 3
+# Seconds for stopping a run beside its own time to clean up, so that it is over when its lease ends.
+STOPPING_RESERVE = 3.0
+ANNOUNCEMENT = "txdagu-protocol"
+
+
+def announces(metadata: Metadata) -> bool:
+    """Whether a coordinator says that it knows our additions to the protocol, version 1."""
+    return metadata.get(ANNOUNCEMENT) == "1"
+
+
+class Heartbeat:
+    """
+    Beats at one coordinator every second, 3 s at most for each call.
+
+    `answered` is called after each answered beat with whether the coordinator announced our additions. To one that did, the
+    tasks it owns are named in a second call that renews their leases. A lease that could not be renewed ends our run
+    before it ends itself, because the coordinator may give the task to another worker then; a coordinator that is down
+    (its address refuses connections) gives nothing away, so runs outlive its restart.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self,
+        reactor: IReactorTime,
+        directory: CoordinatorDirectory,
+        member: Member,
+        identity: Identity,
+        slots: Slots,
+        tasks: TasksInHand,
+        now: Callable[[], float],
+        lease_ttl: float,
+        answered: Callable[[bool], None],
+    ) -> None:
+        self.reachable = False
+        self._directory = directory
+        self._member = member
+        self._identity = identity
+        self._slots = slots
+        self._tasks = tasks
+        self._now = now
+        self._lease_ttl = lease_ttl
+        self._answered = answered
+        self._announced = False
+        self._greeted = False
+        self._silent = 0
+        self._complaint = Complaint(lambda sentence: self.log.warn("{what}", what=sentence), now)  # noqa: G010
+        self._beating: Deferred[None] | None = None
+        self._loop = LoopingCall(self._beat)
+        self._loop.clock = reactor
+
+    def start(self) -> None:
+        """Beat now and every second."""
+        self._loop.start(BEAT_INTERVAL).addErrback(
+            lambda failure: self.log.failure("beating at coordinator {member} ended", failure, member=self._member)
+        )
+
+    async def stop(self, leaving: bool) -> None:
+        """Stop beating; if `leaving`, say so in a last beat to a coordinator that answers."""
+        if self._loop.running:
+            self._loop.stop()
+        if self._beating is not None:
+            self._beating.cancel()
+        if leaving and self.reachable:
+            await self._send(leaving=True)
+
+    def _beat(self) -> Deferred[None]:
+        self._beating = Deferred.fromCoroutine(self._once())
+        return self._beating.addErrback(self._cancelled)
+
+    def _cancelled(self, failure: Any) -> None:
+        # Only `stop` cancels. Anything else is a fault of ours, which must not end the beats.
+        if self._loop.running:
+            self.log.failure("a beat at coordinator {member} failed", failure, member=str(self._member))
+
+    async def _once(self) -> None:
+        if await self._send(leaving=False):
+            owned = self._tasks.owned_by(self._member)
+            if owned and self._announced:
+                await self._renew(owned)
+        self._fence()
+
+    async def _send(self, leaving: bool) -> bool:
+        running = self._tasks.running()
+        request = pb.HeartbeatRequest(
+            worker_id=self._identity.id,
+            labels=dict(self._identity.labels),
+            stats=pb.WorkerStats(
+                total_pollers=self._slots.total,
+                busy_pollers=self._slots.busy,
+                running_tasks=[running_task_to_message(task.as_running()) for task in running],
+            ),
+            incarnation=self._identity.incarnation,
+            leaving=leaving,
+        )
+        sent_at = self._now()
+        try:
+            reply = await self._directory.channel(self._member).unary_call(HEARTBEAT, request, timeout=BEAT_DEADLINE)
+        except RpcError as error:
+            self._unanswered(error, sent_at)
+            return False
+        self._silent = 0
+        self._directory.answered(self._member)
+        announced = announces(reply.initial_metadata)
+        if self._complaint.settled() or not self._greeted or announced != self._announced:
+            self.log.info(
+                "coordinator {member} answers, {generation}",
+                member=str(self._member),
+                generation="with leases and confirmed offers" if announced else "as Dagu 1.30.2 does",
+            )
+        self._greeted = self.reachable = True
+        self._announced = announced
+        self._cancel(reply.message.cancelled_runs)
+        if not leaving:
+            self._answered(announced)
+        return True
+
+    def _unanswered(self, error: RpcError, sent_at: float) -> None:
+        self.reachable = False
+        if "refused" in error.message:
+            # Nobody listens there: nobody who could give our tasks away, and a coordinator that comes back grants every
+            # lease its full time again. A channel that pauses tells what it met up to one pause ago.
+            for task in self._tasks.owned_by(self._member):
+                task.renewed_at = max(task.renewed_at, sent_at - LONGEST_RECONNECT_PAUSE)
+        self._complaint.trouble(f"coordinator {self._member} does not answer heartbeats: {error}")
+        self._directory.review()
+        if error.code is not StatusCode.DEADLINE_EXCEEDED:
+            self._silent = 0
+            return
+        self._silent += 1
+        if self._silent >= SILENT_BEATS:
+            # A peer that vanished without a word keeps its connection open for hours, and our parked calls with it.
+            self._silent = 0
+            self._directory.redial(self._member)
+
+    async def _renew(self, owned: list[TaskInHand]) -> None:
+        sent_at = self._now()
+        request = pb.RunHeartbeatRequest(
+            worker_id=self._identity.id,
+            running_tasks=[running_task_to_message(task.as_running()) for task in owned],
+            incarnation=self._identity.incarnation,
+        )
+        try:
+            response = await self._directory.channel(self._member).unary(RUN_HEARTBEAT, request, timeout=BEAT_DEADLINE)
+        except RpcError as error:
+            self._complaint.trouble(f"coordinator {self._member} does not renew leases: {error}")
+            return
+        refused = {cancelled.attempt_key for cancelled in response.cancelled_runs}
+        for task in owned:
+            if task.attempt_key not in refused:
+                task.renewed_at = max(task.renewed_at, sent_at)
+        self._cancel(response.cancelled_runs)
+
+    def _cancel(self, cancelled: Iterable[pb.CancelledRun]) -> None:
+        reasons = {run.attempt_key: run.reason for run in cancelled if run.attempt_key}
+        if not reasons:
+            return
+        for task in self._tasks.owned_by(self._member):
+            reason = reasons.get(task.attempt_key)
+            if reason is not None and task.cancel(reason or f"coordinator {self._member} asked for its end"):
+                self.log.info("run {run} is cancelled: {reason}", run=str(task.run), reason=task.cancel_reason)
+
+    def _fence(self) -> None:
+        """End runs whose lease is about to end unrenewed: afterwards another worker may be running them."""
+        now = self._now()
+        for task in self._tasks.owned_by(self._member):
+            reserve = min(task.clean_up_seconds + STOPPING_RESERVE, self._lease_ttl / 2)
+            silence = now - task.renewed_at
+            if silence < self._lease_ttl - reserve or task.ended:
+                continue
+            reason = (
+                f"coordinator {self._member} has not renewed its lease for {silence:.0f} s, "
+                "so that it may be given to another worker"
+            )
+            if task.cancel(reason):
+                self.log.warn("run {run} is ended: {reason}", run=str(task.run), reason=reason)  # noqa: G010

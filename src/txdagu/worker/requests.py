@@ -1,0 +1,137 @@
+"""What the engine shall run for a task."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from twisted.internet.defer import Deferred
+from twisted.internet.task import deferLater
+from twisted.internet.threads import deferToThreadPool
+from twisted.logger import Logger
+
+from txdagu.dagfile import load_dag
+from txdagu.execution.request import RunRequest
+from txdagu.model.dag import Dag
+from txdagu.model.errors import DaguError, NotFoundError
+from txdagu.model.run import RunStatus
+from txdagu.model.status import RunState
+from txdagu.model.task import Operation, Task
+from txdagu.store.interfaces import IRunStore
+
+DIRECTORY_PREFIX = "dagu-run-"
+FORMER_PAUSE = 5.0
+FORMER_LOOKS = 12
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedRun:
+    """The request, and the directory that was made for the run alone and goes with it; empty if none was."""
+
+    request: RunRequest
+    own_directory: str = ""
+
+
+class Requests:
+    """
+    Makes requests out of tasks.
+
+    START brings the YAML along. Where the store has an earlier attempt of that run (a step's retry sends START again with the
+    same id; a task whose worker was lost is handed out anew), its finished steps are kept. RETRY takes up a run that the
+    store has: the DAG is the snapshot taken when it was queued, so that edits since then do not matter. A DAG that brings
+    no working directory runs in a fresh one.
+    """
+
+    log = Logger()
+
+    def __init__(self, reactor: Any, store: IRunStore, worker_id: str) -> None:
+        self._reactor = reactor
+        self._store = store
+        self._worker_id = worker_id
+
+    async def prepare(self, task: Task, attempt_name: str, handed_on: bool) -> PreparedRun:
+        """
+        The request for a task; `handed_on` says that another worker had it before.
+
+        Raises `DaguError` with the reason if there is no DAG, if it cannot be read, or if the task asks for what we do not do.
+        """
+        if task.step:
+            raise DaguError(
+                f"the task asks to retry only step {task.step!r}, which this worker does not do: retry the whole run"
+            )
+        dag = await self._dag(task)
+        previous = await self._previous(task, handed_on)
+        own_directory = ""
+        if not dag.working_dir and not dag.base_dir:
+            own_directory = await self._in_thread(tempfile.mkdtemp, "", DIRECTORY_PREFIX)
+        request = RunRequest(
+            dag=dag,
+            run=task.run,
+            root=task.root,
+            parent=task.parent,
+            params=task.params,
+            worker_id=self._worker_id,
+            attempt_name=attempt_name,
+            previous=previous,
+            working_dir=own_directory,
+            queued_at=previous.queued_at if previous is not None else None,
+        )
+        return PreparedRun(request, own_directory)
+
+    async def clean_up(self, prepared: PreparedRun) -> None:
+        """Remove the run's own directory with everything its steps left there."""
+        if not prepared.own_directory:
+            return
+        try:
+            await self._in_thread(shutil.rmtree, prepared.own_directory)
+        except OSError as error:
+            self.log.warn(  # noqa: G010
+                "{path}, the working directory of run {run}, cannot be removed: {error}",
+                path=prepared.own_directory,
+                run=str(prepared.request.run),
+                error=error,
+            )
+
+    async def _previous(self, task: Task, handed_on: bool) -> RunStatus | None:
+        """
+        What the store knows of the run.
+
+        Of a root run that another worker lost, the liveness file may still be fresh (it counts for 45 s, as in Dagu 1.30.2).
+        By its lease that worker is gone, so we wait until its file says so too.
+        """
+        status = await self._store.read_status(task.run, task.root)
+        if not handed_on or task.run != task.root:
+            return status
+        for _ in range(FORMER_LOOKS):
+            if status is None or status.state is not RunState.RUNNING:
+                break
+            self.log.info("run {run} waits until the files of its former worker are stale", run=str(task.run))
+            await deferLater(self._reactor, FORMER_PAUSE)
+            status = await self._store.read_status(task.run, task.root)
+        return status
+
+    async def _dag(self, task: Task) -> Dag:
+        if task.operation is Operation.RETRY:
+            dag = await self._store.read_dag(task.run, task.root)
+            if dag is not None:
+                return dag
+        if not task.definition:
+            raise NotFoundError(
+                f"the store has no run {task.run}, and the task brings no definition: "
+                "do worker and dispatcher share their data directory?"
+            )
+        # YAML of unusual size takes its time.
+        return await self._in_thread(load_definition, task)
+
+    def _in_thread(self, function: Callable[..., Result], *arguments: Any) -> Deferred[Result]:
+        return deferToThreadPool(self._reactor, self._reactor.getThreadPool(), function, *arguments)
+
+
+def load_definition(task: Task) -> Dag:
+    """The DAG in the task's definition; one without a name has the task's target for it. Raises `InvalidInputError`."""
+    return load_dag(task.definition, f"definition of {task.target}", name=task.target)

@@ -1,0 +1,251 @@
+"""The worker as a service: what starts in which order, and how it leaves."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Awaitable, Callable
+from datetime import datetime
+from random import Random, SystemRandom
+from typing import Any
+
+from twisted.application.service import IService, Service
+from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.defer import TimeoutError as DeferredTimeout
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from txdagu.config.settings import Settings
+from txdagu.execution.engine import Engine
+from txdagu.peers.coordinators import Coordinators
+from txdagu.peers.discovery import Member
+from txdagu.registry.publication import Publication, WorkerState, local_now, worker_publication
+from txdagu.store.interfaces import IRunStore
+from txdagu.worker.children import child_finder
+from txdagu.worker.identity import Identity, identity
+from txdagu.worker.session import Session
+from txdagu.worker.slots import Slots
+from txdagu.worker.tasks import Tasks
+
+# How long cancelled runs may take to end, beyond their own time to clean up, before we leave without them.
+ENDING_TIME = 15.0
+# How long a coordinator may take to note the ends of runs, and to hear our good-bye.
+REPORTING_TIME = 5.0
+GOODBYE_TIME = 4.0
+
+
+class WorkerService(Service):
+    """
+    A worker. Starts: registry file, view of the coordinators, beats and calls for work at each.
+
+    Leaves in order: no more calls for work while beats go on, running tasks get ``worker.drainTimeout`` to end, are cancelled
+    then, their ends are reported, a last beat says good-bye, the registry file goes, the channels close. Every phase is bounded.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self,
+        settings: Settings,
+        reactor: Any,
+        who: Identity,
+        store: IRunStore,
+        engine: Engine,
+        coordinators: Coordinators,
+        random: Random,
+        now: Callable[[], float],
+        wall: Callable[[], datetime] = local_now,
+    ) -> None:
+        self.identity = who
+        self.slots = Slots(settings.worker.max_active_runs)
+        self._settings = settings
+        self._reactor = reactor
+        self._coordinators = coordinators
+        self._directory = coordinators.directory
+        self._random = random
+        self._now = now
+        self._lease_ttl = settings.coordinator.lease_ttl
+        self.tasks = Tasks(reactor, who, store, engine, self._directory, self.slots, random, now, wall, self._lease_ttl)
+        self._publication: Publication = worker_publication(settings, reactor, who.id, self._state, wall)
+        self._sessions: dict[Member, Session] = {}
+        self._leaving = False
+        self._unsubscribe: Callable[[], None] | None = None
+
+    # -- start ---------------------------------------------------------------------------------------------------------
+
+    def startService(self) -> None:
+        """Register, look for coordinators, and begin to ask them for work."""
+        Service.startService(self)
+        self.log.info(
+            "worker {worker_id} starts with {slots} slots and labels {labels}",
+            worker_id=self.identity.id,
+            slots=self.slots.total,
+            labels=", ".join(f"{key}={value}" for key, value in sorted(self.identity.labels.items())) or "(none)",
+        )
+        if not self.slots.total:
+            self.log.warn("worker.maxActiveRuns is 0: this worker only shows itself and takes no tasks")  # noqa: G010
+        self._publication.startService()
+        self._unsubscribe = self._directory.subscribe(self._members_changed)
+        self._coordinators.startService()
+        Deferred.fromCoroutine(self._first_look()).addErrback(
+            lambda failure: self.log.failure("looking for coordinators failed", failure)
+        )
+
+    async def _first_look(self) -> None:
+        members = await self._directory.members()
+        self._members_changed()
+        if not members:
+            self.log.warn("{nobody}; this worker goes on looking", nobody=self._directory.nobody)  # noqa: G010
+
+    def _members_changed(self) -> None:
+        if self._leaving or not self.running:
+            return
+        members = self._directory.known()
+        for member in members:
+            if member not in self._sessions:
+                self.log.info("found coordinator {member}", member=str(member))
+                session = self._sessions[member] = self._session(member)
+                session.start(polling=self.slots.total > 0)
+        for member in [member for member in self._sessions if member not in members]:
+            self.log.info("coordinator {member} is gone", member=str(member))
+            self._quietly(self._sessions.pop(member).stop(leaving=False))
+
+    def _session(self, member: Member) -> Session:
+        return Session(
+            self._reactor,
+            self._directory,
+            member,
+            self.identity,
+            self.slots,
+            self.tasks.in_hand,
+            self.tasks.accept,
+            self._random,
+            self._now,
+            self._lease_ttl,
+        )
+
+    def _state(self) -> WorkerState:
+        if self._leaving:
+            health = "draining"
+        elif any(session.reachable for session in self._sessions.values()):
+            health = "healthy"
+        else:
+            health = "no coordinator answers"
+        return WorkerState(health, len(self.tasks.in_hand.running()))
+
+    # -- stop ----------------------------------------------------------------------------------------------------------
+
+    def stopService(self) -> Deferred[None]:
+        """Leave in order; fires when done."""
+        Service.stopService(self)
+        return Deferred.fromCoroutine(self._leave())
+
+    async def _leave(self) -> None:
+        self._leaving = True
+        reason = f"worker {self.identity.id} is leaving"
+        if self._unsubscribe is not None:
+            self._unsubscribe()
+        self.tasks.close(reason)
+        await self._all(session.stop_polling() for session in self._sessions.values())
+        await self._drain(reason)
+        self.log.info("worker {worker_id} says good-bye", worker_id=self.identity.id)
+        goodbyes = self._all(session.stop(leaving=True) for session in self._sessions.values())
+        await self._bounded(Deferred.fromCoroutine(goodbyes), GOODBYE_TIME)
+        await self._publication.stopService()
+        await self._coordinators.stopService()
+        self.log.info("worker {worker_id} is gone", worker_id=self.identity.id)
+
+    async def _drain(self, reason: str) -> None:
+        running = self.tasks.in_hand.running()
+        patience = self._settings.worker.drain_timeout
+        if running:
+            self.log.info(
+                "{count} running tasks get {seconds:g} s to end: {runs}",
+                count=len(running),
+                seconds=patience,
+                runs=", ".join(str(task.run) for task in running),
+            )
+            await self._until(lambda: not self.tasks.in_hand.running(), patience)
+        running = self.tasks.in_hand.running()
+        if running:
+            self.log.warn(  # noqa: G010
+                "{count} tasks are cancelled, because they did not end in time: {runs}",
+                count=len(running),
+                runs=", ".join(str(task.run) for task in running),
+            )
+            for task in running:
+                task.cancel(reason)
+            clean_up = max(task.clean_up_seconds for task in running)
+            if not await self._until(lambda: not self.tasks.in_hand.running(), clean_up + ENDING_TIME):
+                self.log.error(
+                    "leaving although these runs did not end: {runs}",
+                    runs=", ".join(str(task.run) for task in self.tasks.in_hand.running()),
+                )
+        if not await self._until(lambda: not self.tasks.busy, REPORTING_TIME):
+            self.log.warn(  # noqa: G010
+                "the ends of these runs could not be reported: {runs}",
+                runs=", ".join(str(task.run) for task in self.tasks.in_hand),
+            )
+            await self.tasks.abandon()
+
+    async def _until(self, condition: Callable[[], bool], seconds: float) -> bool:
+        """Wait until something about the tasks is so, at most that long; whether it is."""
+        if condition():
+            return True
+        reached: Deferred[None] = Deferred()
+
+        def look() -> None:
+            if condition() and not reached.called:
+                reached.callback(None)
+
+        unsubscribe = self.tasks.in_hand.subscribe(look)
+        try:
+            await self._bounded(reached, seconds)
+        finally:
+            unsubscribe()
+        return condition()
+
+    async def _bounded(self, waiting: Deferred[Any], seconds: float) -> None:
+        try:
+            await waiting.addTimeout(seconds, self._reactor)
+        except DeferredTimeout:
+            return
+
+    async def _all(self, coroutines: Any) -> None:
+        await gatherResults([self._quietly(coroutine) for coroutine in coroutines])
+
+    def _quietly(self, coroutine: Awaitable[None]) -> Deferred[None]:
+        def broke(failure: Failure) -> None:
+            self.log.failure("ending the talk with a coordinator failed", failure)
+
+        async def end() -> None:
+            await coroutine
+
+        return Deferred.fromCoroutine(end()).addErrback(broke)
+
+
+def worker_service(settings: Settings, reactor: Any) -> IService:
+    """
+    A worker that is set up as `settings` say and starts with the service.
+
+    Raises `InvalidInputError` for settings that a worker cannot work with.
+    """
+    from txdagu.execution.processes import PidfdProcessRunner
+    from txdagu.store.shared_disk import SharedDiskStore
+
+    random = SystemRandom()
+    coordinators = Coordinators(settings, reactor, random, time.monotonic)
+    store = SharedDiskStore(settings, reactor)
+    engine = Engine(
+        store,
+        coordinators,
+        PidfdProcessRunner(reactor),
+        reactor,
+        now=local_now,
+        environ=os.environ,
+        execution_mode=settings.default_execution_mode,
+        find_dag=child_finder(reactor, settings.paths.dags_dir),
+        default_shell=settings.default_shell,
+    )
+    who = identity(settings)
+    return WorkerService(settings, reactor, who, store, engine, coordinators, random, time.monotonic)

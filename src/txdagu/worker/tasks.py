@@ -1,0 +1,254 @@
+"""One task from its offer to its reported end."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from datetime import datetime
+from random import Random
+from typing import Any
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.task import deferLater
+from twisted.logger import Logger
+
+from txdagu.execution.engine import Engine
+from txdagu.model.dag import Dag
+from txdagu.model.errors import DaguError
+from txdagu.model.run import RunStatus
+from txdagu.model.status import RunState
+from txdagu.model.task import Task
+from txdagu.peers.backoff import FullJitter
+from txdagu.peers.discovery import CoordinatorDirectory, Member
+from txdagu.protocol import coordinator_pb2 as pb
+from txdagu.protocol.conversion import attempt_key, task_from_message
+from txdagu.protocol.services import ACK_TASK_CLAIM
+from txdagu.store.interfaces import IRunStore
+from txdagu.wire.status import RpcError, StatusCode
+from txdagu.worker.holding import TaskSlot
+from txdagu.worker.identity import Identity
+from txdagu.worker.reports import Reports
+from txdagu.worker.requests import PreparedRun, Requests
+from txdagu.worker.running import TaskInHand, TasksInHand
+from txdagu.worker.slots import Slots
+
+ACK_DEADLINE = 5.0
+ACK_TRIES = 4
+
+
+class Tasks:
+    """
+    Takes offers, confirms them, runs them, and reports their ends.
+
+    Nothing starts before a coordinator that keeps leases has confirmed our confirmation. A task that cannot be started ends as
+    failed, in the store and at its owner, with the reason; none ever vanishes. The slot is free the moment the run ends.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self,
+        reactor: Any,
+        identity: Identity,
+        store: IRunStore,
+        engine: Engine,
+        directory: CoordinatorDirectory,
+        slots: Slots,
+        random: Random,
+        now: Callable[[], float],
+        wall: Callable[[], datetime],
+        lease_ttl: float,
+    ) -> None:
+        self.in_hand = TasksInHand()
+        self._reactor = reactor
+        self._identity = identity
+        self._store = store
+        self._engine = engine
+        self._directory = directory
+        self._slots = slots
+        self._random = random
+        self._now = now
+        self._wall = wall
+        self._lease_ttl = lease_ttl
+        self._requests = Requests(reactor, store, identity.id)
+        self._reports = Reports(reactor, directory, identity.id, random, now)
+        self._handling: dict[Deferred[None], None] = {}
+        self._closed = ""
+
+    @property
+    def busy(self) -> bool:
+        """Whether any offer, run or report is still under way."""
+        return bool(self._handling)
+
+    def close(self, reason: str) -> None:
+        """Take no more offers; those that wait for a slot or a confirmation are let go."""
+        self._closed = reason
+
+    def accept(self, member: Member, announced: bool, message: pb.Task) -> None:
+        """Take an offer of that coordinator. Returns at once, with a slot taken or waited for."""
+        try:
+            task = task_from_message(message)
+        except ValueError as error:
+            self.log.error("coordinator {member} offered what is no task: {error}", member=str(member), error=error)
+            return
+        handling = Deferred.fromCoroutine(self._handle(member, announced, message, task, TaskSlot(self._slots)))
+        if handling.called:
+            handling.addErrback(self._broken, task)
+            return
+        self._handling[handling] = None
+        handling.addErrback(self._broken, task)
+        handling.addBoth(self._handled, handling)
+
+    async def abandon(self) -> None:
+        """Stop everything that is still under way: reports that nobody takes, confirmations that nobody answers."""
+        for handling in list(self._handling):
+            handling.cancel()
+
+    def _handled(self, _: object, handling: Deferred[None]) -> None:
+        self._handling.pop(handling, None)
+        self.in_hand.tell()
+
+    def _broken(self, failure: Any, task: Task) -> None:
+        if not failure.check(CancelledError):
+            self.log.failure("handling the task of run {run} failed", failure, run=str(task.run))
+
+    async def _handle(self, member: Member, announced: bool, message: pb.Task, task: Task, slot: TaskSlot) -> None:
+        hand = TaskInHand(
+            task=task,
+            owner=member,
+            ours=announced and bool(message.claim_token),
+            attempt_key=message.attempt_key or attempt_key(task.root, task.run, message.attempt_id),
+            attempt_name=message.attempt_name,
+            epoch=message.epoch,
+        )
+        try:
+            if message.claim_token:
+                await slot.acquire()
+                hand.renewed_at = self._now()
+                if not await self._confirm(member, message.claim_token, task):
+                    return
+            # A peer that asks for no confirmation has forgotten the task by now: it is ours whether we have a slot or not.
+            hand.started_at = int(self._wall().timestamp())
+            self.in_hand.add(hand)
+            if not message.claim_token:
+                await self._wait_for_slot(hand, slot)
+            status = await self._run(hand, slot)
+            hand.ended = True
+            slot.release()
+            self.in_hand.tell()
+            self.log.info(
+                "run {run} ended as {state}{why}",
+                run=str(task.run),
+                state=status.state.label,
+                why=f": {status.error}" if status.error else "",
+            )
+            if hand.ours:
+                await self._reports.deliver(hand, status)
+        finally:
+            hand.ended = True
+            slot.release()
+            self.in_hand.discard(hand)
+
+    async def _wait_for_slot(self, hand: TaskInHand, slot: TaskSlot) -> None:
+        """Returns when the slot is held, or when the task was cancelled."""
+        waiting = slot.acquire()
+        hand.started(lambda _: waiting.cancel())
+        try:
+            await waiting
+        except CancelledError:
+            if not hand.cancel_reason:
+                raise
+
+    # -- confirmation --------------------------------------------------------------------------------------------------
+
+    async def _confirm(self, member: Member, token: str, task: Task) -> bool:
+        """Say that we take the offer; whether it is ours. Asked again when no answer came: saying it twice is fine."""
+        if self._closed:
+            self.log.info("the offer of run {run} is let go: {why}", run=str(task.run), why=self._closed)
+            return False
+        request = pb.AckTaskClaimRequest(worker_id=self._identity.id, claim_token=token)
+        backoff = FullJitter(self._random, 0.2, 2.0)
+        reason = ""
+        for attempt in range(ACK_TRIES):
+            if attempt:
+                await deferLater(self._reactor, backoff.next())
+            try:
+                answer = await self._directory.channel(member).unary(ACK_TASK_CLAIM, request, timeout=ACK_DEADLINE)
+            except RpcError as error:
+                reason = str(error)
+                if error.code in (StatusCode.INVALID_ARGUMENT, StatusCode.NOT_FOUND, StatusCode.UNIMPLEMENTED):
+                    break
+                continue
+            if answer.accepted:
+                return True
+            reason = answer.error
+            break
+        self.log.warn(  # noqa: G010
+            "run {run} is not started: coordinator {member} did not confirm the offer: {why}",
+            run=str(task.run),
+            member=str(member),
+            why=reason,
+        )
+        return False
+
+    # -- execution -----------------------------------------------------------------------------------------------------
+
+    async def _run(self, hand: TaskInHand, slot: TaskSlot) -> RunStatus:
+        """Run the task to its end, whatever that is."""
+        task = hand.task
+        self.log.info("run {run} begins for coordinator {member}", run=str(task.run), member=str(hand.owner))
+        prepared: PreparedRun | None = None
+        try:
+            prepared = await self._requests.prepare(task, hand.attempt_name, handed_on=hand.epoch > 1)
+            hand.clean_up_seconds = prepared.request.dag.max_clean_up_seconds
+            silence = self._now() - hand.renewed_at
+            if hand.ours and silence > self._lease_ttl:
+                hand.cancel(f"its lease ended before it could start: nothing was renewed for {silence:.0f} s")
+            if hand.cancel_reason:
+                return await self._unstarted(hand, prepared.request.dag, RunState.ABORTED, hand.cancel_reason)
+            run = self._engine.start(prepared.request, slot=slot)
+            hand.started(run.cancel)
+            return await run.wait()
+        except CancelledError:
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever it is, the run must end with a reason
+            if not isinstance(error, DaguError):
+                self.log.failure("starting run {run} broke", run=str(task.run))
+            reason = str(error) if isinstance(error, DaguError) else f"internal error: {error!r}"
+            dag = prepared.request.dag if prepared is not None else None
+            return await self._unstarted(hand, dag, RunState.FAILED, reason)
+        finally:
+            if prepared is not None:
+                await self._requests.clean_up(prepared)
+
+    async def _unstarted(self, hand: TaskInHand, dag: Dag | None, state: RunState, reason: str) -> RunStatus:
+        """Write down the end of a run that never began, so that whoever waits for it learns why."""
+        self.log.error("run {run} does not start: {why}", run=str(hand.run), why=reason)
+        if dag is None:
+            dag = Dag(name=hand.task.target, yaml_text=hand.task.definition)
+        try:
+            sink = await self._store.open_attempt(dag, hand.run, hand.task.root, hand.attempt_name)
+            status = self._status(hand, state, reason, sink.attempt_id, sink.log)
+            sink.write_log(reason)
+            await sink.close(status)
+        except (DaguError, OSError, ValueError) as error:
+            self.log.error("and that cannot be written to its files: {why}", why=str(error))
+            return self._status(hand, state, reason)
+        return status
+
+    def _status(self, hand: TaskInHand, state: RunState, reason: str, attempt_id: str = "", log: str = "") -> RunStatus:
+        now = self._wall()
+        return RunStatus(
+            run=hand.run,
+            root=hand.task.root,
+            state=state,
+            parent=hand.task.parent,
+            attempt_id=attempt_id,
+            worker_id=self._identity.id,
+            pid=os.getpid(),
+            created_at_ms=int(now.timestamp() * 1000),
+            started_at=now,
+            finished_at=now,
+            log=log,
+            error=reason,
+        )

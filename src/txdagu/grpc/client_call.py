@@ -1,0 +1,255 @@
+"""One call at the client, from being asked for to its end, and what callers hold of it."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import AsyncIterable, Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Generic, Self
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IDelayedCall
+from twisted.python.failure import Failure
+
+from txdagu.wire.metadata import NONE, Metadata
+from txdagu.wire.method import Request, Response, RpcMethod
+from txdagu.wire.status import RpcError, StatusCode
+
+if TYPE_CHECKING:
+    from txdagu.grpc.client_connection import GrpcClientProtocol
+
+
+# How often a call that the server refused unseen is placed again.
+_RETRIES = 3
+
+
+@dataclass(frozen=True, slots=True)
+class UnaryReply(Generic[Response]):
+    """The response of a unary call with the metadata that came before and after it."""
+
+    message: Response
+    initial_metadata: Mapping[str, str | bytes]
+    trailing_metadata: Mapping[str, str | bytes]
+
+
+class ClientCall(Generic[Request, Response]):
+    """
+    The state of one call.
+
+    It ends exactly once: by the server's status, by its deadline, by `cancel`, or because the channel says so.
+    """
+
+    def __init__(
+        self,
+        method: RpcMethod[Request, Response],
+        *,
+        metadata: Metadata,
+        deadline: float | None,
+        wait_for_ready: bool,
+        only_request: bytes | None,
+        on_end: Callable[[ClientCall[Any, Any]], None],
+    ) -> None:
+        self.method = method
+        self.metadata = metadata
+        self.deadline = deadline
+        self.wait_for_ready = wait_for_ready
+        self.only_request = only_request
+        """The encoded request, or None if requests are streamed."""
+        self.timer: IDelayedCall | None = None
+        self.initial_metadata: Mapping[str, str | bytes] = NONE
+        self.trailing_metadata: Mapping[str, str | bytes] = NONE
+        self.ended = False
+        self._error: BaseException | None = None
+        self._connection: GrpcClientProtocol | None = None
+        self._stream_id = 0
+        self._arrived: deque[tuple[bytes, int]] = deque()
+        self._waiting: list[Deferred[None]] = []
+        self._on_end = on_end
+        self._retries = _RETRIES
+
+    # What the connection tells
+
+    def opened(self, connection: GrpcClientProtocol, stream_id: int) -> None:
+        """The call has got a stream."""
+        self._connection, self._stream_id = connection, stream_id
+        if self.only_request is None:
+            self.wake()
+
+    def headers(self, metadata: Mapping[str, str | bytes]) -> None:
+        """The server's initial metadata arrived."""
+        self.initial_metadata = metadata
+
+    def message(self, payload: bytes, credit: int) -> None:
+        """A response arrived."""
+        if self.ended:
+            return
+        if not self.method.cardinality.server_streaming:
+            assert self._connection is not None
+            self._connection.core.consumed(self._stream_id, credit)
+            if self._arrived:
+                self.fail(StatusCode.INTERNAL, "the server sent more than one response")
+                return
+        self._arrived.append((payload, credit))
+        if self.method.cardinality.server_streaming:
+            self.wake()
+
+    def finished(self, code: StatusCode, message: str, metadata: Mapping[str, str | bytes]) -> None:
+        """The server's status arrived, or what stands for it."""
+        self.trailing_metadata = metadata
+        self._end(None if code is StatusCode.OK else RpcError(code, message))
+
+    def wake(self) -> None:
+        """Something changed that somebody may be waiting for."""
+        waiting, self._waiting = self._waiting, []
+        for deferred in waiting:
+            deferred.callback(None)
+
+    # What callers do
+
+    def may_be_repeated(self) -> bool:
+        """Whether to place the call once more, after the server refused to look at it ("transparent retry")."""
+        if self.ended or self.only_request is None or self._retries == 0:
+            return False
+        self._retries -= 1
+        self._connection = None
+        return True
+
+    def fail(self, code: StatusCode, message: str) -> None:
+        """End the call from our side, and tell the server."""
+        self._abandon(RpcError(code, message))
+
+    def cancel(self) -> None:
+        """Give the call up; a call that has ended stays as it is."""
+        self._abandon(RpcError(StatusCode.CANCELLED, "the call was cancelled"))
+
+    async def response(self) -> Response:
+        """The only response. Raises `RpcError`; being cancelled cancels the call."""
+        while not self.ended:
+            await self._change()
+        if self._error is not None:
+            raise self._error
+        if not self._arrived:
+            raise RpcError(StatusCode.INTERNAL, "the server ended the call without a response")
+        return self._decode(self._arrived[0][0])
+
+    async def next_response(self) -> Response:
+        """The next response of a stream. Raises StopAsyncIteration after the last and `RpcError` if the call failed."""
+        while not self._arrived:
+            if self.ended:
+                if self._error is not None:
+                    raise self._error
+                raise StopAsyncIteration
+            await self._change()
+        payload, credit = self._arrived.popleft()
+        if not self.ended and self._connection is not None:
+            self._connection.core.consumed(self._stream_id, credit)
+            self._connection.flush()
+        return self._decode(payload)
+
+    async def send_all(self, requests: AsyncIterable[Request]) -> None:
+        """Send requests as fast as the server takes them. An error of `requests` ends the call and is what callers get."""
+        try:
+            while self._connection is None and not self.ended:
+                await self._change()
+            async for request in requests:
+                if self.ended or self._connection is None:
+                    return
+                sent = self._connection.core.send_message(self._stream_id, self.method.encode_request(request))
+                self._connection.flush()
+                if not sent:
+                    await self._connection.until_sent(self._stream_id)
+            if not self.ended and self._connection is not None:
+                self._connection.core.half_close(self._stream_id)
+                self._connection.flush()
+        except CancelledError:
+            self.cancel()
+        except Exception as error:  # noqa: BLE001  # it is raised where the call is awaited
+            self._abandon(error)
+
+    async def _change(self) -> None:
+        """Wait until something happens. If the caller loses interest, so does the server."""
+        deferred: Deferred[None] = Deferred()
+        self._waiting.append(deferred)
+        try:
+            await deferred
+        except CancelledError:
+            self.cancel()
+            raise
+
+    def _decode(self, payload: bytes) -> Response:
+        try:
+            return self.method.decode_response(payload)
+        except Exception as error:
+            self.cancel()
+            raise RpcError(StatusCode.INTERNAL, f"grpc: error unmarshalling response: {error}") from error
+
+    def _abandon(self, error: BaseException) -> None:
+        if not self.ended:
+            connection = self._connection
+            self._end(error)
+            if connection is not None:
+                connection.cancel(self._stream_id)
+
+    def _end(self, error: BaseException | None) -> None:
+        if self.ended:
+            return
+        self.ended = True
+        self._error = error
+        if self.timer is not None and self.timer.active():
+            self.timer.cancel()
+        self._on_end(self)
+        self.wake()
+
+
+class ResponseStream(Generic[Response]):
+    """
+    The responses of a streaming call: ``async for response in stream``.
+
+    Raises `RpcError` at the end of a failed call. To stop before the end, `cancel` it, or use it with ``async with``.
+    """
+
+    def __init__(self, call: ClientCall[Any, Response], sender: Deferred[None] | None = None) -> None:
+        self._call = call
+        self._sender = sender
+
+    @property
+    def initial_metadata(self) -> Mapping[str, str | bytes]:
+        """What the server sent ahead; complete once the first response is there."""
+        return self._call.initial_metadata
+
+    @property
+    def trailing_metadata(self) -> Mapping[str, str | bytes]:
+        """What the server sent with its status; complete at the end."""
+        return self._call.trailing_metadata
+
+    def cancel(self) -> None:
+        """Give the call up; nothing happens when it is over."""
+        self._call.cancel()
+        stop_sender(self._sender)
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Response:
+        try:
+            return await self._call.next_response()
+        except (StopAsyncIteration, RpcError):
+            stop_sender(self._sender)
+            raise
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_exception: object) -> None:
+        self.cancel()
+
+
+def stop_sender(sender: Deferred[None] | None) -> None:
+    """End the coroutine that sends requests, if it still runs."""
+    if sender is not None and not sender.called:
+        sender.addErrback(_ignore_cancelled)
+        sender.cancel()
+
+
+def _ignore_cancelled(failure: Failure) -> None:
+    failure.trap(CancelledError)

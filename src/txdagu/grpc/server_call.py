@@ -1,0 +1,271 @@
+"""One call at the server: its handler, what the handler sees of it, and how it ends."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Any
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IDelayedCall
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from txdagu.wire.events import CallCancelled, CallRejected, MessageReceived, RequestsEnded, SendingResumed
+from txdagu.wire.metadata import NONE, InvalidMetadataError, Metadata, encode_metadata
+from txdagu.wire.method import RpcMethod
+from txdagu.wire.status import RpcError, StatusCode
+
+if TYPE_CHECKING:
+    from txdagu.grpc.server import GrpcServerProtocol
+
+Handler = Callable[[Any, "CallContext"], Any]
+"""
+What answers calls of one method, by its kind:
+
+- one request, one response: ``async def handler(request, context) -> response``
+- many responses: an async generator ``(request, context)``, or a coroutine function that uses ``context.send``
+- many requests: the same with an `AsyncIterator` of requests as first argument
+
+`RpcError` ends the call with its status. Any other exception is logged and answered with UNKNOWN. A handler whose call was
+cancelled, ran out of time or lost its connection gets `CancelledError` at its innermost await.
+"""
+
+
+class CallContext:
+    """What a handler may know and say about its call besides the messages."""
+
+    def __init__(
+        self, call: ServerCall, metadata: Mapping[str, str | bytes], peer: str, deadline: float | None
+    ) -> None:
+        self._call = call
+        self.metadata = metadata
+        """What the client sent along; keys are lower case, those ending in ``-bin`` have bytes."""
+        self.peer = peer
+        """The client's address: ``10.0.0.7:4711``, ``[fe80::1]:4711``, or a socket path."""
+        self.deadline = deadline
+        """When the client stops waiting, in seconds of the server's clock. None: it waits for ever."""
+
+    def time_remaining(self) -> float | None:
+        """Seconds until the deadline, not below zero; None without a deadline."""
+        if self.deadline is None:
+            return None
+        return max(0.0, self.deadline - self._call.connection.clock.seconds())
+
+    def set_initial_metadata(self, metadata: Metadata) -> None:
+        """
+        Metadata to send ahead of the first response.
+
+        Raises `InvalidMetadataError`, and RuntimeError after the first response was sent.
+        """
+        self._call.connection.core.set_initial_metadata(self._call.stream_id, metadata)
+
+    def set_trailing_metadata(self, metadata: Metadata) -> None:
+        """Metadata to send with the status, also with an error. Raises `InvalidMetadataError`."""
+        encode_metadata(metadata)
+        self._call.trailing_metadata = metadata
+
+    async def send(self, message: Any) -> None:
+        """
+        Send one response of a streaming method; returns when the client's windows have taken it.
+
+        A client that reads slowly thus slows the handler down, and at most one message waits in memory.
+        """
+        await self._call.send(message)
+
+
+class ServerCall:
+    """The life of one call. The connection tells it what the client does; it tells the connection how to answer."""
+
+    log = Logger()
+
+    def __init__(
+        self,
+        connection: GrpcServerProtocol,
+        stream_id: int,
+        method: RpcMethod[Any, Any],
+        handler: Handler,
+        metadata: Mapping[str, str | bytes],
+        timeout: float | None,
+    ) -> None:
+        self.connection = connection
+        self.stream_id = stream_id
+        self.trailing_metadata: Metadata = NONE
+        self._method = method
+        self._handler = handler
+        self._arrived: deque[tuple[bytes, int]] = deque()
+        self._requests_ended = False
+        self._rejection: RpcError | None = None
+        self._waiting_for_request: Deferred[None] | None = None
+        self._waiting_to_send: list[Deferred[None]] = []
+        self._running: Deferred[None] | None = None
+        self._over = False
+        self._timer: IDelayedCall | None = None
+        deadline = None
+        if timeout is not None:
+            deadline = connection.clock.seconds() + timeout
+            self._timer = connection.clock.callLater(timeout, self._deadline_passed)
+        self._context = CallContext(self, metadata, connection.peer, deadline)
+
+    # What the connection tells
+
+    def start(self) -> None:
+        """The call has arrived. With a single request the handler starts when that is complete."""
+        if self._method.cardinality.client_streaming:
+            self._run(self._requests())
+
+    def handle(self, event: MessageReceived | RequestsEnded | CallRejected | CallCancelled | SendingResumed) -> None:
+        """React to what the client did."""
+        match event:
+            case MessageReceived():
+                self._message(event.payload, event.credit)
+            case RequestsEnded():
+                self._end_of_requests()
+            case CallRejected():
+                self.rejected(event.code, event.message)
+            case CallCancelled():
+                self.cancelled(event.reason)
+            case SendingResumed():
+                waiting, self._waiting_to_send = self._waiting_to_send, []
+                for deferred in waiting:
+                    deferred.callback(None)
+
+    def _message(self, payload: bytes, credit: int) -> None:
+        self._arrived.append((payload, credit))
+        if not self._method.cardinality.client_streaming and len(self._arrived) > 1:
+            self.rejected(StatusCode.INTERNAL, "grpc: the call takes one request message, but got several")
+        self._wake_reader()
+
+    def _end_of_requests(self) -> None:
+        self._requests_ended = True
+        if self._method.cardinality.client_streaming:
+            self._wake_reader()
+        elif not self._arrived:
+            self.rejected(StatusCode.INTERNAL, "grpc: the call needs one request message, but got none")
+        elif self._running is None and not self._over:
+            payload, credit = self._arrived[0]
+            self.connection.core.consumed(self.stream_id, credit)
+            try:
+                request = self._decode(payload)
+            except RpcError as error:
+                self.rejected(error.code, error.message)
+            else:
+                self._run(request)
+
+    def rejected(self, code: StatusCode, message: str) -> None:
+        """The requests cannot be read: the call ends with a status."""
+        if not self._over:
+            self._answer(code, message)
+            self._cancel_handler()
+
+    def cancelled(self, reason: str) -> None:
+        """Nobody waits for the answer any more."""
+        if not self._over:
+            path, peer = self._method.path, self._context.peer
+            self.log.debug("call of {path} from {peer} ended early: {reason}", path=path, peer=peer, reason=reason)
+        self._end()
+        self._cancel_handler()
+
+    def stopped(self, message: str) -> None:
+        """The server does not wait for the handler any longer."""
+        self.rejected(StatusCode.UNAVAILABLE, message)
+
+    # What the handler does
+
+    async def send(self, message: Any) -> None:
+        """See `CallContext.send`."""
+        if self._over:
+            raise CancelledError
+        payload = self._method.encode_response(message)
+        sent = self.connection.core.send_message(self.stream_id, payload)
+        self.connection.flush()
+        if not sent:
+            deferred: Deferred[None] = Deferred()
+            self._waiting_to_send.append(deferred)
+            await deferred
+
+    async def _requests(self) -> AsyncIterator[Any]:
+        """The requests of a streaming method as the handler asks for them."""
+        while True:
+            if self._arrived:
+                payload, credit = self._arrived.popleft()
+                self.connection.core.consumed(self.stream_id, credit)
+                self.connection.flush()
+                yield self._decode(payload)
+            elif self._requests_ended:
+                return
+            else:
+                self._waiting_for_request = Deferred()
+                try:
+                    await self._waiting_for_request
+                finally:
+                    self._waiting_for_request = None
+
+    def _wake_reader(self) -> None:
+        waiting, self._waiting_for_request = self._waiting_for_request, None
+        if waiting is not None:
+            waiting.callback(None)
+
+    def _decode(self, payload: bytes) -> Any:
+        try:
+            return self._method.decode_request(payload)
+        except Exception as error:  # the decoder's own; told to the client
+            raise RpcError(StatusCode.INTERNAL, f"grpc: error unmarshalling request: {error}") from error
+
+    # How it ends
+
+    def _run(self, argument: Any) -> None:
+        self._running = Deferred.fromCoroutine(self._handle(argument))
+        self._running.addErrback(self._failed)
+
+    async def _handle(self, argument: Any) -> None:
+        outcome = self._handler(argument, self._context)
+        if hasattr(outcome, "__aiter__"):
+            async with aclosing(outcome) as responses:
+                async for response in responses:
+                    await self.send(response)
+        else:
+            response = await outcome
+            if not self._method.cardinality.server_streaming and not self._over:
+                self.connection.core.send_message(self.stream_id, self._method.encode_response(response))
+        self._answer(StatusCode.OK, "")
+
+    def _failed(self, failure: Failure) -> None:
+        error = failure.value
+        if isinstance(error, RpcError):
+            self._answer(error.code, error.message)
+        elif isinstance(error, CancelledError):
+            self._answer(StatusCode.CANCELLED, "the server gave the call up")
+        else:
+            self.log.failure(
+                "handler of {path} failed for {peer}", failure, path=self._method.path, peer=self._context.peer
+            )
+            self._answer(StatusCode.UNKNOWN, "the server failed while it handled the call; its log says why")
+
+    def _deadline_passed(self) -> None:
+        self._timer = None
+        self.rejected(StatusCode.DEADLINE_EXCEEDED, "deadline exceeded")
+
+    def _answer(self, code: StatusCode, message: str) -> None:
+        if self._over:
+            return
+        try:
+            self.connection.core.finish(self.stream_id, code, message, self.trailing_metadata)
+        except InvalidMetadataError:
+            self.log.failure("metadata of {path} cannot be sent", path=self._method.path)
+            self.connection.core.cancel(self.stream_id)
+        self._end()
+        self.connection.flush()
+
+    def _end(self) -> None:
+        self._over = True
+        self._arrived.clear()
+        if self._timer is not None and self._timer.active():
+            self._timer.cancel()
+        self._timer = None
+        self.connection.call_ended(self.stream_id)
+
+    def _cancel_handler(self) -> None:
+        if self._running is not None:
+            self._running.cancel()

@@ -1,0 +1,153 @@
+"""
+The h2 library, tamed for thousands of long calls on one connection.
+
+What differs from plain `h2.connection.H2Connection`:
+
+- Bytes are handed over one frame at a time, so an error in a frame loses no events of the frames before it.
+- A graceful GOAWAY, sent or received, lets the open calls finish. h2 would close its state machine and drop its output.
+- Our settings are in force from the first byte, not only from the peer's acknowledgement on.
+- Finished streams are dropped at once and counted by the size of a dict; h2 walks all streams at every new one.
+
+This leans on private names of h2 4.x, all in this file; tests/unit/wire/test_http2.py pins each of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from h2.config import H2Configuration
+from h2.connection import ConnectionState, H2Connection
+from h2.errors import ErrorCodes
+from h2.events import Event
+from h2.exceptions import ProtocolError, StreamClosedError, StreamIDTooLowError
+from h2.settings import SettingCodes, Settings
+from hyperframe.exceptions import HyperframeError
+from hyperframe.frame import Frame, RstStreamFrame
+
+PREFACE_SIZE = 24
+FRAME_HEADER_SIZE = 9
+STREAM_WINDOW = 256 * 1024
+CONNECTION_WINDOW = 4 * 1024 * 1024
+MAX_HEADER_LIST_SIZE = 64 * 1024
+_LARGEST_STREAM_ID = 2**31 - 1
+
+
+class PeerError(Exception):
+    """The peer broke HTTP/2. What is outgoing (a GOAWAY) should be written, then the connection closed."""
+
+
+class Http2Connection(H2Connection):
+    """One HTTP/2 connection for gRPC. Unlimited concurrent streams, no push, bytes headers, checks left to our codec."""
+
+    # Ids of finished streams, remembered only to tell late frames from nonsense. 64 Ki of them would cost megabytes.
+    MAX_CLOSED_STREAMS = 1024
+
+    def __init__(self, *, client_side: bool) -> None:
+        super().__init__(
+            H2Configuration(
+                client_side=client_side,
+                header_encoding=None,
+                validate_outbound_headers=False,
+                normalize_outbound_headers=False,
+                validate_inbound_headers=False,
+                normalize_inbound_headers=False,
+            )
+        )
+        # MAX_CONCURRENT_STREAMS is left out on purpose, which means "no limit": a hundred parked calls would otherwise
+        # starve every other call of that client.
+        self.local_settings = Settings(
+            client=client_side,
+            initial_values={
+                SettingCodes.ENABLE_PUSH: 0,
+                SettingCodes.INITIAL_WINDOW_SIZE: STREAM_WINDOW,
+                SettingCodes.MAX_HEADER_LIST_SIZE: MAX_HEADER_LIST_SIZE,
+            },
+        )
+        self._pending = bytearray()
+        self._preface_left = 0 if client_side else PREFACE_SIZE
+
+    def start(self) -> None:
+        """Queue the preface: settings, and a connection window that several streams can share."""
+        self.initiate_connection()
+        self.increment_flow_control_window(CONNECTION_WINDOW - self.inbound_flow_control_window)
+
+    def events(self, data: bytes) -> Iterator[Event]:
+        """The events of received bytes, frame by frame. Raises `PeerError` after the last good one."""
+        try:
+            if self._preface_left:
+                preface, data = data[: self._preface_left], data[self._preface_left :]
+                self._preface_left -= len(preface)
+                yield from self.receive_data(preface)
+            buffer = self._pending
+            buffer += data
+            position, available = 0, len(buffer)
+            while available - position >= FRAME_HEADER_SIZE:
+                length = int.from_bytes(buffer[position : position + 3], "big")
+                if length > self.max_inbound_frame_size:
+                    self._terminate_connection(ErrorCodes.FRAME_SIZE_ERROR)
+                    raise PeerError(f"a frame of {length} bytes, more than the {self.max_inbound_frame_size} allowed")
+                end = position + FRAME_HEADER_SIZE + length
+                if end > available:
+                    break
+                yield from self.receive_data(buffer[position:end])
+                position = end
+            del buffer[:position]
+        except (ProtocolError, HyperframeError) as error:
+            raise PeerError(str(error) or type(error).__name__) from error
+
+    def announce_end(self) -> None:
+        """Send a graceful GOAWAY that names no last stream yet: no new calls please, the open ones go on."""
+        before = self.state_machine.state
+        self.close_connection(ErrorCodes.NO_ERROR, last_stream_id=_LARGEST_STREAM_ID)
+        self.state_machine.state = before
+
+    def give_back(self, size: int, stream_id: int | None = None) -> None:
+        """Let the peer send `size` bytes more, on the connection or on one stream if that is still known."""
+        if stream_id is None or stream_id in self.streams:
+            self.increment_flow_control_window(size, stream_id)
+
+    def forget(self, stream_id: int) -> None:
+        """Drop a stream if it is closed."""
+        stream = self.streams.get(stream_id)
+        if stream is not None and stream.closed:
+            del self.streams[stream_id]
+            self._closed_streams[stream_id] = stream.closed_by
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether a GOAWAY with an error was sent or received; only what is outgoing may still be written."""
+        return bool(self.state_machine.state is ConnectionState.CLOSED)
+
+    def clear_outbound_data_buffer(self) -> None:
+        """Keep what is queued. h2 calls this at a GOAWAY, but frames already encoded must still be sent."""
+
+    def _open_streams(self, remainder: int) -> int:
+        """Count without walking: closed streams are not in the dict, and there are no pushed ones."""
+        return len(self.streams)
+
+    def _receive_frame(self, frame: Frame) -> list[Event]:
+        """As in h2, but without building a trace text, and dropping streams as soon as they are closed."""
+        events: list[Event]
+        try:
+            frames, events = self._frame_dispatch_table[frame.__class__](frame)
+        except (StreamClosedError, StreamIDTooLowError) as error:
+            # RFC 9113 section 5.1: frames that crossed our or their reset are answered with another, all else is an error.
+            if not self._stream_is_closed_by_reset(error.stream_id):
+                raise
+            reset = RstStreamFrame(error.stream_id)
+            reset.error_code = ErrorCodes.STREAM_CLOSED
+            self._prepare_for_sending([reset])
+            return list(getattr(error, "_events", ()))
+        self._prepare_for_sending(frames)
+        if frame.stream_id:
+            self.forget(frame.stream_id)
+        return events
+
+    def _receive_goaway_frame(self, frame: Any) -> tuple[list[Frame], list[Event]]:
+        """Stay open after a graceful GOAWAY."""
+        before = self.state_machine.state
+        result = super()._receive_goaway_frame(frame)
+        if frame.error_code == ErrorCodes.NO_ERROR:
+            self.state_machine.state = before
+        return result

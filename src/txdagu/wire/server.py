@@ -1,0 +1,177 @@
+"""The server's side of a connection: requests in, replies out."""
+
+from __future__ import annotations
+
+from h2 import events as h2
+from h2.errors import ErrorCodes
+
+from txdagu.wire.compression import ACCEPTED, check_encoding
+from txdagu.wire.connection import DEFAULT_MAX_MESSAGE_SIZE, Connection, Stream
+from txdagu.wire.events import CallCancelled, CallRejected, CallStarted, RequestsEnded
+from txdagu.wire.metadata import (
+    NONE,
+    Header,
+    InvalidMetadataError,
+    Metadata,
+    decode_metadata,
+    encode_message,
+    encode_metadata,
+)
+from txdagu.wire.outcome import reset_name
+from txdagu.wire.status import RpcError, StatusCode
+from txdagu.wire.timeout import parse_timeout
+
+_REPLY = [(b":status", b"200"), (b"content-type", b"application/grpc")]
+_OK = [(b"grpc-status", b"0"), (b"grpc-message", b"")]
+
+
+class ServerConnection(Connection):
+    """
+    A connection as the server sees it.
+
+    A call is `CallStarted`, then messages, then `RequestsEnded`; it is answered with `send_message` any number of times
+    and one `finish`. `CallCancelled` means that nobody waits for the answer any more. Calls that are not gRPC at all are
+    answered here.
+    """
+
+    def __init__(self, *, max_message_size: int = DEFAULT_MAX_MESSAGE_SIZE) -> None:
+        super().__init__(client_side=False, max_message_size=max_message_size)
+        self._handlers[h2.RequestReceived] = self._request
+        self._handlers[h2.TrailersReceived] = self._trailers
+        self._initial_metadata: dict[int, Metadata] = {}
+        self._refusing = False
+
+    def set_initial_metadata(self, stream_id: int, metadata: Metadata) -> None:
+        """What the reply's headers shall carry. Raises `InvalidMetadataError`, or RuntimeError when they have been sent."""
+        stream = self._streams.get(stream_id)
+        if stream is None:
+            return
+        if stream.headers_done:
+            raise RuntimeError("the initial metadata of this call has been sent already")
+        encode_metadata(metadata)
+        self._initial_metadata[stream_id] = metadata
+
+    def finish(self, stream_id: int, code: StatusCode, message: str = "", metadata: Metadata = NONE) -> None:
+        """
+        End a call with a status, after all messages queued before.
+
+        Raises `InvalidMetadataError`. Unknown streams (the client gave up) are fine.
+        """
+        stream = self._streams.get(stream_id)
+        if stream is None or stream.outbox.wants_end or not self.is_usable:
+            return
+        trailers = _OK if code is StatusCode.OK and not message else _status(code, message)
+        if metadata:
+            trailers = trailers + encode_metadata(metadata)
+        if stream.headers_done:
+            stream.outbox.wants_end = True
+            stream.outbox.trailers = trailers
+            self._submit(stream)
+            return
+        stream.headers_done = True
+        headers = _REPLY + encode_metadata(self._initial_metadata.pop(stream_id, NONE)) + trailers
+        if code is StatusCode.UNIMPLEMENTED:
+            headers.append((b"grpc-accept-encoding", ACCEPTED))
+        self._end_with(stream, headers)
+
+    def cancel(self, stream_id: int) -> None:
+        """End a call without a status; the client sees it as cancelled."""
+        stream = self._streams.get(stream_id)
+        if stream is not None:
+            self._reset_stream(stream, ErrorCodes.CANCEL)
+
+    def refuse_new_calls(self) -> None:
+        """From now on new calls are refused in a way that tells clients to go elsewhere; the open ones go on."""
+        if not self._refusing and self.is_usable:
+            self._refusing = True
+            self._http2.announce_end()
+
+    def _request(self, event: h2.RequestReceived) -> None:
+        stream_id = event.stream_id
+        stream = Stream(stream_id, self._max_message_size)
+        self._streams[stream_id] = stream
+        if self._refusing:
+            self._reset_stream(stream, ErrorCodes.REFUSED_STREAM)
+            return
+        headers: list[Header] = event.headers
+        known = dict(headers)
+        refusal = _not_grpc(known)
+        if refusal is not None:
+            status, text = refusal
+            reply = [(b":status", status), (b"content-type", b"application/grpc"), *_status(StatusCode.INTERNAL, text)]
+            stream.headers_done = True
+            self._end_with(stream, reply)
+            return
+        try:
+            stream.encoding = known.get(b"grpc-encoding", b"")
+            check_encoding(stream.encoding)
+            timeout = parse_timeout(known[b"grpc-timeout"]) if b"grpc-timeout" in known else None
+            metadata = decode_metadata(headers)
+        except RpcError as error:
+            self.finish(stream_id, error.code, error.message)
+        except (InvalidMetadataError, ValueError) as error:
+            self.finish(stream_id, StatusCode.INTERNAL, str(error))
+        else:
+            self._events.append(CallStarted(stream_id, known[b":path"].decode("latin-1"), metadata, timeout))
+
+    def _trailers(self, event: h2.TrailersReceived) -> None:
+        """Clients of gRPC send none; whatever they say, `StreamEnded` follows."""
+
+    def _before_message(self, stream: Stream) -> None:
+        if not stream.headers_done:
+            stream.headers_done = True
+            headers = _REPLY + encode_metadata(self._initial_metadata.pop(stream.stream_id, NONE))
+            self._http2.send_headers(stream.stream_id, headers)
+
+    def _end_with(self, stream: Stream, headers: list[Header]) -> None:
+        """Answer with one block of headers and nothing else ("Trailers-Only")."""
+        stream.outbox.wants_end = stream.outbox.ended = True
+        self._http2.send_headers(stream.stream_id, headers, end_stream=True)
+        self._after_sending(stream)
+
+    def _after_sending(self, stream: Stream) -> None:
+        if stream.outbox.ended:
+            # RFC 9113 section 8.1: when the answer is complete before the request, the client is told to stop.
+            self._initial_metadata.pop(stream.stream_id, None)
+            self._reset_stream(stream, ErrorCodes.NO_ERROR)
+
+    def _unreadable(self, stream: Stream, error: RpcError) -> None:
+        self._events.append(CallRejected(stream.stream_id, error.code, error.message))
+
+    def _peer_ended(self, stream: Stream) -> None:
+        if stream.ignoring:
+            return
+        if stream.reader.pending:
+            stream.ignoring = True
+            text = "grpc: the request ended in the middle of a message"
+            self._events.append(CallRejected(stream.stream_id, StatusCode.INTERNAL, text))
+        else:
+            self._events.append(RequestsEnded(stream.stream_id))
+
+    def _peer_reset(self, stream: Stream, code: int) -> None:
+        self._initial_metadata.pop(stream.stream_id, None)
+        self._events.append(
+            CallCancelled(stream.stream_id, f"the client ended the call (RST_STREAM {reset_name(code)})")
+        )
+
+    def _peer_leaves(self, last_stream_id: int) -> None:
+        """Nothing to do: a client that leaves still waits for its open calls."""
+
+
+def _status(code: StatusCode, message: str) -> list[Header]:
+    return [(b"grpc-status", b"%d" % code), (b"grpc-message", encode_message(message))]
+
+
+def _not_grpc(headers: dict[bytes, bytes]) -> tuple[bytes, str] | None:
+    """Why a request is no gRPC call at all, as HTTP status and text."""
+    if headers.get(b":method") != b"POST":
+        return b"405", "grpc: a call must be sent with POST"
+    content_type = headers.get(b"content-type", b"")
+    if content_type != b"application/grpc" and not content_type.startswith(
+        (b"application/grpc+", b"application/grpc;")
+    ):
+        shown = content_type.decode("latin-1")
+        return b"415", f'grpc: the content-type is "{shown}", not application/grpc'
+    if not headers.get(b":path", b"").startswith(b"/"):
+        return b"404", "grpc: malformed method name"
+    return None

@@ -23,6 +23,7 @@ class Kind(Enum):
     COORDINATOR = "coordinator"
     SCHEDULER = "scheduler"
     WORKER = "worker"
+    SERVER = "server"
 
 
 class Activity(IntEnum):

@@ -203,6 +203,18 @@ def scheduler_publication(
     return Publication(reactor, _directory(settings, Kind.SCHEDULER), service_file_name(service_id), entry, now)
 
 
+def server_publication(
+    settings: Settings, reactor: Any, host: str, port: int, now: Callable[[], datetime] = local_now
+) -> Publication:
+    """
+    The entry of a web server whose pages are at `host` and `port`; start it when the port accepts connections.
+
+    Dagu 1.30.2 writes none and does not look into this directory.
+    """
+    entry = ServiceEntry(f"{socket.gethostname()}@{port}", host, port, os.getpid(), machine=machine_name())
+    return Publication(reactor, _directory(settings, Kind.SERVER), service_file_name(entry.id), entry, now)
+
+
 def worker_publication(
     settings: Settings,
     reactor: Any,

@@ -1,0 +1,121 @@
+"""The routes: which path gives what."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from klein import Klein
+from markupsafe import Markup
+from twisted.internet.defer import CancelledError
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from twisted.web.server import Request
+from werkzeug.exceptions import MethodNotAllowed, NotFound
+
+from txdagu import __version__
+from txdagu.model.errors import DaguError
+from txdagu.web.answers import API, GZIP_FROM, Answers, takes_gzip
+from txdagu.web.assets import StaticFile
+from txdagu.web.census import Census
+from txdagu.web.documents import health_document, rfc3339
+
+
+class Routes:
+    """
+    The pages and the API, below the base path.
+
+    `wall` gives Unix seconds; uptime counts from construction, by `clock`.
+    """
+
+    log = Logger()
+    app = Klein()
+    # Paths are taken as they come: no redirects to merged or completed ones.
+    app.url_map.merge_slashes = False
+    app.url_map.strict_slashes = True
+
+    def __init__(
+        self,
+        census: Census,
+        answers: Answers,
+        files: Mapping[str, StaticFile],
+        clock: IReactorTime,
+        wall: Callable[[], float],
+    ) -> None:
+        self._census = census
+        self._answers = answers
+        self._files = files
+        self._clock = clock
+        self._wall = wall
+        self._began = clock.seconds()
+
+    @app.route(f"{API}/health", methods=["GET"])
+    def health(self, request: Request) -> bytes:
+        """Whether this process works."""
+        uptime = self._clock.seconds() - self._began
+        return self._answers.document(request, health_document(__version__, uptime, self._wall()))
+
+    @app.route(f"{API}/workers", methods=["GET"])
+    async def workers(self, request: Request) -> bytes:
+        """All workers, for programs."""
+        snapshot = await self._census.take()
+        request.setHeader("Vary", "Accept-Encoding")
+        if len(snapshot.body) >= GZIP_FROM and takes_gzip(request):
+            request.setHeader("Content-Encoding", "gzip")
+            return self._answers.json(request, snapshot.compressed)
+        return self._answers.json(request, snapshot.body)
+
+    @app.route("/workers", methods=["GET"])
+    async def workers_page(self, request: Request) -> bytes:
+        """All workers, for people. If they cannot be asked for, the page is sent all the same and tries again by itself."""
+        try:
+            snapshot = await self._census.take()
+        except DaguError as error:
+            self.log.warn("workers page without workers: {error}", error=str(error))  # noqa: G010
+            values = {"workers": Markup("null"), "at": rfc3339(self._wall())}
+        else:
+            values = {"workers": Markup(snapshot.in_html), "at": rfc3339(snapshot.at)}  # noqa: S704 - escaped there
+        return self._answers.page(request, "workers.html", values)
+
+    @app.route("/static/<name>", methods=["GET"])
+    def static(self, request: Request, name: str) -> bytes:
+        """Style, scripts, icon."""
+        file = self._files.get(name)
+        return self._answers.not_found(request) if file is None else self._answers.static(request, file)
+
+    @app.route("/favicon.ico", methods=["GET"])
+    def favicon(self, request: Request) -> bytes:
+        """Where browsers look by themselves."""
+        return self._answers.static(request, self._files["favicon.svg"])
+
+    @app.handle_errors(NotFound)
+    def unknown(self, request: Request, failure: Failure) -> bytes:
+        """No route has this path."""
+        return self._answers.not_found(request)
+
+    @app.handle_errors(MethodNotAllowed)
+    def wrong_method(self, request: Request, failure: Failure) -> bytes:
+        """There is such a path, but not with this method."""
+        error: Any = failure.value
+        allowed = ", ".join(sorted(error.valid_methods or ()))
+        request.setHeader("Allow", allowed)
+        method = request.method.decode("ascii", "replace")
+        return self._answers.refusal(request, 405, f"{method} is not possible here, only {allowed}")
+
+    @app.handle_errors(DaguError)
+    def refused(self, request: Request, failure: Failure) -> bytes:
+        """What was asked for cannot be had, for a reason that can be told."""
+        error: Any = failure.value
+        return self._answers.refusal(request, error.http_status, str(error))
+
+    @app.handle_errors(CancelledError)
+    def stopping(self, request: Request, failure: Failure) -> bytes:
+        """The question was given up because the server stops; if it is the browser that went, nobody reads this."""
+        return self._answers.refusal(request, 503, "the web server is stopping")
+
+    @app.handle_errors(Exception)
+    def defect(self, request: Request, failure: Failure) -> bytes:
+        """A mistake of ours: told to the log, not to the world."""
+        self.log.failure("while answering {method} {uri}", failure, method=request.method, uri=request.uri)
+        return self._answers.refusal(request, 500, "an error inside the server; its log says more")

@@ -57,6 +57,7 @@ class EchoService:
         self.on_cancel: Deferred[None] = Deferred()
 
     def handlers(self) -> Mapping[RpcMethod[Any, Any], Handler]:
+        """See `GrpcService`."""
         return {
             ECHO: self.echo,
             FAIL: self.fail,
@@ -68,17 +69,21 @@ class EchoService:
         }
 
     async def echo(self, request: bytes, context: CallContext) -> bytes:
+        """The request again, with metadata."""
         context.set_initial_metadata({"early": "yes"})
         context.set_trailing_metadata({"seen": str(context.metadata.get("sent", "")), "raw-bin": b"\x00\xff"})
         return request
 
     async def fail(self, request: bytes, context: CallContext) -> bytes:
+        """A status with a text."""
         raise RpcError(StatusCode.NOT_FOUND, "no such thing: größer 100 %\n")
 
     async def crash(self, request: bytes, context: CallContext) -> bytes:
+        """An error of the handler's own."""
         raise ZeroDivisionError("a secret")
 
     async def park(self, request: bytes, context: CallContext) -> bytes:
+        """Wait until the test says so."""
         deferred: Deferred[bytes] = Deferred()
         self.parked.append(deferred)
         if (waiting := self.on_park.pop(len(self.parked), None)) is not None:
@@ -92,13 +97,16 @@ class EchoService:
             raise
 
     async def count(self, request: bytes, context: CallContext) -> AsyncIterator[bytes]:
+        """Many responses."""
         for number in range(int(request)):
             yield b"%d" % number * 1000
 
     async def join(self, requests: AsyncIterator[bytes], context: CallContext) -> bytes:
+        """Many requests."""
         return b",".join([request async for request in requests])
 
     async def chat(self, requests: AsyncIterator[bytes], context: CallContext) -> None:
+        """Many of both."""
         async for request in requests:
             await context.send(request.upper())
 
@@ -115,7 +123,8 @@ class EchoService:
 class ForeignClientTests(Base):
     """grpcio calls us. Its blocking calls run in threads of our own pool."""
 
-    async def setUp(self) -> None:
+    async def setUp(self) -> None:  # type: ignore[override]  # trial awaits it
+        """Both ends, on a port the system chooses."""
         from twisted.internet import reactor  # noqa: TID251  # trial's, for real sockets
 
         self.reactor: Any = reactor
@@ -130,19 +139,23 @@ class ForeignClientTests(Base):
             f"127.0.0.1:{port.getHost().port}", options=[("grpc.max_receive_message_length", -1)]
         )
 
-    async def tearDown(self) -> None:
+    async def tearDown(self) -> None:  # type: ignore[override]
+        """Close both ends."""
         await self.in_thread(self.channel.close)
         await self.port.stopListening()
         await self.factory.drain(0)
         self.pool.stop()
 
     def in_thread(self, function: Callable[..., Any], *arguments: Any, **options: Any) -> Deferred[Any]:
+        """Run something that blocks."""
         return deferToThreadPool(self.reactor, self.pool, function, *arguments, **options)
 
     def stub(self, method: RpcMethod[bytes, bytes]) -> Any:
+        """A foreign client's call."""
         return self.channel.unary_unary(method.path)
 
     async def error_of(self, method: RpcMethod[bytes, bytes], request: bytes = b"", **options: Any) -> grpc.RpcError:
+        """The error of a call that must fail."""
         try:
             await self.in_thread(self.stub(method), request, **options)
         except grpc.RpcError as error:
@@ -276,7 +289,7 @@ class ForeignClientTests(Base):
         self.assertEqual(self.factory.connection_count, 0)
 
 
-class GenericHandler(grpc.GenericRpcHandler):
+class GenericHandler(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpcio has no types
     """A foreign server's methods."""
 
     def __init__(self) -> None:
@@ -285,6 +298,7 @@ class GenericHandler(grpc.GenericRpcHandler):
         self.ended = threading.Semaphore(0)
 
     def service(self, details: Any) -> Any:
+        """Find a method."""
         return {
             ECHO.path: grpc.unary_unary_rpc_method_handler(self.echo),
             FAIL.path: grpc.unary_unary_rpc_method_handler(self.fail),
@@ -295,6 +309,7 @@ class GenericHandler(grpc.GenericRpcHandler):
         }.get(details.method)
 
     def echo(self, request: bytes, context: Any) -> bytes:
+        """The request again, with metadata."""
         context.send_initial_metadata([("early", "yes")])
         context.set_trailing_metadata(
             [("seen", dict(context.invocation_metadata()).get("sent", "")), ("raw-bin", b"\x00\xff")]
@@ -302,20 +317,24 @@ class GenericHandler(grpc.GenericRpcHandler):
         return request
 
     def fail(self, request: bytes, context: Any) -> bytes:
+        """A status with a text."""
         context.abort(grpc.StatusCode.NOT_FOUND, "no such thing: größer 100 %")
         return b""
 
     def park(self, request: bytes, context: Any) -> bytes:
+        """Wait until the test says so."""
         context.add_callback(self.ended.release)
         self.active.release()
         self.release.wait(30)
         return b"released"
 
     def count(self, request: bytes, context: Any) -> Iterator[bytes]:
+        """Many responses."""
         for number in range(int(request)):
             yield b"%d" % number * 1000
 
     def chat(self, requests: Iterator[bytes], context: Any) -> Iterator[bytes]:
+        """Many of both."""
         for request in requests:
             yield request.upper()
 
@@ -323,7 +342,8 @@ class GenericHandler(grpc.GenericRpcHandler):
 class ForeignServerTests(Base):
     """We call grpcio."""
 
-    async def setUp(self) -> None:
+    async def setUp(self) -> None:  # type: ignore[override]  # trial awaits it
+        """Both ends, on a port the system chooses."""
         from twisted.internet import reactor  # noqa: TID251  # trial's, for real sockets
 
         self.reactor: Any = reactor
@@ -336,6 +356,7 @@ class ForeignServerTests(Base):
         self.channel: Channel = tcp_channel(self.reactor, "127.0.0.1", self.port)
 
     def make_server(self, **options: Any) -> Any:
+        """A server that is not started yet."""
         executor = futures.ThreadPoolExecutor(max_workers=12)
         return grpc.server(
             executor,
@@ -343,16 +364,19 @@ class ForeignServerTests(Base):
             options=[("grpc.max_receive_message_length", -1), *options.items()],
         )
 
-    async def tearDown(self) -> None:
+    async def tearDown(self) -> None:  # type: ignore[override]
+        """Close both ends."""
         self.handler.release.set()
         await self.channel.close()
         await self.in_thread(lambda: self.server.stop(0).wait())
         self.pool.stop()
 
     def in_thread(self, function: Callable[..., Any], *arguments: Any) -> Deferred[Any]:
+        """Run something that blocks."""
         return deferToThreadPool(self.reactor, self.pool, function, *arguments)
 
     async def error_of(self, call: Awaitable[Any]) -> RpcError:
+        """The error of a call that must fail."""
         try:
             await call
         except RpcError as error:

@@ -125,14 +125,7 @@ class GrpcClientProtocol(ConnectionProtocol):
                 if (call := self._calls.get(event.stream_id)) is not None:
                     call.message(event.payload, event.credit)
             case CallEnded():
-                if (call := self._calls.pop(event.stream_id, None)) is not None:
-                    self._stop_sender(event.stream_id)
-                    if event.unprocessed and call.may_be_repeated():
-                        self._owner.again(call)
-                    else:
-                        message = f"{self._name}: {event.message}" if event.unprocessed else event.message
-                        call.finished(event.code, message, event.metadata)
-                self._stream_freed()
+                self._call_ended(event)
             case SendingResumed():
                 self._stop_sender(event.stream_id)
             case PeerReady():
@@ -143,6 +136,17 @@ class GrpcClientProtocol(ConnectionProtocol):
                 self._peer_leaves(event.reason)
             case ConnectionBroken():
                 self._cut_because(event.reason)
+
+    def _call_ended(self, event: CallEnded) -> None:
+        call = self._calls.pop(event.stream_id, None)
+        if call is not None:
+            self._stop_sender(event.stream_id)
+            if event.unprocessed and call.may_be_repeated():
+                self._owner.again(call)
+            else:
+                message = f"{self._name}: {event.message}" if event.unprocessed else event.message
+                call.finished(event.code, message, event.metadata)
+        self._stream_freed()
 
     def lost(self, reason: str) -> None:
         """Fail every call at once, with what is known about the reason."""

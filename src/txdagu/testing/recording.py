@@ -141,6 +141,10 @@ class RecordingStore:
         self._watchers[number] = (run, changed)
         return lambda: self._watchers.pop(number, None) and None
 
+    def withdraw(self, run: RunRef) -> Deferred[bool]:
+        """Forget what `put` or `enqueue` made known."""
+        return succeed(self._foreign.pop(run.id, None) is not None)
+
     def request_cancel(self, run: RunRef, root: RunRef) -> Deferred[bool]:
         """Kept in `cancelled`, and told to the attempt if it is one of ours."""
         self.cancelled.append(run)

@@ -152,7 +152,8 @@ class GrpcClientProtocol(ConnectionProtocol):
         """Fail every call at once, with what is known about the reason."""
         self._keepalive.stop()
         why = self._why or f"connection lost: {reason.rstrip('.')}"
-        self._fail_queued(why)
+        while self._queued:
+            self._queued.popleft().finished(StatusCode.UNAVAILABLE, f"{self._name}: {why}", {})
         calls, self._calls = self._calls, {}
         for stream_id, call in calls.items():
             self._stop_sender(stream_id)
@@ -173,12 +174,11 @@ class GrpcClientProtocol(ConnectionProtocol):
     def _peer_leaves(self, reason: str) -> None:
         self._leaving = True
         self._owner.connection_leaving(self, reason)
-        self._fail_queued(reason)
+        queued, self._queued = self._queued, deque()
+        for call in queued:
+            if not call.ended:
+                self._owner.again(call)
         self._stream_freed()
-
-    def _fail_queued(self, reason: str) -> None:
-        while self._queued:
-            self._queued.popleft().finished(StatusCode.UNAVAILABLE, f"{self._name}: {reason}", {})
 
     def _ping(self) -> None:
         self.core.ping(_PING)

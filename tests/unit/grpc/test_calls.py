@@ -13,7 +13,7 @@ from txdagu.grpc.channel import Channel, ChannelState
 from txdagu.grpc.health import HealthService
 from txdagu.grpc.server import CallContext, GrpcServerFactory, Handler
 from txdagu.protocol import health_pb2 as health
-from txdagu.protocol.services import HEALTH_CHECK, HEALTH_LIST, HEALTH_WATCH
+from txdagu.protocol.services import HEALTH_WATCH
 from txdagu.testing.channel import MemoryEndpoint, memory_channel
 from txdagu.wire.metadata import InvalidMetadataError
 from txdagu.wire.method import Cardinality, RpcMethod
@@ -334,35 +334,6 @@ class StreamingCalls(Calls):
         self.assertEqual(len(self.result(self.channel.stream_unary(JOIN, blocks()))), 8 * 300_000 + 7)
 
 
-class Health(Calls):
-    """The standard health service."""
-
-    def test_check_and_list(self) -> None:
-        """Known names have a status, unknown ones are NOT_FOUND with the text that peers know."""
-        self.health.set("test.Text", False)
-        answer = self.result(self.channel.unary(HEALTH_CHECK, health.HealthCheckRequest(service="test.Text")))
-        self.assertEqual(answer.status, health.HealthCheckResponse.NOT_SERVING)
-        error = self.error(self.channel.unary(HEALTH_CHECK, health.HealthCheckRequest(service="x")))
-        self.assertEqual((error.code, error.message), (StatusCode.NOT_FOUND, "unknown service"))
-        listed = self.result(self.channel.unary(HEALTH_LIST, health.HealthListRequest()))
-        self.assertEqual({name: one.status for name, one in listed.statuses.items()}, {"": 1, "test.Text": 2})
-
-    def test_watch(self) -> None:
-        """A watcher gets the status now, each change, and SERVICE_UNKNOWN for a name nobody set yet."""
-        stream = self.channel.unary_stream(HEALTH_WATCH, health.HealthCheckRequest(service="late"))
-        self.assertEqual(self.result(stream.__anext__()).status, health.HealthCheckResponse.SERVICE_UNKNOWN)
-        following = self.start(stream.__anext__())
-        self.health.set("other", True)
-        self.clock.advance(0)
-        self.assertNoResult(following)
-        self.health.set("late", True)
-        self.clock.advance(0)
-        self.assertEqual(self.successResultOf(following).status, health.HealthCheckResponse.SERVING)
-        self.health.set_all(False)
-        self.assertEqual(self.result(stream.__anext__()).status, health.HealthCheckResponse.NOT_SERVING)
-        stream.cancel()
-
-
 class Draining(Calls):
     """How a server ends."""
 
@@ -414,3 +385,17 @@ class ServerDetails(Calls):
         self.clock.advance(120)
         self.clock.advance(0)
         self.assertEqual(self.server.connection_count, 0)
+
+    def test_pings_of_a_client_that_reads_nothing(self) -> None:
+        """Answers nobody reads are not collected without end: the connection is cut."""
+        call = self.start(self.channel.unary(PARK, ""))
+        server = self.endpoint.connections[0].server
+        server.held = True
+        assert server.protocol is not None
+        for _ in range(400):
+            if server.protocol is not None:
+                server.protocol.dataReceived(b"\x00\x00\x08\x06\x00\x00\x00\x00\x0012345678" * 1000)
+            self.clock.advance(0)
+        self.assertIsNone(server.protocol)
+        self.assertLess(server.unread, 5_000_000)
+        self.failureResultOf(call, RpcError)

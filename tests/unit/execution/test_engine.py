@@ -57,7 +57,9 @@ class RunTests(EngineCase):
         status = self.successResultOf(run.done)
         self.assertIs(status.state, RunState.SUCCEEDED)
         self.assertEqual(status.outputs, {"X": "out"})
-        self.assertEqual([process.spec.argv for process in harness.processes.started][0], ("/bin/sh", "-e", "-c", "one"))
+        self.assertEqual(
+            [process.spec.argv for process in harness.processes.started][0], ("/bin/sh", "-e", "-c", "one")
+        )
         [sink] = harness.store.sinks
         self.assertEqual(sink.final, status)
         self.assertEqual(told, [RunState.RUNNING] * (len(told) - 1) + [RunState.SUCCEEDED])
@@ -156,9 +158,7 @@ class EvaluationTests(EngineCase):
         harness = self.harness(("nope", Script(2, stderr="no such thing")))
         status = self.finish(harness, Dag("d", (step("a", "x"),), params="D=`nope`"))
         self.assertIs(status.state, RunState.FAILED)
-        self.assertEqual(
-            status.error, "the command in backticks `nope` failed: exit status 2: no such thing"
-        )
+        self.assertEqual(status.error, "the command in backticks `nope` failed: exit status 2: no such thing")
         self.assertIs(status.node("a").state, NodeState.NOT_STARTED)
         status = self.finish(harness, Dag("d", (step("a", "echo `nope`"),)))
         self.assertIn("`nope` failed", status.node("a").error)
@@ -304,7 +304,9 @@ class RetryTests(EngineCase):
         """A retry keeps succeeded steps with their outputs and the params as they were evaluated, and runs the rest."""
         scripts = [("make", Script(stdout="o")), ("use", Script(1))]
         harness = self.harness(*scripts)
-        dag = Dag("d", (step("a", "make", output=Output("O")), step("b", "use $O $P", depends=("a",))), params="P=`make`")
+        dag = Dag(
+            "d", (step("a", "make", output=Output("O")), step("b", "use $O $P", depends=("a",))), params="P=`make`"
+        )
         first = self.finish(harness, dag)
         self.assertIs(first.state, RunState.FAILED)
         again = harness.engine.start(replace(harness.request(dag), previous=first))

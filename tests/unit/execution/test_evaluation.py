@@ -256,7 +256,7 @@ class EnvironmentTests(SynchronousTestCase):
     def test_precedence(self) -> None:
         """Step env wins over params, over outputs, over what the engine says, over the DAG's env, over the host's."""
         names = ("LANG", "E", "DAG_RUN_STEP_NAME", "O", "P", "S")
-        layers = [{name: layer for name in names[at:]} for at, layer in enumerate(("host", "env", "step", "out"))]
+        layers = [dict.fromkeys(names[at:], layer) for at, layer in enumerate(("host", "env", "step", "out"))]
         environment = RunEnvironment(
             layers[0], layers[1], {"P": "param", "S": "param"}, {"DAG_NAME": "d"}, params_json="{}"
         )

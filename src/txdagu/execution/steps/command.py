@@ -8,8 +8,8 @@ from functools import partial
 
 from txdagu.execution import files
 from txdagu.execution.groups import run_group
-from txdagu.execution.plan import StepEnd
 from txdagu.execution.interfaces import ExitStatus, ProcessSpec
+from txdagu.execution.plan import StepEnd
 from txdagu.execution.shells import Shell, default_shell, shebang, step_shell
 from txdagu.execution.steps.context import StepContext
 from txdagu.model.dag import Command, Step

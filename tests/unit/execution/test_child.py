@@ -294,7 +294,6 @@ class RemoteTests(ChildCase):
         run = self.start()
         self.assertIs(self.coordinators.tasks[0].operation, Operation.RETRY)
         self.write(RunState.FAILED, attempt="old")
-        self.coordinators.ends[self.run_id] = RunStatus(self.child, ROOT, RunState.FAILED, attempt_id="old")
         self.cluster.clock.pump([1.0] * 5)
         self.assertNoResult(run.wait())
         self.write(RunState.SUCCEEDED, attempt="new")

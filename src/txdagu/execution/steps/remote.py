@@ -132,23 +132,18 @@ class RemoteChild:
                 return status
             if self._clock.seconds() >= ask_at:
                 told = await self._ask()
-                if told is not None and self._is_end(told):
+                if told is not None:
                     return await self._settle(told)
                 ask_at = self._clock.seconds() + ASK_EVERY
             await self._wake.wait(min(LOOK_EVERY, max(ask_at - self._clock.seconds(), 0.0)))
 
     async def _ended_in_store(self) -> RunStatus | None:
-        """The state in the store, if it is an end."""
+        """The state in the store, if it is an end, and not still that of the attempt before ours."""
         status: RunStatus | None = await self._store.read_status(self._run, self._root)
-        return status if status is not None and self._is_end(status) else None
-
-    def _is_end(self, status: RunStatus) -> bool:
-        """Whether the child has ended, and not just the attempt before ours, whose state stands there until ours begins."""
-        if status.state.active or status.state is RunState.NOT_STARTED:
-            return False
+        if status is None or status.state.active or status.state is RunState.NOT_STARTED:
+            return None
         earlier = self._call.previous
-        stale = earlier is not None and not earlier.state.active and earlier.attempt_id == status.attempt_id
-        return not (stale and status.attempt_id)
+        return None if earlier is not None and earlier.attempt_id == status.attempt_id else status
 
     async def _ask(self) -> RunStatus | None:
         try:
@@ -192,4 +187,6 @@ class RemoteChild:
         try:
             await cancelling
         except Exception as error:  # noqa: BLE001 - the other way of cancelling may work
-            self.log.warn("could not ask for the end of {run}: {error}", run=str(self._run), error=str(error))
+            self.log.warn(  # noqa: G010 - Twisted's own name
+                "could not ask for the end of {run}: {error}", run=str(self._run), error=str(error)
+            )

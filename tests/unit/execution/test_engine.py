@@ -5,6 +5,8 @@ from __future__ import annotations
 import signal
 from dataclasses import replace
 from pathlib import Path
+from shutil import rmtree
+from tempfile import mkdtemp
 
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
@@ -27,9 +29,9 @@ def step(name: str, *lines: str, **more: object) -> Step:
 
 class EngineCase(SynchronousTestCase):
     def harness(self, *scripts: tuple[str, Script], **options: object) -> EngineHarness:
-        directory = Path(self.mktemp())
-        directory.mkdir()
-        return EngineHarness(str(directory.absolute()), by_command(scripts), **options)  # type: ignore[arg-type]
+        directory = mkdtemp()
+        self.addCleanup(rmtree, directory)
+        return EngineHarness(directory, by_command(scripts), **options)  # type: ignore[arg-type]
 
     def finish(self, harness: EngineHarness, dag: Dag, params: str = "") -> RunStatus:
         return self.successResultOf(harness.start(dag, params=params).wait())
@@ -57,9 +59,7 @@ class RunTests(EngineCase):
         status = self.successResultOf(run.done)
         self.assertIs(status.state, RunState.SUCCEEDED)
         self.assertEqual(status.outputs, {"X": "out"})
-        self.assertEqual(
-            [process.spec.argv for process in harness.processes.started][0], ("/bin/sh", "-e", "-c", "one")
-        )
+        self.assertEqual(harness.processes.started[0].spec.argv, ("/bin/sh", "-e", "-c", "one"))
         [sink] = harness.store.sinks
         self.assertEqual(sink.final, status)
         self.assertEqual(told, [RunState.RUNNING] * (len(told) - 1) + [RunState.SUCCEEDED])
@@ -200,7 +200,7 @@ class ShellTests(EngineCase):
             (step("a", "x"), {"shell": "python3"}, {}, ("python3", "-c", "x")),
             (step("a", "ls '-l $V'", shell="direct", env=("V=1",)), {}, {}, ("ls", "-l 1")),
         ):
-            self.assertEqual(self.argv(Dag("d", (one,), **dag), environ), argv)  # type: ignore[arg-type]
+            self.assertEqual(self.argv(Dag("d", (one,), **dag), environ), argv)
 
     def test_unsupported(self) -> None:
         """A shell whose ways we do not know is refused."""

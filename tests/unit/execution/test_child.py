@@ -8,15 +8,10 @@ from pathlib import Path
 from shutil import rmtree
 from tempfile import mkdtemp
 
-from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
-from zope.interface import implementer
 
-from txdagu.dagfile import load_dag
-from txdagu.execution.engine import ISlot, Run
-from txdagu.execution.steps.definition import named_definition
+from txdagu.execution.engine import Run
 from txdagu.model.dag import ChildCall, Command, Dag, Output, Step
-from txdagu.model.errors import DaguError
 from txdagu.model.health import Health
 from txdagu.model.ids import child_run_id
 from txdagu.model.labels import WorkerSelector
@@ -334,102 +329,3 @@ class RemoteTests(ChildCase):
         run.cancel("enough")
         self.assertIs(self.end(run).state, RunState.ABORTED)
         self.assertEqual(self.coordinators.cancelled, [self.child])
-
-
-@implementer(ISlot)
-class Slots:
-    """A slot that writes down who gives and takes; `grant` lets the taker go on."""
-
-    def __init__(self) -> None:
-        self.story: list[str] = []
-        self.waiting: Deferred[None] = Deferred()
-
-    def release(self) -> None:
-        self.story.append("release")
-
-    def acquire(self) -> Deferred[None]:
-        self.story.append("acquire")
-        self.waiting = Deferred(lambda _: self.story.append("give up"))
-        return self.waiting
-
-
-class SlotTests(ChildCase):
-    def setUp(self) -> None:
-        self.slots = Slots()
-        self.cluster = self.harness(("long", Script(None)), coordinators=RecordingCoordinators())
-        self.child = RunRef("child", child_run_id("run-1", "call", 'P="7"'))
-
-    def start(self, *steps: Step) -> Run:
-        dag = caller(worker_selector=GPU)
-        return self.cluster.engine.start(
-            self.cluster.request(replace(dag, steps=(*dag.steps, *steps))), slot=self.slots
-        )
-
-    def child_ends(self) -> None:
-        self.cluster.store.put(RunStatus(self.child, ROOT, RunState.SUCCEEDED, attempt_id="aa"))
-
-    def test_given_back_while_waiting(self) -> None:
-        """While only a child elsewhere runs, the slot is free; the next step takes one before its process starts."""
-        run = self.start(Step("next", commands=(Command("x"),), depends=("call",)))
-        self.assertEqual(self.slots.story, ["release"])
-        self.child_ends()
-        self.assertEqual((self.slots.story, self.cluster.lines()), (["release", "acquire"], []))
-        self.slots.waiting.callback(None)
-        self.assertIs(self.successResultOf(run.wait()).state, RunState.SUCCEEDED)
-        self.assertEqual(self.cluster.lines(), ["x"])
-
-    def test_kept_while_another_step_works(self) -> None:
-        """A process beside the waiting keeps the slot, until it has ended."""
-        self.start(Step("beside", commands=(Command("long"),)))
-        self.assertEqual(self.slots.story, [])
-        [process] = self.cluster.processes.running
-        process.signal(9)
-        self.assertEqual(self.slots.story, ["release"])
-
-    def test_kept_from_step_to_step(self) -> None:
-        """Between two steps of a run that waits for nobody the slot stays."""
-        harness = self.harness()
-        steps = (Step("a", commands=(Command("x"),)), Step("b", commands=(Command("y"),), depends=("a",)))
-        harness.engine.start(harness.request(Dag("d", steps)), slot=self.slots)
-        self.assertEqual((self.slots.story, harness.lines()), ([], ["x", "y"]))
-
-    def test_stop_while_waiting_for_a_slot(self) -> None:
-        """A step that waits for a slot again is given up when the run is stopped."""
-        run = self.start(Step("next", commands=(Command("x"),), depends=("call",)))
-        self.child_ends()
-        run.cancel("enough")
-        self.assertIs(self.successResultOf(run.wait()).state, RunState.ABORTED)
-        self.assertEqual(self.slots.story, ["release", "acquire", "give up"])
-        self.assertEqual(self.cluster.lines(), [])
-
-    def test_local_child_that_waits(self) -> None:
-        """A child in this process that only waits for its own child elsewhere gives the caller's slot back too."""
-        middle = Dag("middle", (Step("m", child=ChildCall("child"), worker_selector=GPU),))
-        dag = Dag("main", (Step("s", child=ChildCall("middle")),), local_dags={"middle": middle, "child": CHILD})
-        self.cluster.engine.start(self.cluster.request(dag), slot=self.slots)
-        self.assertEqual(self.slots.story, ["release"])
-
-
-class DefinitionTests(SynchronousTestCase):
-    def test_name_is_added(self) -> None:
-        """A text without a name of its own gets that of the DAG, in its main document; one with a name stays."""
-        for text, sent in (
-            ("steps:\n  - x\n", "name: etl\nsteps:\n  - x\n"),
-            ("name: mine\nsteps: []\n", "name: mine\nsteps: []\n"),
-            ("Name: mine\nsteps: []\n", "Name: mine\nsteps: []\n"),
-            ("# why\n---\n# what\nsteps: []\n", "# why\n---\nname: etl\n# what\nsteps: []\n"),
-            ("steps: []\n---\nname: other\n", "name: etl\nsteps: []\n---\nname: other\n"),
-            ("steps:\n  - name: a\n    command: x\n", "name: etl\nsteps:\n  - name: a\n    command: x\n"),
-        ):
-            self.assertEqual(named_definition(Dag("etl", yaml_text=text)), sent)
-
-    def test_round_trip(self) -> None:
-        """What is sent loads under the name that the file gave."""
-        text = "# comment\nsteps:\n  - command: x\n---\nname: other\nsteps:\n  - command: y\n"
-        self.assertEqual(load_dag(named_definition(Dag("etl", yaml_text=text)), "sent").name, "etl")
-
-    def test_refused(self) -> None:
-        """A text that is not known, or cannot take a name, is refused with what to do."""
-        for text, phrase in (("", "not known"), ("{steps: []}\n", "add a name")):
-            error = self.assertRaises(DaguError, named_definition, Dag("etl", yaml_text=text))
-            self.assertIn(phrase, str(error))

@@ -17,6 +17,12 @@ if "TXDAGU_REFERENCE" not in os.environ and installer["program"]().exists():
     os.environ["TXDAGU_REFERENCE"] = str(installer["program"]())
 
 
+@pytest.fixture(autouse=True)
+def _own_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each test works in an empty directory of its own, so that trial's `mktemp` litters nothing."""
+    monkeypatch.chdir(tmp_path)
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]

@@ -27,6 +27,8 @@ Command = Callable[[list[str]], int | None]
 def main(argv: Sequence[str] | None = None) -> int | None:
     """Run the command that the arguments name; returns the exit code."""
     name, *arguments = (sys.argv[1:] if argv is None else argv) or ["help"]
+    if name == "help" and arguments:
+        name, arguments = arguments[0], ["--help"]
     if name in ("help", "-h", "--help"):
         sys.stdout.write(usage())
         return 0

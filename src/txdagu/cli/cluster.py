@@ -12,7 +12,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 
 from txdagu.cli.report import read_tail
-from txdagu.execution.processes import ExitStatus, IProcessRunner, ProcessSpec, StartedProcess
+from txdagu.execution.processes import ExitStatus, IProcessRunner, IStartedProcess, ProcessSpec
 
 STOP_SECONDS = 10.0
 
@@ -44,16 +44,16 @@ class Cluster:
         self._clock = clock
         self._home = home
         self._environ = {name: value for name, value in environ.items() if not name.startswith("DAGU_")}
-        self._running: dict[str, StartedProcess] = {}
+        self._running: dict[str, IStartedProcess] = {}
         self._gone: dict[str, Deferred[None]] = {}
         self._failed = failed
         self._stopping = False
 
-    def start(self, members: Sequence[Member]) -> None:
+    async def start(self, members: Sequence[Member]) -> None:
         """Start them in this order; they find each other."""
         for member in members:
             log = str(Path(self._home) / f"{member.name}.log")
-            process = self._runner.run(
+            process = await self._runner.run(
                 ProcessSpec(
                     argv=(sys.executable, "-m", "txdagu", *member.arguments),
                     cwd=self._home,

@@ -1,113 +1,164 @@
-"""`dagu demo`: a whole cluster on this host, a labelled pipeline through it, and a look at where each step ran."""
+"""``dagu demo``: a whole cluster on this host, a labelled pipeline through it, and a look at where each step ran."""
 
 from __future__ import annotations
 
-import shutil
-import tempfile
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from importlib import resources
-from pathlib import Path
+import os
+import sys
+from typing import Any
 
-from txdagu.cli.cluster import Member
+from rich.console import Console
+from rich.table import Table
+from twisted.internet.defer import CancelledError, Deferred
+
+from txdagu.cli.arguments import parse
+from txdagu.cli.cluster import Cluster
+from txdagu.cli.demoplan import PIPELINE, WORKERS, Home, Placement, all_well, members, outputs, placements
 from txdagu.cli.following import Family
-from txdagu.cli.progress import place_of
-from txdagu.cli.report import read_tail
+from txdagu.cli.logging import begin_logging
+from txdagu.cli.progress import progress_view
+from txdagu.cli.reactor import Interruption, run_in_reactor
+from txdagu.cli.running import Foreground, ForegroundRun
+from txdagu.config.loading import load_settings
+from txdagu.config.settings import Settings
+from txdagu.dagfile import load_dag
+from txdagu.execution.assembly import foreground, local_now, now_ms, pause
+from txdagu.execution.engine import RunRequest
+from txdagu.execution.processes import PidfdProcessRunner
 from txdagu.model.dag import Dag
-from txdagu.model.labels import Labels, format_labels
-from txdagu.model.run import RunStatus
-from txdagu.model.status import NodeState, RunState
+from txdagu.model.errors import DaguError
+from txdagu.model.health import Health
+from txdagu.model.ids import new_run_id
+from txdagu.model.labels import format_labels
+from txdagu.model.run import RunRef
+from txdagu.registry import read_members
+from txdagu.tap.options import SettingsOptions
 
-PIPELINE = "distributed-pipeline"
-WORKERS: Mapping[str, Labels] = {
-    "worker-gpu": {"gpu": "true", "memory": "64G"},
-    "worker-eu": {"region": "eu-west-1"},
-}
-
-
-def members() -> list[Member]:
-    """The main instance on free ports, and the two workers."""
-    main = Member("main", ("start-all", "--host=127.0.0.1", "--port=0", "--coordinator.port=0"))
-    workers = [
-        Member(name, ("worker", f"--worker.id={name}", f"--worker.labels={format_labels(labels)}"))
-        for name, labels in WORKERS.items()
-    ]
-    return [main, *workers]
+START_SECONDS = 60.0
+LOOK_SECONDS = 0.1
 
 
-class Home:
-    """A home directory for one demonstration, with the example pipeline in it; removed at the end."""
+class Options(SettingsOptions):
+    """How long the cluster lives."""
 
-    def __init__(self) -> None:
-        self.path = tempfile.mkdtemp(prefix="dagu-demo-")
-        dags = Path(self.path) / "dags"
-        dags.mkdir()
-        source = resources.files("txdagu.cli") / "examples" / f"{PIPELINE}.yaml"
-        self.pipeline = str(dags / f"{PIPELINE}.yaml")
-        Path(self.pipeline).write_text(source.read_text())
-
-    def remove(self) -> None:
-        """Take it all away."""
-        shutil.rmtree(self.path, ignore_errors=True)
+    longdesc = "Start a main instance and two labelled workers on this host, run a pipeline across them, and show it."
+    optFlags = [["keep", None, "Leave the cluster up until Ctrl-C."]]
 
 
-@dataclass(frozen=True, slots=True)
-class Placement:
-    """Where one run of the family was executed, and what its file asked for; `wrong` says what does not fit."""
-
-    name: str
-    place: str
-    asked: str
-    wrong: str
-
-
-def _placement(
-    name: str, status: RunStatus | None, wanted: Labels, asked: str, workers: Mapping[str, Labels]
-) -> Placement:
-    if status is None:
-        return Placement(name, "nowhere", asked, "it never started")
-    place = place_of(status)
-    has = workers.get(status.worker_id, {})
-    missing = {key: value for key, value in wanted.items() if has.get(key) != value}
-    if wanted and place == "here":
-        return Placement(name, place, asked, "it ran here, not on a worker")
-    return Placement(name, place, asked, f"that worker lacks {format_labels(missing)}" if missing else "")
-
-
-def placements(dag: Dag, family: Family, workers: Mapping[str, Labels]) -> Iterator[Placement]:
-    """
-    Compare where each run of the family was executed with what the file asks for.
-
-    `workers` are the labels of every worker by its id.
-    """
-    top = _placement(dag.name, family.top, {}, "workerSelector local", {})
-    yield top if top.place == "here" else Placement(top.name, top.place, top.asked, "it should have stayed here")
-    for node in family.top.nodes:
-        if node.step.child is None:
-            continue
-        child = dag.local_dags[node.step.child.name]
-        wanted = child.worker_selector.overridden_by(node.step.worker_selector).labels
-        runs = family.children_of(node) or [None]
-        for status in runs:
-            yield _placement(child.name, status, wanted, format_labels(wanted), workers)
-
-
-def outputs(family: Family) -> Iterator[tuple[str, list[str]]]:
-    """What each step of the family printed, children below the step that called them, with the step's full name."""
-    for node in family.top.nodes:
-        children = family.children_of(node)
-        for child in children:
-            for inner in child.nodes:
-                yield f"{node.step.name} > {inner.step.name}", read_tail(inner.stdout)
-        if not children:
-            yield node.step.name, read_tail(node.stdout)
-
-
-def all_well(family: Family, found: list[Placement]) -> bool:
-    """Whether everything succeeded, where it should."""
-    runs = [family.top, *family.below.values()]
-    return (
-        all(run.state is RunState.SUCCEEDED for run in runs)
-        and all(node.state is NodeState.SUCCEEDED for run in runs for node in run.nodes)
-        and not any(placement.wrong for placement in found)
+def demo(arguments: list[str]) -> int:
+    """Run the demonstration; 0 if every step ran where its labels said, else 1."""
+    options = parse(Options(), "demo", arguments)
+    begin_logging(sys.stderr, "text", quiet=True)
+    return run_in_reactor(
+        lambda reactor, interruption: _demo(Console(), reactor, interruption, keep=bool(options["keep"]))
     )
+
+
+async def _demo(console: Console, reactor: Any, interruption: Interruption, *, keep: bool) -> int:
+    home = Home()
+    lost: list[str] = []
+
+    def failed(sentence: str) -> None:
+        lost.append(sentence)
+        showing.cancel()
+
+    cluster = Cluster(PidfdProcessRunner(reactor), reactor, home.path, os.environ, failed)
+    demonstration = Demonstration(console, home, cluster, reactor, keep=keep)
+    showing = Deferred.fromCoroutine(demonstration.show())
+    interruption.on(lambda signal: showing.cancel())
+    try:
+        return await showing
+    except CancelledError:
+        if lost:
+            raise DaguError(lost[0]) from None
+        console.print("Interrupted.")
+        return demonstration.code
+    finally:
+        await cluster.stop()
+        home.remove()
+
+
+class Demonstration:
+    """One showing: start, run, judge. `code` is the exit code so far: 1 until everything was seen to be well."""
+
+    def __init__(self, console: Console, home: Home, cluster: Cluster, reactor: Any, *, keep: bool) -> None:
+        self.code = 1
+        self._console = console
+        self._home = home
+        self._cluster = cluster
+        self._reactor = reactor
+        self._keep = keep
+        environ = {name: value for name, value in os.environ.items() if not name.startswith("DAGU_")}
+        self._settings: Settings = load_settings(
+            flags={"dagu-home": home.path},
+            environ=environ,
+            read_file=lambda path: None,
+            home_dir=home.path,
+            hostname="localhost",
+            pid=os.getpid(),
+            cwd=home.path,
+            path_exists=os.path.exists,
+        )
+
+    async def show(self) -> int:
+        """The whole of it; returns the exit code."""
+        dag = load_dag(self._home.read(), PIPELINE, location=self._home.pipeline)
+        self._console.print(f"Starting a main instance and {len(WORKERS)} workers in {self._home.path}")
+        await self._cluster.start(members())
+        async with foreground(self._settings, self._reactor) as parts:
+            address = await self._ready(parts)
+            self._introduce(address)
+            family = await self._run(parts, dag)
+        found = list(placements(dag, family, WORKERS))
+        self._conclude(family, found, address)
+        self.code = 0 if all_well(family, found) else 1
+        if self._keep:
+            self._console.print("The cluster stays up; Ctrl-C ends it.")
+            await Deferred()
+        return self.code
+
+    async def _ready(self, parts: Foreground) -> str:
+        """Wait until the web server answers for itself in the registry and both workers beat; its address."""
+        waited = 0.0
+        while True:
+            servers = read_members(self._settings.paths.service_registry_dir, "server")
+            view = await parts.coordinators.workers()
+            beating = {worker.id for worker in view.workers if worker.health is Health.HEALTHY}
+            if servers and beating >= set(WORKERS):
+                return f"http://{servers[0].host}:{servers[0].port}"
+            if waited > START_SECONDS:
+                missing = ", ".join(sorted(set(WORKERS) - beating)) or "the web server"
+                raise DaguError(
+                    f"{missing} did not appear within {START_SECONDS:.0f} s (logs are in {self._home.path})"
+                )
+            await pause(self._reactor, LOOK_SECONDS)
+            waited += LOOK_SECONDS
+
+    def _introduce(self, address: str) -> None:
+        table = Table(box=None, pad_edge=False, show_header=False)
+        table.add_row("  main", "scheduler, web pages, coordinator", f"{address}/workers")
+        for name, labels in WORKERS.items():
+            table.add_row(f"  worker {name}", format_labels(labels))
+        self._console.print(table)
+        self._console.print()
+
+    async def _run(self, parts: Foreground, dag: Dag) -> Family:
+        run = RunRef(dag.name, new_run_id(now_ms(), os.urandom(10)))
+        with progress_view(self._console, local_now) as view:
+            return await ForegroundRun(parts, RunRequest(dag=dag, run=run, root=run, new=True), view).follow()
+
+    def _conclude(self, family: Family, found: list[Placement], address: str) -> None:
+        out = self._console
+        out.print(f"\nResult: {family.top.state.title}\n")
+        table = Table(box=None, pad_edge=False)
+        for heading in ("run", "ran", "asked for", ""):
+            table.add_column(heading, no_wrap=True)
+        for placement in found:
+            verdict = f"[red]✘ {placement.wrong}" if placement.wrong else "[green]✔"
+            table.add_row(placement.name, placement.place, placement.asked, verdict)
+        out.print(table)
+        out.print("\nWhat the steps said:\n")
+        for name, lines in outputs(family):
+            out.print(f"  {name}", style="bold", highlight=False)
+            for line in lines:
+                out.print(f"    {line}", markup=False, highlight=False)
+        out.print(f"\nWorkers page: {address}/workers", highlight=False)

@@ -69,8 +69,11 @@ class Follower:
 
     async def finish(self) -> Family:
         """Read the last states of all runs below, then stop; the family as it ended."""
-        for ref in list(self._stops):
-            await self._read(ref)
+        read: set[RunRef] = set()
+        while unread := [ref for ref in self._stops if ref not in read]:
+            for ref in unread:
+                read.add(ref)
+                await self._read(ref)
         self.stop()
         assert self._top is not None, "a run that ended has a state"
         return Family(self._top, dict(self._below))

@@ -86,12 +86,8 @@ def _pairs(event: LogEvent) -> dict[str, str | int | float | bool]:
         "msg": formatEvent(event) or str(event.get("log_failure", "")),
     }
     for key, value in event.items():
-        if (
-            not key.startswith("log_")
-            and key not in _LEGACY
-            and key not in pairs
-            and isinstance(value, str | int | float)
-        ):
+        known = key.startswith("log_") or key in _LEGACY or key in pairs
+        if not known and isinstance(value, str | int | float) and value != pairs["msg"]:
             pairs[key] = value
     failure = event.get("log_failure")
     if failure is not None:

@@ -66,6 +66,21 @@ def rows(family: Family) -> list[Row]:
     return list(_rows(family, family.top, ""))
 
 
+class Silence:
+    """Shows nothing."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        return None
+
+    def show(self, family: Family) -> None:
+        """Nothing to do: nobody wants to see it."""
+
+
 class LiveTable:
     """A table that is drawn over itself; for terminals."""
 

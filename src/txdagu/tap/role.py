@@ -19,6 +19,7 @@ from txdagu.tap.settings import read_settings
 NamedServices = Sequence[tuple[str, IService]]
 Build = Callable[[Settings, Any], NamedServices]
 
+EXPECTED = (DaguError, CannotListenError, OSError)
 _PORT_SETTINGS = {"coordinator": "coordinator.port", "web server": "port", "scheduler": "scheduler.port"}
 
 
@@ -46,9 +47,13 @@ class RoleService(Service):
         self._starting: Deferred[None] | None = None
 
     def privilegedStartService(self) -> None:
-        """Let every child do what needs privileges, before twistd gives them up."""
-        for _, child in self._children:
-            child.privilegedStartService()
+        """Let every child do what needs privileges, before twistd gives them up. Ends the program with one line if one cannot."""
+        for name, child in self._children:
+            try:
+                child.privilegedStartService()
+            except EXPECTED as error:
+                self._process.complain(explain(name, error))
+                raise SystemExit(1) from None
 
     def startService(self) -> None:
         """Start the children as soon as the reactor runs."""
@@ -95,7 +100,7 @@ class RoleService(Service):
     def _failed(self, name: str, error: Exception) -> None:
         self.exit_code = 1
         reason = explain(name, error)
-        if not isinstance(error, (DaguError, CannotListenError, OSError)):
+        if not isinstance(error, EXPECTED):
             self.log.failure("the {child} could not start", child=name)
         self._process.complain(reason)
         self._end_process()

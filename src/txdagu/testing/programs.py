@@ -6,11 +6,11 @@ import contextlib
 import os
 import queue
 import re
-import signal
 import subprocess
 import sys
 import threading
 from collections.abc import Mapping, Sequence
+from signal import SIGKILL, SIGTERM, Signals
 from types import TracebackType
 from typing import Self
 
@@ -71,11 +71,11 @@ class Program:
                 self.lines.append(line)
         return code
 
-    def signal(self, number: signal.Signals) -> None:
+    def signal(self, number: Signals) -> None:
         """Send it a signal; not to its group."""
         self.process.send_signal(number)
 
-    def stop(self, number: signal.Signals = signal.SIGTERM, seconds: float = 30) -> int:
+    def stop(self, number: Signals = SIGTERM, seconds: float = 30) -> int:
         """Send it a signal and wait for its end; the exit code."""
         self.signal(number)
         return self.wait(seconds)
@@ -92,7 +92,7 @@ class Program:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         with contextlib.suppress(ProcessLookupError):
-            os.killpg(self.process.pid, signal.SIGKILL)
+            os.killpg(self.process.pid, SIGKILL)
         self.process.wait()
         self._reader.join()
         if self.process.stdout is not None:

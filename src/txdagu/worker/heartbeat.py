@@ -76,17 +76,24 @@ class Heartbeat:
         self._beating: Deferred[None] | None = None
         self._loop = LoopingCall(self._beat)
         self._loop.clock = reactor
+        # A beat may hang for its whole deadline; leases do not wait for it.
+        self._fencing = LoopingCall(self._fence)
+        self._fencing.clock = reactor
 
     def start(self) -> None:
         """Beat now and every second."""
-        self._loop.start(BEAT_INTERVAL).addErrback(
-            lambda failure: self.log.failure("beating at coordinator {member} ended", failure, member=self._member)
-        )
+        for loop in (self._loop, self._fencing):
+            loop.start(BEAT_INTERVAL).addErrback(
+                lambda failure: self.log.failure(
+                    "beating at coordinator {member} ended", failure, member=str(self._member)
+                )
+            )
 
     async def stop(self, leaving: bool) -> None:
         """Stop beating; if `leaving`, say so in a last beat to a coordinator that answers."""
-        if self._loop.running:
-            self._loop.stop()
+        for loop in (self._loop, self._fencing):
+            if loop.running:
+                loop.stop()
         if self._beating is not None:
             self._beating.cancel()
         if leaving and self.reachable:
@@ -106,7 +113,6 @@ class Heartbeat:
             owned = self._tasks.owned_by(self._member)
             if owned and self._announced:
                 await self._renew(owned)
-        self._fence()
 
     async def _send(self, leaving: bool) -> bool:
         running = self._tasks.running()
@@ -165,6 +171,7 @@ class Heartbeat:
         sent_at = self._now()
         request = pb.RunHeartbeatRequest(
             worker_id=self._identity.id,
+            owner_coordinator_id=owned[0].owner_id,
             running_tasks=[running_task_to_message(task.as_running()) for task in owned],
             incarnation=self._identity.incarnation,
         )

@@ -59,7 +59,7 @@ class Reports:
             request = pb.ReportStatusRequest(
                 worker_id=self._worker_id,
                 status=status_to_message(status),
-                owner_coordinator_id=owner.id,
+                owner_coordinator_id=task.owner_id,
                 attempt_key=task.attempt_key,
                 epoch=task.epoch,
             )

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from twisted.internet.defer import Deferred
-from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 
@@ -17,14 +16,10 @@ from txdagu.dagfile import load_dag
 from txdagu.execution.request import RunRequest
 from txdagu.model.dag import Dag
 from txdagu.model.errors import DaguError, NotFoundError
-from txdagu.model.run import RunStatus
-from txdagu.model.status import RunState
 from txdagu.model.task import Operation, Task
 from txdagu.store.interfaces import IRunStore
 
 DIRECTORY_PREFIX = "dagu-run-"
-FORMER_PAUSE = 5.0
-FORMER_LOOKS = 12
 
 Result = TypeVar("Result")
 
@@ -54,9 +49,9 @@ class Requests:
         self._store = store
         self._worker_id = worker_id
 
-    async def prepare(self, task: Task, attempt_name: str, handed_on: bool) -> PreparedRun:
+    async def prepare(self, task: Task, attempt_name: str) -> PreparedRun:
         """
-        The request for a task; `handed_on` says that another worker had it before.
+        The request for a task, with the name of the attempt as the coordinator chose it.
 
         Raises `DaguError` with the reason if there is no DAG, if it cannot be read, or if the task asks for what we do not do.
         """
@@ -65,7 +60,7 @@ class Requests:
                 f"the task asks to retry only step {task.step!r}, which this worker does not do: retry the whole run"
             )
         dag = await self._dag(task)
-        previous = await self._previous(task, handed_on)
+        previous = await self._store.read_status(task.run, task.root)
         own_directory = ""
         if not dag.working_dir and not dag.base_dir:
             own_directory = await self._in_thread(tempfile.mkdtemp, "", DIRECTORY_PREFIX)
@@ -96,24 +91,6 @@ class Requests:
                 run=str(prepared.request.run),
                 error=error,
             )
-
-    async def _previous(self, task: Task, handed_on: bool) -> RunStatus | None:
-        """
-        What the store knows of the run.
-
-        Of a root run that another worker lost, the liveness file may still be fresh (it counts for 45 s, as in Dagu 1.30.2).
-        By its lease that worker is gone, so we wait until its file says so too.
-        """
-        status = await self._store.read_status(task.run, task.root)
-        if not handed_on or task.run != task.root:
-            return status
-        for _ in range(FORMER_LOOKS):
-            if status is None or status.state is not RunState.RUNNING:
-                break
-            self.log.info("run {run} waits until the files of its former worker are stale", run=str(task.run))
-            await deferLater(self._reactor, FORMER_PAUSE)
-            status = await self._store.read_status(task.run, task.root)
-        return status
 
     async def _dag(self, task: Task) -> Dag:
         if task.operation is Operation.RETRY:

@@ -15,9 +15,10 @@ class TaskInHand:
     """
     A task that was accepted and has not been reported as ended. Told apart by identity.
 
-    `owner` is the coordinator that gave it, `ours` whether that one keeps a lease which we must renew. `renewed_at` is when the
-    last renewal that was granted had been sent, on the worker's monotonic clock; `started_at` is Unix seconds, for display.
-    `stop` ends the run, with a reason; until the run exists, the reason is only kept.
+    `owner` is the coordinator that gave it, `owner_id` what it calls itself (a configured address tells no id),
+    `ours` whether that one keeps a lease which we must renew. `renewed_at` is when the last renewal that was granted
+    had been sent, on the worker's monotonic clock; `started_at` is Unix seconds, for display. `stop` ends the run,
+    with a reason; until the run exists, the reason is only kept.
     """
 
     task: Task
@@ -26,6 +27,7 @@ class TaskInHand:
     attempt_key: str = ""
     attempt_name: str = ""
     epoch: int = 0
+    owner_id: str = ""
     started_at: int = 0
     renewed_at: float = 0.0
     ended: bool = False

@@ -235,7 +235,7 @@ def worker_service(settings: Settings, reactor: Any) -> IService:
 
     random = SystemRandom()
     coordinators = Coordinators(settings, reactor, random, time.monotonic)
-    store = SharedDiskStore(settings, reactor)
+    store = SharedDiskStore(settings.paths, reactor, local_now)
     engine = Engine(
         store,
         coordinators,

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from random import Random
-from typing import Any
 
-from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
-from twisted.logger import Logger
 
 from txdagu.peers.discovery import CoordinatorDirectory, Member
 from txdagu.protocol import coordinator_pb2 as pb
@@ -27,8 +24,6 @@ class Session:
 
     The first answer tells whether the coordinator knows our additions, on which it depends how work is asked for.
     """
-
-    log = Logger()
 
     def __init__(
         self,
@@ -71,8 +66,3 @@ class Session:
     def _answered(self, announced: bool) -> None:
         if self._wanted:
             self._polling.start(announced)
-
-
-def run_logged(log: Logger, what: str, deferred: Deferred[Any]) -> Deferred[Any]:
-    """Log a failure of something that nobody waits for."""
-    return deferred.addErrback(lambda failure: log.failure("{what} failed", failure, what=what))

@@ -120,6 +120,7 @@ class Tasks:
             attempt_key=message.attempt_key or attempt_key(task.root, task.run, message.attempt_id),
             attempt_name=message.attempt_name,
             epoch=message.epoch,
+            owner_id=message.owner_coordinator_id,
         )
         try:
             if message.claim_token:
@@ -199,7 +200,7 @@ class Tasks:
         self.log.info("run {run} begins for coordinator {member}", run=str(task.run), member=str(hand.owner))
         prepared: PreparedRun | None = None
         try:
-            prepared = await self._requests.prepare(task, hand.attempt_name, handed_on=hand.epoch > 1)
+            prepared = await self._requests.prepare(task, hand.attempt_name)
             hand.clean_up_seconds = prepared.request.dag.max_clean_up_seconds
             silence = self._now() - hand.renewed_at
             if hand.ours and silence > self._lease_ttl:

@@ -28,9 +28,13 @@ class Lines(SynchronousTestCase):
 
     def test_quoting(self) -> None:
         """A line is one line, whatever is in it."""
-        line = text_line(event(log_format="{text}", text='a "b"\nc=d'))
-        self.assertTrue(line.endswith('msg="a \\"b\\"\\nc=d" text="a \\"b\\"\\nc=d"'), line)
-        self.assertTrue(text_line(event(log_format="{x}", x="")).endswith('msg="" x=""'))
+        line = text_line(event(log_format="got {text}", text='a "b"\nc=d'))
+        self.assertTrue(line.endswith('msg="got a \\"b\\"\\nc=d" text="a \\"b\\"\\nc=d"'), line)
+        self.assertTrue(text_line(event(log_format="x", x="")).endswith('msg=x x=""'))
+
+    def test_no_echo(self) -> None:
+        """A field that is the whole message is not told twice."""
+        self.assertTrue(text_line(event(log_format="{warning}", warning="careful")).endswith("msg=careful"))
 
     def test_levels(self) -> None:
         """Twisted's five levels in slog's four words."""
@@ -50,9 +54,9 @@ class Lines(SynchronousTestCase):
     def test_failure(self) -> None:
         """A failure tells its message in the line and its traceback below; in JSON in the object."""
         written = io.StringIO()
-        log = Logger(observer=LineObserver(written, text_line))  # type: ignore[arg-type]
+        log = Logger(observer=LineObserver(written, text_line))
         as_json = io.StringIO()
-        second = Logger(observer=LineObserver(as_json, json_line))  # type: ignore[arg-type]
+        second = Logger(observer=LineObserver(as_json, json_line))
         for logger in (log, second):
             try:
                 raise ValueError("oh no")

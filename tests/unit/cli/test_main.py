@@ -45,6 +45,13 @@ class Main(SynchronousTestCase):
                 self.assertIn(name, self.out.getvalue())
                 self.assertIn(summary, self.out.getvalue())
 
+    def test_help_of_a_command(self) -> None:
+        """`dagu help worker` is `dagu worker --help`."""
+        with self.assertRaises(SystemExit) as caught:
+            cli.main(["help", "worker"])
+        self.assertEqual(caught.exception.code, 0)
+        self.assertTrue(self.out.getvalue().startswith("Usage: dagu worker [options]"), self.out.getvalue())
+
     def test_every_command_exists(self) -> None:
         """Each line of the table leads to a function."""
         for name, (where, _) in cli.COMMANDS.items():

@@ -193,6 +193,18 @@ class Roles(SynchronousTestCase):
         self.assertEqual(service.exit_code, 1)
         self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
 
+    def test_privileged_start(self) -> None:
+        """A child that cannot do its privileged part ends the program with one line, before anything is started."""
+
+        class Privileged(Child):
+            def privilegedStartService(self) -> None:
+                raise PermissionError(13, "Permission denied", "/etc/key.pem")
+
+        with self.assertRaises(SystemExit) as caught:
+            self.role(Privileged("a", self.story))
+        self.assertEqual(caught.exception.code, 1)
+        self.assertEqual(self.story, ["Error: the a cannot start: /etc/key.pem: Permission denied"])
+
     def test_signal(self) -> None:
         """A signal stops the reactor, whose shutdown stops us; the exit code stays 0."""
         service = self.role(self.child("a"))

@@ -1,0 +1,66 @@
+"""Commands that need the reactor: run one coroutine in it, and end with its exit code."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
+
+from txdagu.model.errors import DaguError
+from txdagu.tap.process import UnixProcess
+
+
+class Interruption:
+    """Tells the command's coroutine that somebody wants the process to end: SIGINT, SIGTERM or SIGHUP."""
+
+    def __init__(self) -> None:
+        self.signal = ""
+        self._listeners: list[Callable[[str], None]] = []
+
+    def on(self, listener: Callable[[str], None]) -> None:
+        """Call `listener` with the signal's name; at once if it came already."""
+        self._listeners.append(listener)
+        if self.signal:
+            listener(self.signal)
+
+    def arrived(self, signal_name: str) -> None:
+        """Tell all listeners."""
+        self.signal = signal_name
+        for listener in self._listeners:
+            listener(signal_name)
+
+
+Main = Callable[[Any, Interruption], Coroutine[Deferred[Any], Any, int]]
+
+
+def run_in_reactor(main: Main) -> int:
+    """
+    Run `main` with the process' reactor until it returns the exit code.
+
+    The first signal interrupts it, a second one ends the process at once. What it raises is raised here.
+    """
+    from twisted.internet import reactor as process_reactor  # noqa: TID251 - this is the main program
+
+    reactor: Any = process_reactor
+    interruption = Interruption()
+    results: list[int | Failure] = []
+
+    def begin() -> None:
+        UnixProcess(reactor).watch_signals(interruption.arrived)
+        Deferred.fromCoroutine(main(reactor, interruption)).addBoth(end)
+
+    def end(result: int | Failure) -> None:
+        results.append(result)
+        reactor.stop()
+
+    reactor.callWhenRunning(begin)
+    reactor.run()
+    if not results:
+        raise DaguError("interrupted before anything began")
+    result = results[0]
+    if isinstance(result, Failure):
+        result.raiseException()  # type: ignore[no-untyped-call]
+    assert isinstance(result, int), "a failure was raised"
+    return result

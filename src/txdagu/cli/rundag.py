@@ -1,0 +1,87 @@
+"""What `start` and `enqueue` share: the DAG file and its params from the arguments, checked before anything is written."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from txdagu.cli.dagfiles import DagSource, find_dag
+from txdagu.config.settings import Settings
+from txdagu.dagfile import load_dag, unknown_children
+from txdagu.model.dag import Dag
+from txdagu.model.errors import InvalidInputError, NotFoundError, Problem
+from txdagu.model.ids import check_run_id, new_run_id
+from txdagu.model.params import parse_params
+from txdagu.tap.options import SettingsOptions
+
+
+class RunDagOptions(SettingsOptions):
+    """Options with which a DAG is run: which file, which params, which run id."""
+
+    optParameters = [
+        ["params", "p", None, 'Params, as "value NAME=value NAME=\\"two words\\"" or JSON; after -- as arguments.'],
+        ["name", "N", None, "Name of the DAG, instead of the one in its file."],
+        ["run-id", "r", None, "Id of the run, instead of a new one."],
+    ]
+    optFlags = [["quiet", "q", "Print neither progress nor report."]]
+
+    def parseArgs(self, *arguments: str) -> None:
+        """The DAG first; what follows ``--`` are params."""
+        before = arguments[: len(arguments) - len(self.after_dashes)]
+        self["dag"] = before[0] if before else ""
+        self["surplus"] = before[1:]
+
+    @property
+    def given_params(self) -> str:
+        """The params as one text. Raises `InvalidInputError` if they are given in both ways, or not behind ``--``."""
+        problems = []
+        if self["surplus"]:
+            problems.append(Problem(f'"{self["surplus"][0]}" is not expected here', advice="params follow --"))
+        if self["params"] is not None and self.after_dashes:
+            problems.append(Problem("params are given twice", "--params", "use either --params or --"))
+        if problems:
+            raise InvalidInputError(problems)
+        if self["params"] is None:
+            return " ".join(self.after_dashes)
+        text: str = self["params"]
+        return text[1:-1] if len(text) > 1 and text[0] == text[-1] == '"' else text
+
+
+def load(settings: Settings, options: RunDagOptions) -> Dag:
+    """The DAG that the options mean. Raises `DaguError` with everything that is wrong with it, missing children included."""
+    if not options["dag"]:
+        raise InvalidInputError([Problem("DAG file path is required", advice="dagu start FILE [-- PARAMS]")])
+    cwd = str(Path.cwd())
+    dag = load_source(find_dag(options["dag"], cwd, settings.paths.dags_dir), options["name"] or "")
+    parse_params(options.given_params, "--params")
+    check_children(dag, settings.paths.dags_dir)
+    return dag
+
+
+def load_source(source: DagSource, name: str = "") -> Dag:
+    """Read a DAG file that was found."""
+    return load_dag(
+        source.text,
+        os.path.relpath(source.path) if source.path.startswith(str(Path.cwd())) else source.path,
+        location=source.path,
+        name=name,
+    )
+
+
+def check_children(dag: Dag, dags_dir: str) -> None:
+    """Raise `InvalidInputError` for every called DAG that is neither in the file nor beside it nor in the directory of DAGs."""
+    problems = []
+    for step, child in unknown_children(dag):
+        try:
+            find_dag(child, dag.base_dir or str(Path.cwd()), dags_dir)
+        except NotFoundError as error:
+            problems.append(Problem(f'step "{step.name}" calls {child}: {error}', dag.location))
+    if problems:
+        raise InvalidInputError(problems)
+
+
+def run_id(options: RunDagOptions, now_ms: int) -> str:
+    """The run's id as given, else a new one."""
+    given: Any = options["run-id"]
+    return new_run_id(now_ms, os.urandom(10)) if given is None else check_run_id(given)

@@ -1,0 +1,100 @@
+"""``dagu start``: run a DAG in the foreground."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+from txdagu.cli.arguments import parse
+from txdagu.cli.rundag import RunDagOptions, load, run_id
+from txdagu.cli.settings import settings_from
+from txdagu.model.errors import InvalidInputError, Problem
+from txdagu.model.run import RunRef
+
+if TYPE_CHECKING:
+    from txdagu.cli.reactor import Interruption
+    from txdagu.config.settings import Settings
+    from txdagu.execution.engine import RunRequest
+
+
+class Options(RunDagOptions):
+    """What to run, and for whom."""
+
+    longdesc = "Run a DAG here or on a worker, as its workerSelector says, and wait for its end."
+    optParameters = [
+        ["default-working-dir", None, None, "Working directory of a DAG that names none."],
+        ["root", None, None, "For child runs: the topmost run, as NAME:ID."],
+        ["parent", None, None, "For child runs: the calling run, as NAME:ID."],
+        ["worker-id", None, None, "For tasks of a worker: its id, kept with the run."],
+    ]
+
+
+def start(arguments: list[str]) -> int:
+    """Run a DAG and print its report; 0 if it succeeded or was stopped, else 1."""
+    options = parse(Options(), "start", arguments)
+    settings = settings_from(options)
+    dag = load(settings, options)
+    from txdagu.cli.reactor import run_in_reactor
+    from txdagu.execution.assembly import now_ms
+    from txdagu.execution.engine import RunRequest
+
+    run = RunRef(dag.name, run_id(options, now_ms()))
+    root, parent = _family(options, run)
+    request = RunRequest(
+        dag=dag,
+        run=run,
+        root=root,
+        parent=parent,
+        params=options.given_params,
+        worker_id=options["worker-id"] or "local",
+        working_dir=options["default-working-dir"] or "",
+        new=parent is None,
+    )
+    return run_in_reactor(
+        lambda reactor, interruption: _start(settings, request, reactor, interruption, quiet=bool(options["quiet"]))
+    )
+
+
+def _family(options: Options, run: RunRef) -> tuple[RunRef, RunRef | None]:
+    refs: dict[str, RunRef] = {}
+    problems = []
+    for name in ("root", "parent"):
+        text = options[name]
+        if text is None:
+            continue
+        dag_name, colon, identifier = text.partition(":")
+        if not (dag_name and colon and identifier):
+            problems.append(Problem(f'"{text}" is not NAME:ID', f"--{name}"))
+        refs[name] = RunRef(dag_name, identifier)
+    if refs and not options["run-id"]:
+        problems.append(Problem("a child run needs its id", "--parent", "give --run-id too"))
+    if problems:
+        raise InvalidInputError(problems)
+    return refs.get("root", run), refs.get("parent")
+
+
+async def _start(
+    settings: Settings, request: RunRequest, reactor: Any, interruption: Interruption, *, quiet: bool
+) -> int:
+    from rich.console import Console
+
+    from txdagu.cli.logging import begin_logging
+    from txdagu.cli.progress import Silence, progress_view
+    from txdagu.cli.report import report
+    from txdagu.cli.running import ForegroundRun, exit_code, failure_sentence
+    from txdagu.execution.assembly import foreground, local_now
+
+    console = Console(stderr=True)
+    begin_logging(sys.stderr, settings.log_format, debug=settings.debug, quiet=quiet or console.is_terminal)
+    view = Silence() if quiet else progress_view(console, local_now)
+    async with foreground(settings, reactor) as parts:
+        running = ForegroundRun(parts, request, view)
+        interruption.on(lambda signal: running.cancel(f"{signal} was received"))
+        with view:
+            family = await running.follow()
+    if not quiet:
+        sys.stdout.write(report(family.top, family.workers()))
+    code = exit_code(family.top)
+    if code:
+        sys.stderr.write(f"Error: {request.run.name} (run {request.run.id}): {failure_sentence(family.top)}\n")
+    return code

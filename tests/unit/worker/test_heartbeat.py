@@ -1,0 +1,187 @@
+"""Beats and leases."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.trial.unittest import SynchronousTestCase
+
+from txdagu.config.settings import PathSettings, Settings, WorkerSettings
+from txdagu.model.run import RunRef
+from txdagu.model.task import Operation, Task
+from txdagu.peers.discovery import CoordinatorDirectory
+from txdagu.protocol import coordinator_pb2 as pb
+from txdagu.testing.scripted import ScriptedChannel
+from txdagu.testing.threadless import ThreadlessReactor
+from txdagu.wire.status import RpcError, StatusCode
+from txdagu.worker.heartbeat import Heartbeat
+from txdagu.worker.identity import Identity
+from txdagu.worker.running import TaskInHand, TasksInHand
+from txdagu.worker.slots import Slots
+
+RUN = RunRef("etl", "r1")
+
+
+class HeartbeatTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        """A coordinator that announces our additions and answers everything."""
+        self.reactor = ThreadlessReactor()
+        self.channels: list[ScriptedChannel] = []
+        self.hanging = False
+        settings = Settings(PathSettings(*["/x"] * 10), worker=WorkerSettings(coordinator_host="c"))
+        self.directory = CoordinatorDirectory(settings, self.reactor, self.reactor.seconds, self._connect)
+        self.member = self.directory.known()[0]
+        self.tasks = TasksInHand()
+        self.slots = Slots(4)
+        self.answered: list[bool] = []
+        self.stopped: list[str] = []
+        self.heartbeat = Heartbeat(
+            self.reactor,
+            self.directory,
+            self.member,
+            Identity("w", {"gpu": "true"}, "life-1"),
+            self.slots,
+            self.tasks,
+            self.reactor.seconds,
+            30.0,
+            self.answered.append,
+        )
+
+    def _connect(self, host: str, port: int) -> ScriptedChannel:
+        channel = ScriptedChannel(self.reactor, {"txdagu-protocol": "1"})
+        channel.answers["Heartbeat"] = pb.HeartbeatResponse()
+        channel.answers["RunHeartbeat"] = pb.RunHeartbeatResponse()
+        channel.hanging = self.hanging
+        self.channels.append(channel)
+        return channel
+
+    @property
+    def _channel(self) -> ScriptedChannel:
+        return self.channels[-1]
+
+    def _task(self) -> TaskInHand:
+        task = TaskInHand(
+            Task(RUN, RUN, Operation.START, "etl"),
+            self.member,
+            True,
+            "key-1",
+            epoch=2,
+            renewed_at=self.reactor.seconds(),
+        )
+        task.started(self.stopped.append)
+        self.tasks.add(task)
+        return task
+
+    def _beat(self, seconds: int) -> None:
+        self.reactor.pump([1.0] * seconds)
+
+    def test_content(self) -> None:
+        """A beat tells slots, busy slots, labels, incarnation and running tasks, every second."""
+        self._task()
+        self.slots.ask(lambda: None)
+        self.heartbeat.start()
+        self._beat(3)
+        requests = self._channel.requests("Heartbeat")
+        self.assertEqual(len(requests), 4)
+        stats = requests[-1].stats
+        self.assertEqual((stats.total_pollers, stats.busy_pollers), (4, 1))
+        self.assertEqual([task.dag_run_id for task in stats.running_tasks], ["r1"])
+        self.assertEqual((requests[-1].incarnation, dict(requests[-1].labels)), ("life-1", {"gpu": "true"}))
+        self.assertEqual(self.answered, [True] * 4)
+
+    def test_renewal(self) -> None:
+        """Tasks of a coordinator of ours are renewed every second, with epoch and key."""
+        task = self._task()
+        self.heartbeat.start()
+        self._beat(60)
+        self.assertEqual(len(self._channel.requests("RunHeartbeat")), 61)
+        listed = self._channel.requests("RunHeartbeat")[0].running_tasks[0]
+        self.assertEqual((listed.attempt_key, listed.epoch), ("key-1", 2))
+        self.assertEqual(task.renewed_at, self.reactor.seconds())
+        self.assertEqual(self.stopped, [])
+
+    def test_old_coordinator(self) -> None:
+        """One that announces nothing gets no renewals, and no lease ends anything."""
+        self._connect_old()
+        task = self._task()
+        task.ours = False
+        self.heartbeat.start()
+        self._beat(60)
+        self.assertEqual(self._channel.requests("RunHeartbeat"), [])
+        self.assertEqual((self.answered[0], self.stopped), (False, []))
+
+    def _connect_old(self) -> None:
+        self.directory.channel(self.member)
+        self._channel.metadata = {}
+
+    def test_cancelled_runs(self) -> None:
+        """Runs named in either answer are ended for the reason given there, once."""
+        self._task()
+        cancelled = [pb.CancelledRun(attempt_key="key-1", reason="somebody asked")]
+        self.directory.channel(self.member)
+        self._channel.answers["RunHeartbeat"] = pb.RunHeartbeatResponse(cancelled_runs=cancelled)
+        self._channel.answers["Heartbeat"] = pb.HeartbeatResponse(cancelled_runs=cancelled)
+        self.heartbeat.start()
+        self._beat(5)
+        self.assertEqual(self.stopped, ["somebody asked"])
+
+    def test_lease_ends(self) -> None:
+        """A run whose lease cannot be renewed is ended early enough to be over when the lease is."""
+        self._task()
+        self.heartbeat.start()
+        self.hanging = self._channel.hanging = True
+        self._beat(21)
+        self.assertEqual(self.stopped, [])
+        self._beat(4)
+        self.assertIn("has not renewed its lease", self.stopped[0])
+
+    def test_coordinator_down(self) -> None:
+        """While nobody listens at the coordinator's address, nobody gives our task away: it goes on for ten minutes."""
+        self._task()
+        self.heartbeat.start()
+        down = RpcError(StatusCode.UNAVAILABLE, "c:50055: Connection was refused by other side: 111")
+        self._channel.answers["Heartbeat"] = down
+        self._beat(600)
+        self.assertEqual(self.stopped, [])
+        self._channel.answers["Heartbeat"] = pb.HeartbeatResponse()
+        self._beat(30)
+        self.assertEqual(self.stopped, [])
+
+    def test_silent_connection_is_made_anew(self) -> None:
+        """After three beats without an answer the connection is taken for dead, with the calls parked on it."""
+        self.heartbeat.start()
+        self._channel.hanging = True
+        self._beat(14)
+        self.assertEqual(len(self.channels), 2)
+        self.assertTrue(self.channels[0].closed)
+        self._beat(5)
+        self.assertTrue(self.heartbeat.reachable)
+
+    def test_leaving(self) -> None:
+        """The last beat says that we leave, and no other follows."""
+        self.heartbeat.start()
+        self.successResultOf(Deferred.fromCoroutine(self.heartbeat.stop(leaving=True)))
+        self._beat(5)
+        flags = [request.leaving for request in self._channel.requests("Heartbeat")]
+        self.assertEqual(flags, [False, True])
+
+    def test_complaints_are_few(self) -> None:
+        """An hour of trouble is some sixty lines in the log, not thousands."""
+        lines: list[Any] = []
+        self.heartbeat.log = _Recording(lines)  # type: ignore[assignment]
+        self.heartbeat.start()
+        self._channel.answers["Heartbeat"] = RpcError(StatusCode.UNAVAILABLE, "down")
+        self._beat(3600)
+        self.assertTrue(50 <= len(lines) <= 70, len(lines))
+
+
+class _Recording:
+    def __init__(self, lines: list[Any]) -> None:
+        self._lines = lines
+
+    def warn(self, text: str, **fields: Any) -> None:
+        self._lines.append(text)
+
+    def info(self, text: str, **fields: Any) -> None:
+        self._lines.append(text)

@@ -100,7 +100,7 @@ class SharedClusterTests(SynchronousTestCase):
     def test_their_worker_runs_a_child_that_our_parent_dispatched(self) -> None:
         """The released worker finds our coordinator in the registry, polls, and runs the child; our parent has the result."""
         coordinator = self.start(*DAGU, "coordinator", "--coordinator.port=0")
-        coordinator.wait_for("coordinator.*listening")
+        coordinator.wait_for("listens on")
         worker = self.start(REFERENCE, "worker", "--worker.id=theirs", "--worker.labels=gpu=true")
         worker.wait_for("[Ww]orker")
         started = run([*DAGU, "start", "family"], self.env)
@@ -112,7 +112,7 @@ class SharedClusterTests(SynchronousTestCase):
         coordinator = self.start(REFERENCE, "coordinator", "--coordinator.port=0", "--coordinator.advertise=127.0.0.1")
         coordinator.wait_for("[Cc]oordinator")
         worker = self.start(*DAGU, "worker", "--worker.id=ours", "--worker.labels=gpu=true")
-        worker.wait_for("polling")
+        worker.wait_for("coordinator .* answers")
         started = run([REFERENCE, "start", str(self.home / "dags" / "family.yaml")], self.env)
         self.assertEqual(started.process.returncode, 0, started.output)
         self.assert_family_ran_on("ours")
@@ -120,7 +120,7 @@ class SharedClusterTests(SynchronousTestCase):
     def test_their_worker_runs_a_root_that_we_enqueued(self) -> None:
         """A run from our queue, dispatched by our main instance, is executed by the released worker from the shared store."""
         main = self.start(*DAGU, "start-all", "--port=0", "--coordinator.port=0")
-        main.wait_for("coordinator.*listening")
+        main.wait_for("listens on")
         worker = self.start(REFERENCE, "worker", "--worker.id=theirs", "--worker.labels=gpu=true")
         worker.wait_for("[Ww]orker")
         self.assertEqual(run([*DAGU, "enqueue", "--run-id=r1", "rooted"], self.env).process.returncode, 0)
@@ -134,7 +134,7 @@ class SharedClusterTests(SynchronousTestCase):
         main = self.start(REFERENCE, "start-all", "--port=0", "--coordinator.port=0")
         main.wait_for("[Cc]oordinator.*")
         worker = self.start(*DAGU, "worker", "--worker.id=ours", "--worker.labels=gpu=true")
-        worker.wait_for("polling")
+        worker.wait_for("coordinator .* answers")
         enqueued = run([REFERENCE, "enqueue", "--run-id=r2", str(self.home / "dags" / "rooted.yaml")], self.env)
         self.assertEqual(enqueued.process.returncode, 0, enqueued.output)
         worker.wait_for("r2")

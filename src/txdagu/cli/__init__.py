@@ -17,6 +17,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "start-all": ("txdagu.cli.serve:start_all", "Run scheduler, web pages and coordinator in one process"),
     "coordinator": ("txdagu.cli.serve:coordinator", "Run a coordinator: hand tasks to workers"),
     "worker": ("txdagu.cli.serve:worker", "Run a worker: take tasks from coordinators"),
+    "start": ("txdagu.cli.start:start", "Run a DAG and wait for its end"),
+    "enqueue": ("txdagu.cli.enqueue:enqueue", "Queue a run for the main instance to start"),
+    "status": ("txdagu.cli.status:status", "Show what became of a run"),
+    "demo": ("txdagu.cli.demo:demo", "Start a small cluster here and run a pipeline across it"),
     "validate": ("txdagu.cli.validate:validate", "Check DAG files"),
     "version": ("txdagu.cli.version:version", "Print the version"),
 }

@@ -17,20 +17,22 @@ from txdagu.cli.following import Family
 from txdagu.cli.logging import begin_logging
 from txdagu.cli.progress import progress_view
 from txdagu.cli.reactor import Interruption, run_in_reactor
-from txdagu.cli.running import Foreground, ForegroundRun
+from txdagu.cli.running import Foreground, ForegroundRun, foreground
 from txdagu.config.loading import load_settings
 from txdagu.config.settings import Settings
 from txdagu.dagfile import load_dag
-from txdagu.execution.assembly import foreground, local_now, now_ms, pause
+from txdagu.execution.assembly import local_now, now_ms
 from txdagu.execution.engine import RunRequest
 from txdagu.execution.processes import PidfdProcessRunner
+from txdagu.execution.stop import sleep
 from txdagu.model.dag import Dag
 from txdagu.model.errors import DaguError
 from txdagu.model.health import Health
 from txdagu.model.ids import new_run_id
 from txdagu.model.labels import format_labels
 from txdagu.model.run import RunRef
-from txdagu.registry import read_members
+from txdagu.registry.entries import Kind
+from txdagu.registry.views import MembershipView
 from txdagu.tap.options import SettingsOptions
 
 START_SECONDS = 60.0
@@ -118,20 +120,22 @@ class Demonstration:
 
     async def _ready(self, parts: Foreground) -> str:
         """Wait until the web server answers for itself in the registry and both workers beat; its address."""
-        waited = 0.0
+        directory = self._settings.paths.service_registry_dir
+        servers = MembershipView(self._reactor, directory, Kind.SERVER, self._reactor.seconds)
+        give_up = self._reactor.seconds() + START_SECONDS
         while True:
-            servers = read_members(self._settings.paths.service_registry_dir, "server")
+            await servers.refresh()
             view = await parts.coordinators.workers()
             beating = {worker.id for worker in view.workers if worker.health is Health.HEALTHY}
-            if servers and beating >= set(WORKERS):
-                return f"http://{servers[0].host}:{servers[0].port}"
-            if waited > START_SECONDS:
+            if servers.members() and beating >= set(WORKERS):
+                web = servers.members()[0]
+                return f"http://{web.host}:{web.port}"
+            if self._reactor.seconds() > give_up:
                 missing = ", ".join(sorted(set(WORKERS) - beating)) or "the web server"
                 raise DaguError(
                     f"{missing} did not appear within {START_SECONDS:.0f} s (logs are in {self._home.path})"
                 )
-            await pause(self._reactor, LOOK_SECONDS)
-            waited += LOOK_SECONDS
+            await sleep(self._reactor, LOOK_SECONDS)
 
     def _introduce(self, address: str) -> None:
         table = Table(box=None, pad_edge=False, show_header=False)

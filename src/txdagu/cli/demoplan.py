@@ -91,7 +91,7 @@ def placements(dag: Dag, family: Family, workers: Mapping[str, Labels]) -> Itera
             continue
         child = dag.local_dags[node.step.child.name]
         wanted = child.worker_selector.overridden_by(node.step.worker_selector).labels
-        runs = family.children_of(node) or [None]
+        runs: list[RunStatus | None] = [*family.children_of(node)] or [None]
         for status in runs:
             yield _placement(child.name, status, wanted, format_labels(wanted), workers)
 

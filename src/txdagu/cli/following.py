@@ -38,9 +38,12 @@ class Follower:
 
     log = Logger()
 
-    def __init__(self, store: IRunStore, run: RunRef, changed: Callable[[Family], None]) -> None:
+    def __init__(
+        self, store: IRunStore, run: RunRef, changed: Callable[[Family], None], root: RunRef | None = None
+    ) -> None:
         self._store = store
         self._run = run
+        self._root = root or run
         self._changed = changed
         self._top: RunStatus | None = None
         self._below: dict[str, RunStatus] = {}
@@ -84,7 +87,7 @@ class Follower:
 
     def _watch(self, ref: RunRef) -> None:
         if ref not in self._stops and not self.ended.called:
-            self._stops[ref] = self._store.watch(ref, self._run, lambda: self._look(ref))
+            self._stops[ref] = self._store.watch(ref, self._root, lambda: self._look(ref))
             self._look(ref)
 
     def _watch_children(self, status: RunStatus) -> None:
@@ -114,7 +117,7 @@ class Follower:
             self._reading.discard(ref)
 
     async def _read(self, ref: RunRef) -> None:
-        status = await self._store.read_status(ref, self._run)
+        status = await self._store.read_status(ref, self._root)
         if status is None or self.ended.called:
             return
         if ref == self._run:

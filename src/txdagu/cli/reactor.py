@@ -61,6 +61,6 @@ def run_in_reactor(main: Main) -> int:
         raise DaguError("interrupted before anything began")
     result = results[0]
     if isinstance(result, Failure):
-        result.raiseException()  # type: ignore[no-untyped-call]
+        result.raiseException()
     assert isinstance(result, int), "a failure was raised"
     return result

@@ -65,8 +65,9 @@ def _results(node: NodeStatus, workers: Mapping[str, str], read: Callable[[str],
     if node.stderr != node.stdout:
         yield _block("stderr", read(node.stderr))
     for child in node.children:
-        place = f" on {workers[child.run_id]}" if child.run_id in workers else ""
-        yield [f"subdag: {child.run_id} [{child.params}]{place}"]
+        worker = workers.get(child.run_id, "local")
+        place = "" if worker == "local" else f" on {worker}"
+        yield [f"subdag: {child.run_id} [{' '.join(child.params.splitlines())}]{place}"]
     yield _block("error", node.error.rstrip().splitlines())
 
 
@@ -80,7 +81,7 @@ def _node_lines(
     yield title
     if node.state in (NodeState.NOT_STARTED, NodeState.SKIPPED):
         return
-    commands = [line for command in _commands(node) for line in command.splitlines()]
+    commands = [line for command in _commands(node) for line in command.splitlines()] if node.started_at else []
     blocks = [block for block in _results(node, workers, read) if block]
     yield from (f"├─{line}" for line in commands)
     if commands and blocks:

@@ -6,13 +6,13 @@ import os
 from pathlib import Path
 from typing import Any
 
-from txdagu.cli.dagfiles import DagSource, find_dag
 from txdagu.config.settings import Settings
 from txdagu.dagfile import load_dag, unknown_children
 from txdagu.model.dag import Dag
 from txdagu.model.errors import InvalidInputError, NotFoundError, Problem
 from txdagu.model.ids import check_run_id, new_run_id
 from txdagu.model.params import parse_params
+from txdagu.store.dagfiles import DagSource, find_dag
 from txdagu.tap.options import SettingsOptions
 
 

@@ -2,28 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import datetime
+from random import SystemRandom
+from typing import Any
 
-from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from txdagu.cli.following import Family, Follower
 from txdagu.cli.progress import ProgressView
+from txdagu.config.settings import Settings
 from txdagu.dispatch.routing import Place, needs_census, route
+from txdagu.execution.assembly import engine, local_now, run_store
 from txdagu.execution.engine import Engine, Run, RunRequest
+from txdagu.execution.remote import RemoteRun
+from txdagu.execution.stop import Stop
 from txdagu.model.dag import Dag
 from txdagu.model.errors import DaguError
 from txdagu.model.health import Health
-from txdagu.model.run import NodeStatus, RunRef, RunStatus
+from txdagu.model.run import NodeStatus, RunStatus
 from txdagu.model.status import RunState
 from txdagu.model.task import Operation, Task
+from txdagu.peers.coordinators import Coordinators
 from txdagu.peers.interfaces import ICoordinators
 from txdagu.store.interfaces import IRunStore
 
-TASK_QUESTION_INTERVAL = 2.0
+# Somebody waits at the terminal: say soon that nobody takes the run, rather than try for minutes as a running DAG does.
+DISPATCH_TRIES = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +42,20 @@ class Foreground:
     engine: Engine
     coordinators: ICoordinators
     clock: IReactorTime
-    now: Callable[[], datetime]
     execution_mode: str
+
+
+@asynccontextmanager
+async def foreground(settings: Settings, reactor: Any) -> AsyncIterator[Foreground]:
+    """The parts as settings say; channels are closed at the end."""
+    store = run_store(settings, reactor)
+    coordinators = Coordinators(settings, reactor, SystemRandom(), time.monotonic)
+    coordinators.startService()
+    try:
+        runs = engine(settings, reactor, store, coordinators)
+        yield Foreground(store, runs, coordinators, reactor, settings.default_execution_mode)
+    finally:
+        await coordinators.stopService()
 
 
 class ForegroundRun:
@@ -52,7 +72,8 @@ class ForegroundRun:
         self._request = request
         self._view = view
         self._here: Run | None = None
-        self._cancelled = ""
+        self._stop = Stop()
+        self._reason = ""
 
     async def follow(self) -> Family:
         """Start the run, show it while it runs, and return its family as it ended."""
@@ -61,82 +82,65 @@ class ForegroundRun:
         if needs_census(dag.worker_selector, parts.execution_mode):
             view = await parts.coordinators.workers()
             healthy = sum(worker.health is Health.HEALTHY for worker in view.workers)
+        # A child run was routed by whoever called it; what runs for a worker has arrived.
+        routed = self._request.parent is None and self._request.worker_id == "local"
         decision = route(dag.worker_selector, parts.execution_mode, healthy)
         self.log.info("{dag} runs {place}: {reason}", dag=dag.name, place=decision.place.value, reason=decision.reason)
-        follower = Follower(parts.store, self._request.run, self._view.show)
+        follower = Follower(parts.store, self._request.run, self._view.show, self._request.root)
         try:
-            if decision.place is Place.HERE:
-                return await self._run_here(follower)
-            return await self._run_on_worker(follower, dict(decision.selector.labels))
+            if routed and decision.place is Place.WORKER:
+                follower.saw(await self._run_on_worker(follower, dict(decision.selector.labels)))
+            else:
+                follower.saw(await self._run_here(follower))
+            return await follower.finish()
         finally:
             follower.stop()
 
     def cancel(self, reason: str) -> None:
         """Ask for the run's end."""
-        self._cancelled = reason
+        self._reason = reason
+        self._stop.request()
         if self._here is not None:
             self._here.cancel(reason)
-        else:
-            Deferred.fromCoroutine(self._cancel_remote()).addErrback(
-                lambda failure: self.log.failure("while cancelling {run}", failure, run=str(self._request.run))
-            )
 
-    async def _cancel_remote(self) -> None:
-        run = self._request.run
-        await self._parts.coordinators.cancel(run, run)
-        await self._parts.store.request_cancel(run, run)
-
-    async def _run_here(self, follower: Follower) -> Family:
+    async def _run_here(self, follower: Follower) -> RunStatus:
         self._here = self._parts.engine.start(self._request, follower.saw)
-        if self._cancelled:
-            self._here.cancel(self._cancelled)
-        follower.saw(await self._here.wait())
-        return await follower.finish()
+        if self._reason:
+            self._here.cancel(self._reason)
+        return await self._here.wait()
 
-    async def _run_on_worker(self, follower: Follower, selector: dict[str, str]) -> Family:
-        parts, request = self._parts, self._request
-        dag, run = request.dag, request.run
-        await parts.store.enqueue(dag, queued_status(dag, run, request.params, parts.now()), "")
+    async def _run_on_worker(self, follower: Follower, selector: dict[str, str]) -> RunStatus:
+        parts, dag, run = self._parts, self._request.dag, self._request.run
+        await parts.store.enqueue(dag, await queued_status(parts.engine, self._request), "")
         task = Task(
             run=run, root=run, operation=Operation.RETRY, target=dag.name, selector=selector, definition=dag.yaml_text
         )
-        await parts.coordinators.dispatch(task)
+        remote = RemoteRun(
+            parts.store,
+            parts.coordinators,
+            parts.clock,
+            task,
+            clean_up_seconds=dag.max_clean_up_seconds,
+            tries=DISPATCH_TRIES,
+        )
         follower.watch_top()
-        asking = Deferred.fromCoroutine(self._lost(run))
         try:
-            lost = await _first(follower.ended, asking)
-        finally:
-            asking.addErrback(lambda failure: failure.trap(Exception) and None)
-            asking.cancel()
-        if isinstance(lost, Family):
-            return lost
-        follower.saw(lost)
-        return await follower.finish()
-
-    async def _lost(self, run: RunRef) -> RunStatus:
-        """The coordinator's word on a task that ended without leaving a final status: its worker was lost."""
-        while True:
-            await _pause(self._parts.clock, TASK_QUESTION_INTERVAL)
-            told = await self._parts.coordinators.task_status(run, run)
-            if told is None or told.state.active:
-                continue
-            written = await self._parts.store.read_status(run, run)
-            if written is None or written.state.active:
-                return told
+            return await remote.execute(self._stop)
+        except DaguError:
+            await parts.store.withdraw(run)
+            raise
 
 
-def queued_status(dag: Dag, run: RunRef, params: str, now: datetime) -> RunStatus:
-    """The first state of a run that waits: every step not started, params as they were given."""
-    from txdagu.model.params import parse_params
-
-    given = [value if name is None else f"{name}={value}" for name, value in parse_params(params or dag.params)]
+async def queued_status(runs: Engine, request: RunRequest) -> RunStatus:
+    """The first state of a run that waits: no step started, params evaluated here and now."""
+    dag: Dag = request.dag
     return RunStatus(
-        run=run,
-        root=run,
+        run=request.run,
+        root=request.root,
         state=RunState.QUEUED,
         nodes=tuple(NodeStatus(step) for step in dag.steps),
-        queued_at=now,
-        params=tuple(given),
+        queued_at=local_now(),
+        params=await runs.params_of(request),
     )
 
 
@@ -147,25 +151,5 @@ def exit_code(status: RunStatus) -> int:
 
 def failure_sentence(status: RunStatus) -> str:
     """Why a run did not succeed, in one line: its own error, else that of the first failed step."""
-    if status.error:
-        return status.error.splitlines()[0]
-    for node in status.nodes:
-        if node.error and node.error != "upstream failed":
-            return node.error.splitlines()[0]
-    return status.state.label
-
-
-async def _pause(clock: IReactorTime, seconds: float) -> None:
-    done: Deferred[None] = Deferred(lambda _: call.cancel())
-    call = clock.callLater(seconds, done.callback, None)
-    await done
-
-
-async def _first(ended: Deferred[Family], lost: Deferred[RunStatus]) -> Family | RunStatus:
-    from twisted.internet.defer import DeferredList
-
-    results = await DeferredList([ended, lost], fireOnOneCallback=True, fireOnOneErrback=True, consumeErrors=True)
-    winner, _ = results
-    if not isinstance(winner, Family | RunStatus):
-        raise DaguError(f"the run's end could not be read: {winner!r}")
-    return winner
+    errors = [status.error, *(node.error for node in status.nodes if node.error != "upstream failed")]
+    return next((error.splitlines()[0] for error in errors if error.strip()), status.state.label)

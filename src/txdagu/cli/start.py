@@ -81,8 +81,8 @@ async def _start(
     from txdagu.cli.logging import begin_logging
     from txdagu.cli.progress import Silence, progress_view
     from txdagu.cli.report import report
-    from txdagu.cli.running import ForegroundRun, exit_code, failure_sentence
-    from txdagu.execution.assembly import foreground, local_now
+    from txdagu.cli.running import ForegroundRun, exit_code, failure_sentence, foreground
+    from txdagu.execution.assembly import local_now
 
     console = Console(stderr=True)
     begin_logging(sys.stderr, settings.log_format, debug=settings.debug, quiet=quiet or console.is_terminal)

@@ -6,6 +6,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from twisted.python.usage import UsageError
+
 from txdagu.cli.arguments import parse
 from txdagu.cli.settings import settings_from
 from txdagu.model.errors import NotFoundError
@@ -24,9 +26,11 @@ class Options(SettingsOptions):
     optParameters = [["run-id", "r", None, "Id of the run, instead of the newest one."]]
     optFlags = [["wait", None, "Show progress until the run has ended; the exit code is then the run's."]]
 
-    def parseArgs(self, dag: str) -> None:
+    def parseArgs(self, *dags: str) -> None:
         """The DAG's name or file."""
-        self["dag"] = dag
+        if len(dags) != 1:
+            raise UsageError("exactly one DAG is expected")
+        self["dag"] = dags[0]
 
 
 def status(arguments: list[str]) -> int:
@@ -40,8 +44,8 @@ def status(arguments: list[str]) -> int:
 
 def dag_name(argument: str, settings: Settings) -> str:
     """The name under which the runs of that DAG are kept: its file's, or the argument itself where there is no file."""
-    from txdagu.cli.dagfiles import find_dag
     from txdagu.cli.rundag import load_source
+    from txdagu.store.dagfiles import find_dag
 
     try:
         return load_source(find_dag(argument, str(Path.cwd()), settings.paths.dags_dir)).name

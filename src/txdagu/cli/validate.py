@@ -6,10 +6,10 @@ import sys
 from pathlib import Path
 
 from txdagu.cli.arguments import parse
-from txdagu.cli.dagfiles import find_dag
 from txdagu.cli.settings import settings_from
 from txdagu.dagfile import load_dag
 from txdagu.model.errors import DaguError, InvalidInputError, Problem
+from txdagu.store.dagfiles import find_dag
 from txdagu.tap.options import SettingsOptions, parameters
 
 

@@ -125,14 +125,7 @@ class GrpcClientProtocol(ConnectionProtocol):
                 if (call := self._calls.get(event.stream_id)) is not None:
                     call.message(event.payload, event.credit)
             case CallEnded():
-                if (call := self._calls.pop(event.stream_id, None)) is not None:
-                    self._stop_sender(event.stream_id)
-                    if event.unprocessed and call.may_be_repeated():
-                        self._owner.again(call)
-                    else:
-                        message = f"{self._name}: {event.message}" if event.unprocessed else event.message
-                        call.finished(event.code, message, event.metadata)
-                self._stream_freed()
+                self._call_ended(event)
             case SendingResumed():
                 self._stop_sender(event.stream_id)
             case PeerReady():
@@ -144,11 +137,23 @@ class GrpcClientProtocol(ConnectionProtocol):
             case ConnectionBroken():
                 self._cut_because(event.reason)
 
+    def _call_ended(self, event: CallEnded) -> None:
+        call = self._calls.pop(event.stream_id, None)
+        if call is not None:
+            self._stop_sender(event.stream_id)
+            if event.unprocessed and call.may_be_repeated():
+                self._owner.again(call)
+            else:
+                message = f"{self._name}: {event.message}" if event.unprocessed else event.message
+                call.finished(event.code, message, event.metadata)
+        self._stream_freed()
+
     def lost(self, reason: str) -> None:
         """Fail every call at once, with what is known about the reason."""
         self._keepalive.stop()
         why = self._why or f"connection lost: {reason.rstrip('.')}"
-        self._fail_queued(why)
+        while self._queued:
+            self._queued.popleft().finished(StatusCode.UNAVAILABLE, f"{self._name}: {why}", {})
         calls, self._calls = self._calls, {}
         for stream_id, call in calls.items():
             self._stop_sender(stream_id)
@@ -169,12 +174,11 @@ class GrpcClientProtocol(ConnectionProtocol):
     def _peer_leaves(self, reason: str) -> None:
         self._leaving = True
         self._owner.connection_leaving(self, reason)
-        self._fail_queued(reason)
+        queued, self._queued = self._queued, deque()
+        for call in queued:
+            if not call.ended:
+                self._owner.again(call)
         self._stream_freed()
-
-    def _fail_queued(self, reason: str) -> None:
-        while self._queued:
-            self._queued.popleft().finished(StatusCode.UNAVAILABLE, f"{self._name}: {reason}", {})
 
     def _ping(self) -> None:
         self.core.ping(_PING)

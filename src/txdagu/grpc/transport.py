@@ -77,7 +77,7 @@ class ConnectionProtocol(Protocol, ABC):
         self.transport.write(data)  # which may pause us, but then this much was not written against its will
         if self._unread is not None and self._unread > MAX_UNREAD:
             self._unread = None
-            self.transport.abortConnection()
+            self.cut()
 
     def hang_up(self, reason: str = "") -> None:
         """Say good-bye with a GOAWAY and close once everything is written; a peer that does not read is cut off."""

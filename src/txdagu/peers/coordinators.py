@@ -78,7 +78,7 @@ class Coordinators(Service):
         """The channel to one of them."""
         return self.directory.channel(member)
 
-    async def dispatch(self, task: Task) -> None:
+    async def dispatch(self, task: Task, tries: int | None = None) -> None:
         """
         Hand in a task at any coordinator that takes it.
 
@@ -91,7 +91,8 @@ class Coordinators(Service):
         waiting = FullJitter(self._random)
         told = ""
         reasons: dict[str, str] = {}
-        for attempt in range(self._tries):
+        rounds = self._tries if tries is None else tries
+        for attempt in range(rounds):
             if attempt:
                 await deferLater(self._reactor, waiting.next())
             members = list(await self.members())
@@ -107,7 +108,7 @@ class Coordinators(Service):
                 told = summary
                 self.log.info("run {run} waits to be dispatched: {why}", run=str(task.run), why=summary)
         raise UnavailableError(
-            f"run {task.run} was not accepted in {self._tries} tries: {_summary(reasons, self.directory.nobody)}"
+            f"run {task.run} was not accepted in {rounds} tries: {_summary(reasons, self.directory.nobody)}"
         )
 
     async def _offer(self, member: Member, request: pb.DispatchRequest) -> str:
@@ -138,7 +139,7 @@ class Coordinators(Service):
             try:
                 status = status_from_message(answer.status)
             except ValueError as error:
-                self.log.warn(  # noqa: G010
+                self.log.warn(
                     "coordinator {member} told a state of run {run} that cannot be read: {error}",
                     member=str(member),
                     run=str(run),

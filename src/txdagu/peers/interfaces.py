@@ -22,10 +22,12 @@ class WorkersView:
 class ICoordinators(Interface):
     """The coordinators of the cluster as one: finds them, keeps channels to them, and calls whichever answers."""
 
-    def dispatch(task: Task) -> Awaitable[None]:
+    def dispatch(task: Task, tries: int | None = None) -> Awaitable[None]:
         """
-        Hand in a task; returns when a coordinator has accepted it. Tries again with back-off while none can be reached, then
-        raises `UnavailableError` that names every address tried and what was wrong there.
+        Hand in a task; returns when a coordinator has accepted it.
+
+        Tries again with back-off while none can be reached, `tries` times or as often as the provider thinks right (some
+        minutes), then raises `UnavailableError` that names every address tried and what was wrong there.
         """
 
     def task_status(run: RunRef, root: RunRef) -> Awaitable[RunStatus | None]:

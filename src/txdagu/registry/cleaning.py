@@ -65,7 +65,7 @@ class WorkerFileCleaner(Service):
             except OSError as error:
                 if stale.file.name not in self._troubled:
                     self._troubled.add(stale.file.name)
-                    self.log.warn(  # noqa: G010
+                    self.log.warn(
                         "stale {path} cannot be removed: {error}",
                         path=str(Path(self.view.directory, stale.file.name)),
                         error=error.strerror or error,

@@ -121,13 +121,13 @@ class Publication(Service):
             problem = f"the registry file {self.path} cannot be written: {error.strerror or error}"
             if problem != self.problem:
                 self.problem = problem
-                self.log.warn("{problem}; others may not find this process, and it is tried again", problem=problem)  # noqa: G010
+                self.log.warn("{problem}; others may not find this process, and it is tried again", problem=problem)
             return
         if self.problem:
             self.log.info("{path} can be written again", path=self.path)
             self.problem = ""
         if stranger and stranger != self._conflict:
-            self.log.warn(  # noqa: G010
+            self.log.warn(
                 "{path} is also written by {stranger}; give each process its own id",
                 path=self.path,
                 stranger=stranger,
@@ -166,7 +166,7 @@ class Publication(Service):
         try:
             await self._in_thread(self._take_away)
         except OSError as error:
-            self.log.warn(  # noqa: G010
+            self.log.warn(
                 "{path} cannot be removed: {error}; others take it for stale in 30 s",
                 path=self.path,
                 error=error.strerror or error,

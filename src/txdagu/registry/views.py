@@ -122,7 +122,7 @@ class MembershipView(Service):
             self.log.info("{path} can be read again", path=self.directory)
             self.problem = ""
         for warning in self._core.observe(found, self._now(), self._process_gone):
-            self.log.warn("{path}: {warning}", path=self.directory, warning=warning)  # noqa: G010
+            self.log.warn("{path}: {warning}", path=self.directory, warning=warning)
         self._known = found
         self._seen = True
         self._told(self._core.members())
@@ -132,7 +132,7 @@ class MembershipView(Service):
         problem = f"the registry directory {self.directory} cannot be read: {error.strerror or error}"
         if problem != self.problem:
             self.problem = problem
-            self.log.warn("{problem}; known members are kept, and it is tried again", problem=problem)  # noqa: G010
+            self.log.warn("{problem}; known members are kept, and it is tried again", problem=problem)
 
     def _told(self, members: tuple[ServiceEntry, ...]) -> None:
         # A beat alone is no change that anybody waits for: only who is there, where, and in which state.

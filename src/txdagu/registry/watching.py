@@ -93,7 +93,7 @@ class DirectoryWatch(Service):
             # Too many instances for this user. The sweep does the work; said once, not at every sweep.
             if not self._armed_before:
                 self._armed_before = True
-                self.log.warn(  # noqa: G010
+                self.log.warn(
                     "changes in {path} are seen {interval} s late: the kernel gives no inotify instance ({error})",
                     path=self._directory.path,
                     interval=self._interval,

@@ -1,0 +1,12 @@
+"""
+How runs are kept, so that they outlive every process and others can read them.
+
+`interfaces` is what the rest of the program sees: a store that begins attempts and answers questions, a sink that takes
+what one attempt writes, and the queue. `shared_disk` provides them on a directory that all hosts see, in the format of
+Dagu 1.30.2, so that both programs can share it.
+
+From the bottom up: `layout` knows names; `stepjson`, `statusjson`, `dagjson` and `outputsjson` turn values into records and
+back, all of them pure. `statusfile`, `dirlock`, `liveness`, `directories`, `attempt`, `runs` and `queuefiles` do the file
+work; they block, know no Twisted, and serve the command line directly. `notify`, `watching`, `sink` and `shared_disk` put
+that work into threads and tell watchers of changes: inotify makes it fast, a sweep each second makes it right.
+"""

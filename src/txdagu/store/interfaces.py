@@ -83,7 +83,13 @@ class IRunStore(Interface):
         """Ask whoever executes the run's latest attempt to end it; False if there is no attempt to ask."""
 
     def enqueue(dag: Dag, status: RunStatus, queue: str) -> Awaitable[None]:
-        """Write a queued attempt with its snapshot, then its queue item. `ConflictError` if the run exists."""
+        """
+        Write a queued attempt with its snapshot, then its queue item; an empty `queue` writes no item, for a run that is
+        dispatched at once. `ConflictError` if the run exists.
+        """
+
+    def withdraw(run: RunRef) -> Awaitable[bool]:
+        """Take away a queued run that nobody has begun, as if it had never been; False if it is none."""
 
 
 class IRunQueue(Interface):

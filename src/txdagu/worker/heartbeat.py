@@ -72,7 +72,7 @@ class Heartbeat:
         self._announced = False
         self._greeted = False
         self._silent = 0
-        self._complaint = Complaint(lambda sentence: self.log.warn("{what}", what=sentence), now)  # noqa: G010
+        self._complaint = Complaint(lambda sentence: self.log.warn("{what}", what=sentence), now)
         self._beating: Deferred[None] | None = None
         self._loop = LoopingCall(self._beat)
         self._loop.clock = reactor
@@ -208,4 +208,4 @@ class Heartbeat:
                 "so that it may be given to another worker"
             )
             if task.cancel(reason):
-                self.log.warn("run {run} is ended: {reason}", run=str(task.run), reason=reason)  # noqa: G010
+                self.log.warn("run {run} is ended: {reason}", run=str(task.run), reason=reason)

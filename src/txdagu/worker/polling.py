@@ -59,7 +59,7 @@ class Polling:
         self._accept = accept
         self._now = now
         self._backoff = FullJitter(random, FIRST_PAUSE, LONGEST_PAUSE, LEAST_PAUSE)
-        self._complaint = Complaint(lambda sentence: self.log.warn("{what}", what=sentence), now)  # noqa: G010
+        self._complaint = Complaint(lambda sentence: self.log.warn("{what}", what=sentence), now)
         self._parked: dict[Deferred[None], None] = {}
         self._pause: IDelayedCall | None = None
         self._announced = False

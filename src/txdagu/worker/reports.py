@@ -53,7 +53,7 @@ class Reports:
     async def deliver(self, task: TaskInHand, status: RunStatus) -> None:
         """Report how the task ended; returns when the owner took note, or will never."""
         backoff = FullJitter(self._random, FIRST_PAUSE, LONGEST_PAUSE, FIRST_PAUSE / 2)
-        complaint = Complaint(lambda sentence: self.log.warn("{what}", what=sentence), self._now)  # noqa: G010
+        complaint = Complaint(lambda sentence: self.log.warn("{what}", what=sentence), self._now)
         while True:
             owner = self._owner(task)
             request = pb.ReportStatusRequest(
@@ -85,6 +85,6 @@ class Reports:
         return next((member for member in self._directory.known() if member.id == task.owner.id), task.owner)
 
     def _refused(self, task: TaskInHand, owner: Member, why: str) -> None:
-        self.log.warn(  # noqa: G010
+        self.log.warn(
             "coordinator {owner} refused the end of run {run}: {why}", owner=str(owner), run=str(task.run), why=why
         )

@@ -85,7 +85,7 @@ class Requests:
         try:
             await self._in_thread(shutil.rmtree, prepared.own_directory)
         except OSError as error:
-            self.log.warn(  # noqa: G010
+            self.log.warn(
                 "{path}, the working directory of run {run}, cannot be removed: {error}",
                 path=prepared.own_directory,
                 run=str(prepared.request.run),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Awaitable, Callable
 from datetime import datetime
@@ -16,12 +15,12 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from txdagu.config.settings import Settings
+from txdagu.execution.assembly import engine, run_store
 from txdagu.execution.engine import Engine
 from txdagu.peers.coordinators import Coordinators
 from txdagu.peers.discovery import Member
 from txdagu.registry.publication import Publication, WorkerState, local_now, worker_publication
 from txdagu.store.interfaces import IRunStore
-from txdagu.worker.children import child_finder
 from txdagu.worker.identity import Identity, identity
 from txdagu.worker.session import Session
 from txdagu.worker.slots import Slots
@@ -83,7 +82,7 @@ class WorkerService(Service):
             labels=", ".join(f"{key}={value}" for key, value in sorted(self.identity.labels.items())) or "(none)",
         )
         if not self.slots.total:
-            self.log.warn("worker.maxActiveRuns is 0: this worker only shows itself and takes no tasks")  # noqa: G010
+            self.log.warn("worker.maxActiveRuns is 0: this worker only shows itself and takes no tasks")
         self._publication.startService()
         self._unsubscribe = self._directory.subscribe(self._members_changed)
         self._coordinators.startService()
@@ -95,7 +94,7 @@ class WorkerService(Service):
         members = await self._directory.members()
         self._members_changed()
         if not members:
-            self.log.warn("{nobody}; this worker goes on looking", nobody=self._directory.nobody)  # noqa: G010
+            self.log.warn("{nobody}; this worker goes on looking", nobody=self._directory.nobody)
 
     def _members_changed(self) -> None:
         if self._leaving or not self.running:
@@ -168,7 +167,7 @@ class WorkerService(Service):
             await self._until(lambda: not self.tasks.in_hand.running(), patience)
         running = self.tasks.in_hand.running()
         if running:
-            self.log.warn(  # noqa: G010
+            self.log.warn(
                 "{count} tasks are cancelled, because they did not end in time: {runs}",
                 count=len(running),
                 runs=", ".join(str(task.run) for task in running),
@@ -182,7 +181,7 @@ class WorkerService(Service):
                     runs=", ".join(str(task.run) for task in self.tasks.in_hand.running()),
                 )
         if not await self._until(lambda: not self.tasks.busy, REPORTING_TIME):
-            self.log.warn(  # noqa: G010
+            self.log.warn(
                 "the ends of these runs could not be reported: {runs}",
                 runs=", ".join(str(task.run) for task in self.tasks.in_hand),
             )
@@ -230,22 +229,9 @@ def worker_service(settings: Settings, reactor: Any) -> IService:
 
     Raises `InvalidInputError` for settings that a worker cannot work with.
     """
-    from txdagu.execution.processes import PidfdProcessRunner
-    from txdagu.store.shared_disk import SharedDiskStore
-
     random = SystemRandom()
     coordinators = Coordinators(settings, reactor, random, time.monotonic)
-    store = SharedDiskStore(settings.paths, reactor, local_now)
-    engine = Engine(
-        store,
-        coordinators,
-        PidfdProcessRunner(reactor),
-        reactor,
-        now=local_now,
-        environ=os.environ,
-        execution_mode=settings.default_execution_mode,
-        find_dag=child_finder(reactor, settings.paths.dags_dir),
-        default_shell=settings.default_shell,
-    )
+    store = run_store(settings, reactor)
+    runs = engine(settings, reactor, store, coordinators)
     who = identity(settings)
-    return WorkerService(settings, reactor, who, store, engine, coordinators, random, time.monotonic)
+    return WorkerService(settings, reactor, who, store, runs, coordinators, random, time.monotonic)

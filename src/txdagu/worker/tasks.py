@@ -184,7 +184,7 @@ class Tasks:
                 return True
             reason = answer.error
             break
-        self.log.warn(  # noqa: G010
+        self.log.warn(
             "run {run} is not started: coordinator {member} did not confirm the offer: {why}",
             run=str(task.run),
             member=str(member),

@@ -10,9 +10,9 @@ from typing import Any, cast
 
 from twisted.internet.defer import Deferred, succeed
 from twisted.trial.unittest import SynchronousTestCase
-from txdagu.execution.engine import Engine
 
 from txdagu.config.settings import PathSettings, Settings, WorkerSettings
+from txdagu.execution.engine import Engine
 from txdagu.model.run import RunRef, RunStatus
 from txdagu.model.status import RunState
 from txdagu.peers.coordinators import Coordinators

@@ -10,11 +10,11 @@ from typing import Any, cast
 
 from twisted.internet.defer import Deferred, succeed
 from twisted.trial.unittest import SynchronousTestCase
-from txdagu.execution.engine import Engine
-from txdagu.execution.request import RunRequest
 from zope.interface import implementer
 
 from txdagu.config.settings import PathSettings, Settings, WorkerSettings
+from txdagu.execution.engine import Engine
+from txdagu.execution.request import RunRequest
 from txdagu.model.dag import Dag
 from txdagu.model.errors import DaguError
 from txdagu.model.run import RunRef, RunStatus

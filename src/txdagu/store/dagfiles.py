@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from txdagu.dagfile import load_dag
+from txdagu.model.dag import Dag
 from txdagu.model.errors import InvalidInputError, NotFoundError, Problem
 
 SUFFIXES = (".yaml", ".yml")
@@ -49,3 +51,13 @@ def find_dag(argument: str, cwd: str, dags_dir: str) -> DagSource:
         except UnicodeDecodeError as error:
             raise InvalidInputError([Problem("is not UTF-8 text", place)]) from error
     raise NotFoundError(f'there is no DAG file "{argument}" (looked for {", ".join(places)})')
+
+
+def load_child(name: str, directory: str, dags_dir: str) -> Dag:
+    """
+    The DAG that a step calls by name: in the directory of the calling DAG's file, or else in the directory of DAGs.
+
+    Raises `NotFoundError` with the places that were looked into, `InvalidInputError` for a file that is no DAG.
+    """
+    source = find_dag(name, directory or dags_dir, dags_dir)
+    return load_dag(source.text, source.path, location=source.path)

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from txdagu.cli.dagfiles import candidates, find_dag
 from txdagu.model.errors import InvalidInputError, NotFoundError
+from txdagu.store.dagfiles import candidates, find_dag
 
 
 class Finding(SynchronousTestCase):

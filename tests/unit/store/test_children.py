@@ -7,12 +7,12 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 from txdagu.model.errors import DaguError, InvalidInputError, NotFoundError
-from txdagu.worker.children import find_child
+from txdagu.store.dagfiles import load_child
 
 TEXT = "steps:\n  - command: echo\n"
 
 
-class FindChildTests(SynchronousTestCase):
+class LoadChildTests(SynchronousTestCase):
     def setUp(self) -> None:
         """The caller's directory and that of all DAGs."""
         self.near, self.far = Path(self.mktemp()), Path(self.mktemp())
@@ -20,7 +20,7 @@ class FindChildTests(SynchronousTestCase):
         self.far.mkdir()
 
     def _find(self, name: str) -> str:
-        return find_child(name, str(self.near), str(self.far)).location
+        return load_child(name, str(self.near), str(self.far)).location
 
     def test_nearest_first(self) -> None:
         """The caller's directory goes before that of all DAGs; both endings are known."""
@@ -33,7 +33,7 @@ class FindChildTests(SynchronousTestCase):
     def test_missing(self) -> None:
         """A child that is nowhere is told with every place that was looked into."""
         with self.assertRaises(NotFoundError) as caught:
-            find_child("kid", "", str(self.far))
+            load_child("kid", "", str(self.far))
         self.assertIn(str(self.far / "kid.yaml"), str(caught.exception))
 
     def test_unreadable(self) -> None:

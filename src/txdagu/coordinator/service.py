@@ -1,0 +1,160 @@
+"""The coordinator as a service: what starts in which order, and how it ends."""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+from twisted.application.service import IService, Service
+from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.error import CannotListenError
+from twisted.internet.threads import deferToThreadPool
+from twisted.logger import Logger
+
+from txdagu.config.settings import Settings
+from txdagu.coordinator.address import Advertised, advertised_host, outward_address, resolve
+from txdagu.coordinator.dispatcher import Dispatcher
+from txdagu.coordinator.handover import Owner
+from txdagu.coordinator.naming import RandomNames
+from txdagu.coordinator.rpc import CoordinatorService
+from txdagu.dispatch.core import DispatchCore
+from txdagu.dispatch.journal import Journal, MemoryJournal
+from txdagu.grpc.address import join_host_port
+from txdagu.grpc.health import HealthService
+from txdagu.grpc.server import GrpcServerFactory
+from txdagu.model.errors import InvalidInputError, Problem, UnavailableError
+from txdagu.protocol.services import COORDINATOR_SERVICE
+from txdagu.registry.cleaning import WorkerFileCleaner
+from txdagu.registry.publication import Publication, coordinator_publication, local_now
+from txdagu.store.interfaces import IRunStore
+
+DRAIN_TIME = 2.0
+
+
+class CoordinatorServer(Service):
+    """
+    A coordinator with its port.
+
+    Starts: journal read, port open, registry entry written. Ends: health NOT_SERVING, registry entry removed, waiting
+    calls answered UNAVAILABLE, open calls finished for at most 2 s, port closed. `startService` fails with a sentence
+    if the port is taken.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self,
+        settings: Settings,
+        reactor: Any,
+        journal: Journal,
+        store: IRunStore | None,
+        wall: Callable[[], datetime],
+        monotonic: Callable[[], float],
+    ) -> None:
+        self._settings = settings
+        self._reactor = reactor
+        coordinator = settings.coordinator
+        core = DispatchCore(RandomNames(wall), coordinator.offer_timeout, coordinator.lease_ttl)
+        self._dispatcher = Dispatcher(core, journal, reactor, wall, store)
+        self._health = HealthService([COORDINATOR_SERVICE])
+        rpc = CoordinatorService(self._dispatcher, lambda: self.owner)
+        self._factory = GrpcServerFactory([rpc, self._health], reactor)
+        self._cleaner = WorkerFileCleaner(reactor, settings.paths.service_registry_dir, monotonic)
+        self._publication: Publication | None = None
+        self._port: Any = None
+        self.owner = Owner("", "", 0)
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Host and port that are bound."""
+        bound = self._port.getHost()
+        return bound.host, bound.port
+
+    def startService(self) -> Deferred[None]:
+        """Open for work. The Deferred fails with `UnavailableError` if the port cannot be had."""
+        super().startService()  # type: ignore[no-untyped-call]
+        return Deferred.fromCoroutine(self._start())
+
+    async def _start(self) -> None:
+        await self._dispatcher.start()
+        self._port = self._listen()
+        host, port = self.address
+        advertised = await self._advertised(host)
+        publication = coordinator_publication(self._settings, self._reactor, advertised.host, port)
+        self._publication = publication
+        self.owner = Owner(publication.entry.id, advertised.host, port)
+        publication.startService()
+        self._cleaner.startService()
+        self.log.info(
+            "coordinator {id} listens on {bound}; workers dial {advertised}",
+            id=self.owner.id,
+            bound=join_host_port(host, port),
+            advertised=join_host_port(advertised.host, port),
+        )
+        if advertised.warning:
+            self.log.warn("{warning}", warning=advertised.warning)
+
+    def _listen(self) -> Any:
+        host, port = self._settings.coordinator.host, self._settings.coordinator.port
+        try:
+            return self._reactor.listenTCP(port, self._factory, interface=host)
+        except CannotListenError as error:
+            reason = getattr(error.socketError, "strerror", None) or error.socketError
+            origins = self._settings.origins
+            origin = origins.get("coordinator.port") or origins.get("coordinator.host") or "default"
+            raise UnavailableError(
+                f"the coordinator cannot listen on {join_host_port(host, port)} ({origin}): {reason}; "
+                "end the process that uses it, or choose another with --coordinator.host and --coordinator.port"
+            ) from None
+
+    async def _advertised(self, bound: str) -> Advertised:
+        configured = self._settings.coordinator.advertise
+        if configured:
+            return Advertised(configured)
+        name = socket.gethostname()
+        # The name service may take its time.
+        pool = self._reactor.getThreadPool()
+        resolved = await deferToThreadPool(self._reactor, pool, resolve, name)
+        return advertised_host(bound, "", name, resolved, outward_address())
+
+    def stopService(self) -> Deferred[None]:
+        """End in order; fires when nothing is left."""
+        super().stopService()  # type: ignore[no-untyped-call]
+        return Deferred.fromCoroutine(self._stop())
+
+    async def _stop(self) -> None:
+        self._health.set_all(False)
+        if self._publication is not None:
+            await self._publication.stopService()
+        await maybeDeferred(self._cleaner.stopService)
+        self._dispatcher.stop()
+        if self._port is not None:
+            await maybeDeferred(self._port.stopListening)
+        await self._factory.drain(DRAIN_TIME)
+        self.log.info("coordinator {id} has ended", id=self.owner.id)
+
+
+def coordinator_service(settings: Settings, reactor: Any) -> IService:
+    """
+    A coordinator set up as `settings` say.
+
+    Raises `InvalidInputError` for settings that ask for TLS: an open port in their place would be worse than none.
+    """
+    peer = settings.peer
+    if not peer.insecure or peer.cert_file or peer.key_file or peer.client_ca_file:
+        raise InvalidInputError(
+            [
+                Problem(
+                    "TLS between coordinators and workers is not supported yet",
+                    settings.origins.get("peer.insecure", "peer"),
+                    "remove the peer settings, and protect the connection otherwise",
+                )
+            ]
+        )
+    from txdagu.store.shared_disk import SharedDiskStore
+
+    store = SharedDiskStore(settings.paths, reactor, local_now)
+    return CoordinatorServer(settings, reactor, MemoryJournal(), store, lambda: datetime.now(UTC), time.monotonic)

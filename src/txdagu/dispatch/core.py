@@ -1,0 +1,356 @@
+"""The dispatch core: what arrives from workers, dispatchers and the clock goes in, what must be done about it comes out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from txdagu.dispatch.lifecycle import Due, Lifecycle, Names
+from txdagu.dispatch.machine import Input, State, allows
+from txdagu.dispatch.matching import Verdict, nearest_first, verdict
+from txdagu.dispatch.membership import Membership
+from txdagu.dispatch.records import Entry, Outcome, Poll, TaskRecord, Transition, WorkerRecord
+from txdagu.dispatch.turn import Acceptance, Cancellation, Ending, Inquiry, Turn
+from txdagu.model.errors import ConflictError
+from txdagu.model.labels import Labels
+from txdagu.model.run import RunRef
+from txdagu.model.task import RunningTask, Task, WorkerStatus
+
+OVERSLEPT_AFTER = 2.0
+CATCH_UP_TIME = 5.0
+BEATS_TO_BE_SURE = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Beat:
+    """A worker's heartbeat. `leaving` says that it is its last one and that no more of its runs are alive."""
+
+    worker_id: str
+    labels: Labels
+    incarnation: str = ""
+    slots: int = 0
+    busy: int = 0
+    running: tuple[RunningTask, ...] = ()
+    leaving: bool = False
+
+
+class DispatchCore:
+    """
+    Keeps tasks and workers, and brings them together.
+
+    Every method takes `now`, in seconds of a monotonic clock, and returns a `Turn`; questions (`workers`, `explain`,
+    `ended`, `timeline`) change nothing. `offer_timeout` and `lease_ttl` are in seconds.
+    """
+
+    def __init__(self, names: Names, offer_timeout: float = 10.0, lease_ttl: float = 30.0) -> None:
+        self._tasks = Lifecycle(names, offer_timeout, lease_ttl)
+        self._members = Membership(self._tasks)
+        self._judge_from = float("-inf")
+
+    # -- what dispatchers say ------------------------------------------------------------------------------------------
+
+    def submit(self, task: Task, now: float) -> Turn[bool]:
+        """
+        Accept a task; False if the very same one is open already, which is as good.
+
+        Whoever sees False for a task that runs may ask with `inquiry` whether it has ended unnoticed, and then submit
+        again.
+
+        Raises `ConflictError` if the run is open with another operation: two of them would run at once.
+        """
+        existing = self._tasks.open_task(task.root, task.run.id)
+        if existing is None:
+            self._tasks.apply(self._tasks.create(task), Input.SUBMIT, now)
+            return self._tasks.turn(True)
+        if existing.task.operation is not task.operation and not existing.adopted:
+            raise ConflictError(
+                f"run {task.run} is {existing.state.value} as {existing.task.operation.value.upper()} already; "
+                f"ask for {task.operation.value.upper()} again when it has ended"
+            )
+        return self._tasks.turn(False)
+
+    def cancel(self, root: RunRef, run_id: str, reason: str, now: float) -> Turn[Acceptance]:
+        """End the open task of a run: at once if no worker has it, else through its worker."""
+        record = self._tasks.open_task(root, run_id)
+        if record is None:
+            return self._tasks.turn(Acceptance(False, f"run {run_id} is not open here"))
+        self._tasks.cancel(record, reason, now)
+        return self._tasks.turn(Acceptance(True))
+
+    # -- what workers say ----------------------------------------------------------------------------------------------
+
+    def poll(self, poll: Poll, now: float) -> Turn[None]:
+        """A call for work arrived; an `Offer` for it may come with this turn or any later one."""
+        worker = self._members.seen(poll.worker_id, poll.labels, poll.incarnation, now)
+        if worker.labels is not poll.labels:
+            poll.labels = worker.labels
+        worker.polls[poll] = None
+        if worker.confirms:
+            worker.credit_mark = worker.offers
+            unconfirmed = sum(record.state is State.OFFERED for record in worker.tasks.values())
+            worker.credit = poll.free_slots - unconfirmed
+        self._tasks.serve(worker, now)
+        return self._tasks.turn(None)
+
+    def withdraw(self, poll: Poll, now: float) -> Turn[None]:
+        """
+        A call for work ended before it was answered: its client hung up, or the connection broke.
+
+        Neither the offer that was meant for it is lost, nor one that went out before and is not confirmed: a worker
+        that confirms offers starts nothing without it, so taking the offer back is always safe. Of other peers only
+        the undelivered offer is taken back.
+        """
+        worker = self._tasks.workers.get(poll.worker_id)
+        if worker is None:
+            return self._tasks.turn(None)
+        worker.polls.pop(poll, None)
+        for record in tuple(worker.tasks.values()):
+            if record.state is State.OFFERED and (
+                record.poll is poll or (worker.confirms and poll.incarnation == worker.incarnation)
+            ):
+                self._tasks.apply(record, Input.POLL_GONE, now)
+        self._tasks.placement.update_worker(worker)
+        return self._tasks.turn(None)
+
+    def ack(self, worker_id: str, token: str, now: float) -> Turn[Acceptance]:
+        """A worker confirms an offer. Saying it twice is fine; nobody else may."""
+        record = self._tasks.of_token(token) if token else None
+        if record is None:
+            text = "this offer is not open: it was not confirmed in time, or its task was cancelled or ended; do not start it"
+            return self._tasks.turn(Acceptance(False, text))
+        if record.worker_id != worker_id:
+            return self._tasks.turn(
+                Acceptance(False, f"this offer was made to worker {record.worker_id}, not to {worker_id}")
+            )
+        self._members.touch(worker_id, now)
+        if record.state is State.OFFERED:
+            self._tasks.apply(record, Input.ACK, now)
+        elif record.state is not State.RUNNING:
+            return self._tasks.turn(Acceptance(False, f"this offer was taken back: {record.timeline[-1].reason}"))
+        return self._tasks.turn(Acceptance(True))
+
+    def heartbeat(self, beat: Beat, now: float) -> Turn[list[Cancellation]]:
+        """A worker lives, with these labels and runs. The answer names the runs it shall end."""
+        worker = self._members.seen(beat.worker_id, beat.labels, beat.incarnation, now)
+        if beat.leaving:
+            self._members.left(worker, now)
+            return self._tasks.turn([])
+        resized = worker.slots != beat.slots
+        worker.slots, worker.busy, worker.running = beat.slots, beat.busy, beat.running
+        if worker.tasks and not worker.confirms:
+            self._compare(worker, now)
+        if resized or (worker.free > 0 and not self._tasks.placement.offering(worker)):
+            self._tasks.serve(worker, now)
+        return self._tasks.turn(self._cancellations(worker) if worker.cancelling else [])
+
+    def run_heartbeat(
+        self, worker_id: str, incarnation: str, running: Iterable[RunningTask], now: float
+    ) -> Turn[list[Cancellation]]:
+        """
+        A worker renews its leases. The answer names the runs it shall end, with the reason: cancelled, or no longer
+        its own.
+
+        A run of an epoch that nobody here remembers is taken up as it is: that costs nothing, ending it would cost
+        work.
+        """
+        self._members.touch(worker_id, now)
+        answer: list[Cancellation] = []
+        for listed in running:
+            record = self._tasks.open_task(listed.root, listed.run.id)
+            if record is None:
+                reason = self._unknown(worker_id, incarnation, listed, now)
+            elif record.worker_id != worker_id or listed.epoch not in (0, record.epoch):
+                reason = f"it was given away: it is {_whereabouts(record)}"
+            elif record.state is not State.RUNNING:
+                reason = f"it was started without a valid confirmation: it is {_whereabouts(record)}"
+            else:
+                record.lease_until = now + self._tasks.lease_ttl
+                record.heard_at = now
+                record.seen = True
+                reason = record.cancel_reason
+            if reason:
+                answer.append(Cancellation(listed.run, listed.attempt_key, reason))
+        return self._tasks.turn(answer)
+
+    def report_end(
+        self, worker_id: str, root: RunRef, run_id: str, epoch: int, outcome: Outcome, now: float
+    ) -> Turn[Acceptance]:
+        """
+        A worker says how a run ended. `epoch` is 0 where the peer knows none.
+
+        Accepted from the worker that holds the task, and again if it repeats itself; everybody else learns why not.
+        """
+        self._members.touch(worker_id, now)
+        record = self._tasks.open_task(root, run_id)
+        if record is None:
+            return self._tasks.turn(self._late_report(worker_id, root, run_id, epoch))
+        if record.worker_id != worker_id or epoch not in (0, record.epoch):
+            return self._tasks.turn(Acceptance(False, f"stale attempt: run {run_id} is {_whereabouts(record)}"))
+        if not allows(record.state, Input.REPORT_END) or (record.confirms and record.state is State.OFFERED):
+            return self._tasks.turn(Acceptance(False, f"stale attempt: {record.timeline[-1].reason}"))
+        self._tasks.apply(record, Input.REPORT_END, now, outcome.reason, outcome)
+        return self._tasks.turn(Acceptance(True))
+
+    def inquiry(self, root: RunRef, run_id: str, now: float) -> Inquiry | None:
+        """The question that tells whether the running task of a run has ended unnoticed; None if it does not run."""
+        record = self._tasks.open_task(root, run_id)
+        return _inquiry(record, now) if record is not None and record.state is State.RUNNING else None
+
+    def inquiry_answered(self, asked: Inquiry, started: bool, outcome: Outcome | None, now: float) -> Turn[None]:
+        """What an `Inquiry` found: the attempt was started or not, and how it ended if it has."""
+        record = self._tasks.open_task(asked.task.root, asked.task.run.id)
+        if record is None or (record.number, record.epoch) != (asked.number, asked.epoch):
+            return self._tasks.turn(None)
+        if outcome is not None and allows(record.state, Input.DISAPPEARED):
+            self._tasks.apply(record, Input.DISAPPEARED, now, outcome.reason, outcome)
+        elif record.state is State.OFFERED:
+            if started:
+                self._tasks.apply(record, Input.LISTED, now, "its status file says so")
+            else:
+                self._tasks.apply(record, Input.OFFER_TIMEOUT, now)
+        return self._tasks.turn(None)
+
+    # -- what the clock says -------------------------------------------------------------------------------------------
+
+    def next_deadline(self) -> float | None:
+        """When `tick` should be called next; calling it earlier or later does no harm."""
+        times = [at for at in (self._tasks.deadlines.next(), self._members.deadlines.next()) if at is not None]
+        return max(min(times), self._judge_from) if times else None
+
+    def tick(self, now: float) -> Turn[None]:
+        """
+        Do what became due.
+
+        If it comes much too late, this process was asleep, not the workers: what they sent meanwhile still waits to
+        be read, so nobody is judged for the next few seconds.
+        """
+        due = self._tasks.deadlines.next()
+        if due is not None and now - max(due, self._judge_from) > OVERSLEPT_AFTER:
+            self._judge_from = now + CATCH_UP_TIME
+        if now >= self._judge_from:
+            for deadline in self._tasks.deadlines.due(now):
+                self._deadline(deadline, now)
+            self._members.forget_silent(now)
+            self._tasks.history.expire(now)
+        return self._tasks.turn(None)
+
+    def reload(self, entries: Sequence[Entry], now: float) -> Turn[None]:
+        """Replace all open tasks by what the journal has, and dismiss every waiting call; workers will call again."""
+        self._tasks.restore(entries, now)
+        for worker in self._tasks.workers.values():
+            self._members.dismiss(worker, "the journal could not be written; call again")
+        return self._tasks.turn(None)
+
+    # -- questions -----------------------------------------------------------------------------------------------------
+
+    def workers(self, now: float, unix_now: float) -> list[WorkerStatus]:
+        """All workers sorted by id. `unix_now` is the wall clock's time in seconds, only to show when they were seen."""
+        known = self._tasks.workers
+        return [known[worker_id].status(now, unix_now) for worker_id in sorted(known)]
+
+    def explain(self, root: RunRef, run_id: str, now: float) -> tuple[Verdict, ...]:
+        """Why the open task of a run waits: a verdict on every worker, nearest misses first; empty if it does not wait."""
+        record = self._tasks.open_task(root, run_id)
+        if record is None or record.state is not State.QUEUED:
+            return ()
+        return nearest_first(
+            verdict(record.task.selector, worker.status(now, 0.0), worker.free)
+            for worker in self._tasks.workers.values()
+        )
+
+    def timeline(self, root: RunRef, run_id: str) -> tuple[Transition, ...]:
+        """Everything that happened to the open or latest ended task of a run."""
+        record = self._tasks.open_task(root, run_id) or self._tasks.history.find(root, run_id)
+        return tuple(record.timeline) if record else ()
+
+    def ended(self, root: RunRef, run_id: str) -> Ending | None:
+        """How the latest task of a run ended; None while one is open, or if none is remembered."""
+        if self._tasks.open_task(root, run_id) is not None:
+            return None
+        record = self._tasks.history.find(root, run_id)
+        if record is None or record.outcome is None:
+            return None
+        return Ending(
+            record.task,
+            record.worker_id,
+            record.attempt_id,
+            record.attempt_name,
+            record.outcome,
+            record.timeline[-1].at,
+        )
+
+    def __len__(self) -> int:
+        """How many tasks are open."""
+        return len(self._tasks)
+
+    # -- inside --------------------------------------------------------------------------------------------------------
+
+    def _deadline(self, due: Due, now: float) -> None:
+        record = due.record
+        if record.epoch != due.epoch or not allows(record.state, due.happened):
+            return
+        if due.happened is Input.LEASE_EXPIRED and record.lease_until > now:
+            self._tasks.deadlines.set(record.lease_until, due)
+        elif due.happened is Input.OFFER_TIMEOUT and not record.confirms:
+            record.overdue = True
+        else:
+            self._tasks.apply(record, due.happened, now)
+
+    def _compare(self, worker: WorkerRecord, now: float) -> None:
+        """What the list of a peer that confirms nothing says about the tasks it was offered."""
+        listed = {(running.root, running.run.id) for running in worker.running}
+        for record in tuple(worker.tasks.values()):
+            if record.same_run in listed:
+                record.seen, record.beats, record.heard_at = True, 0, now
+                if record.state is State.OFFERED:
+                    self._tasks.apply(record, Input.LISTED, now, "it names it in its heartbeat")
+                continue
+            if record.state is State.RUNNING or record.overdue:
+                record.beats += 1
+            if record.beats != BEATS_TO_BE_SURE:
+                continue
+            if record.state is State.RUNNING:
+                text = f"worker {worker.id} no longer names {record.task.run} in its heartbeats; its files tell how it ended"
+                self._tasks.apply(record, Input.DISAPPEARED, now, text, Outcome(None, text))
+            else:
+                self._tasks.effect(_inquiry(record, now))
+
+    def _cancellations(self, worker: WorkerRecord) -> list[Cancellation]:
+        """What of its own list the worker shall end; what it does not list it does not run, or has no name for."""
+        wanted = {record.same_run: record.cancel_reason for record in worker.cancelling.values()}
+        return [
+            Cancellation(listed.run, listed.attempt_key, wanted[listed.root, listed.run.id])
+            for listed in worker.running
+            if listed.attempt_key and (listed.root, listed.run.id) in wanted
+        ]
+
+    def _unknown(self, worker_id: str, incarnation: str, listed: RunningTask, now: float) -> str:
+        """Why a run that is not open must end; empty if it was taken up instead or is none of our business."""
+        ended = self._tasks.history.find(listed.root, listed.run.id)
+        if ended is not None and (listed.epoch or ended.worker_id == worker_id):
+            return f"it has ended: {ended.timeline[-1].reason}"
+        worker = self._tasks.workers.get(worker_id)
+        if not incarnation or not listed.epoch or worker is None or worker.incarnation != incarnation:
+            return ""
+        self._members.adopt(worker, listed, now)
+        return ""
+
+    def _late_report(self, worker_id: str, root: RunRef, run_id: str, epoch: int) -> Acceptance:
+        ended = self._tasks.history.find(root, run_id)
+        if ended is None:
+            return Acceptance(False, f"run {run_id} was not dispatched by this coordinator")
+        told = ended.outcome is not None and (ended.outcome.report or ended.outcome.state is None)
+        if ended.worker_id == worker_id and epoch in (0, ended.epoch) and told:
+            return Acceptance(True)
+        return Acceptance(False, f"stale attempt: run {run_id} has ended: {ended.timeline[-1].reason}")
+
+
+def _inquiry(record: TaskRecord, now: float) -> Inquiry:
+    attempt_id = record.attempt_id if record.confirms else ""
+    return Inquiry(record.task, record.number, record.epoch, record.worker_id, attempt_id, now - record.offered_at)
+
+
+def _whereabouts(record: TaskRecord) -> str:
+    if record.state is State.QUEUED:
+        return f"waiting for a worker ({record.timeline[-1].reason})"
+    return f"{record.state.value} at worker {record.worker_id} in epoch {record.epoch}"

@@ -1,0 +1,328 @@
+"""Carries out the machine's table: every change of a task goes through `Lifecycle.apply`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple, Protocol, TypeVar
+
+from txdagu.dispatch.history import History
+from txdagu.dispatch.leases import Deadlines
+from txdagu.dispatch.machine import Consequence, Input, State, edge
+from txdagu.dispatch.placement import Placement
+from txdagu.dispatch.records import Entry, Outcome, TaskRecord, Transition, WorkerRecord
+from txdagu.dispatch.turn import Effect, Ending, Offer, Turn
+from txdagu.model.health import UNHEALTHY_AFTER
+from txdagu.model.run import RunRef
+from txdagu.model.status import RunState
+from txdagu.model.task import Task
+
+Answer = TypeVar("Answer")
+
+HELD = (State.OFFERED, State.RUNNING)
+
+
+class Names(Protocol):
+    """Where chance and wall time come from."""
+
+    def token(self) -> str:
+        """A secret that nobody guesses; it proves that an offer was received."""
+
+    def attempt(self, after: str) -> tuple[str, str]:
+        """An attempt's id and its directory name, which sorts after the name `after`."""
+
+
+class Due(NamedTuple):
+    """What a deadline was set for: that input to that task, unless it has moved on to another epoch or state."""
+
+    happened: Input
+    record: TaskRecord
+    epoch: int
+
+
+class Lifecycle:
+    """All open tasks, whom they were given to, and the rules by which they move from state to state."""
+
+    def __init__(self, names: Names, offer_timeout: float, lease_ttl: float) -> None:
+        self._names = names
+        self.offer_timeout = offer_timeout
+        self.lease_ttl = lease_ttl
+        self.placement = Placement()
+        self.deadlines: Deadlines[Due] = Deadlines()
+        self.history = History()
+        self.workers: dict[str, WorkerRecord] = {}
+        self._entries: list[Entry] = []
+        self._effects: list[Effect] = []
+        self._numbers = 0
+        self._open: dict[tuple[RunRef, str], TaskRecord] = {}
+        self._tokens: dict[str, TaskRecord] = {}
+        self._children: dict[tuple[RunRef, str], dict[TaskRecord, None]] = {}
+        self._of_unknown_workers: dict[str, list[TaskRecord]] = {}
+        self._consequences = {
+            Consequence.ENQUEUE: self._enqueue,
+            Consequence.HAND_OVER: self._hand_over,
+            Consequence.HOLD: self._hold,
+            Consequence.TELL_WORKER: self._tell_worker,
+            Consequence.JUDGE: self._judge,
+            Consequence.FINISH: self._finish,
+        }
+
+    def turn(self, answer: Answer) -> Turn[Answer]:
+        """Everything that was collected since the last call, with the answer that goes with it."""
+        turn = Turn(answer, self._entries, self._effects)
+        self._entries, self._effects = [], []
+        return turn
+
+    def effect(self, effect: Effect) -> None:
+        """Have something done once the entries of this turn are committed."""
+        self._effects.append(effect)
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    def open_task(self, root: RunRef, run_id: str) -> TaskRecord | None:
+        """The open task of that run."""
+        return self._open.get((root, run_id))
+
+    def open_tasks(self) -> Iterable[TaskRecord]:
+        """All open tasks, in no order."""
+        return self._open.values()
+
+    def of_token(self, token: str) -> TaskRecord | None:
+        """The open task that was once offered with that token."""
+        return self._tokens.get(token)
+
+    def create(self, task: Task) -> TaskRecord:
+        """Note a new task; its first input must follow at once. Its epochs go on where an earlier task of the run ended."""
+        self._numbers += 1
+        record = TaskRecord(task, self._numbers)
+        earlier = self.history.find(*record.same_run)
+        if earlier is not None:
+            record.epoch, record.attempt_name = earlier.epoch, earlier.attempt_name
+        self._index(record)
+        return record
+
+    def restore(self, entries: Sequence[Entry], now: float) -> None:
+        """Forget all open tasks and take up those of the journal; held ones get their full time again."""
+        self.turn(None)
+        self.placement.clear_tasks()
+        self.deadlines = Deadlines()
+        for index in (self._open, self._tokens, self._children, self._of_unknown_workers):
+            index.clear()
+        for worker in self.workers.values():
+            worker.tasks.clear()
+            worker.cancelling.clear()
+        for entry in entries:
+            self._restore(TaskRecord.restored(entry), now)
+            self._numbers = max(self._numbers, entry.number)
+
+    def _restore(self, record: TaskRecord, now: float) -> None:
+        self._index(record)
+        if record.state is State.QUEUED:
+            self.placement.add_task(record)
+            return
+        self._tokens[record.token] = record
+        record.offered_at = record.heard_at = now
+        worker = self.workers.get(record.worker_id)
+        if worker is not None:
+            worker.tasks[record.number] = record
+        else:
+            self._of_unknown_workers.setdefault(record.worker_id, []).append(record)
+        self._watch(record, now)
+
+    def claim_restored(self, worker: WorkerRecord) -> None:
+        """Give a worker that has just appeared the tasks which the journal says are its own."""
+        for record in self._of_unknown_workers.pop(worker.id, ()):
+            if record.state in HELD and record.worker_id == worker.id:
+                worker.tasks[record.number] = record
+
+    def apply(
+        self,
+        record: TaskRecord,
+        happened: Input,
+        now: float,
+        reason: str = "",
+        outcome: Outcome | None = None,
+    ) -> None:
+        """
+        Let something happen to a task: new state, a line in its timeline, an entry for the journal, then what follows.
+
+        `reason` fills in the table's sentence where that asks for one; `outcome` goes with inputs that end a task,
+        and where it is missing the sentence becomes the outcome of a failure.
+        """
+        before = record.state
+        row = edge(before, happened)
+        text = row.reason.format(
+            worker=record.worker_id,
+            reason=reason,
+            timeout=self.offer_timeout,
+            silence=now - record.heard_at,
+            run=record.task.run,
+        )
+        record.state = row.target
+        record.timeline.append(Transition(now, row.target, record.worker_id, record.epoch, text))
+        if row.target is State.ENDED:
+            record.outcome = outcome or Outcome(RunState.FAILED, text)
+        elif happened in (Input.CANCEL, Input.CANCEL_UNSURE):
+            record.cancel_reason = reason
+        self._entries.append(record.entry())
+        released = None
+        if before is State.QUEUED:
+            self.placement.remove_task(record)
+        elif before in HELD and row.target not in HELD:
+            released = self._release(record, before)
+        if released is not None and happened is Input.OFFER_TIMEOUT:
+            released.strikes += 1
+            self.placement.update_worker(released)
+        self._consequences[row.consequence](record, now)
+        if released is not None:
+            self.serve(released, now)
+
+    def cancel(self, record: TaskRecord, reason: str, now: float) -> None:
+        """End a task that no worker has, ask its worker to end it otherwise; asking twice changes nothing."""
+        if record.cancel_reason:
+            return
+        if record.state is State.OFFERED and not record.confirms:
+            self.apply(record, Input.CANCEL_UNSURE, now, reason)
+        else:
+            self.apply(record, Input.CANCEL, now, reason, Outcome(RunState.ABORTED, f"cancelled: {reason}"))
+
+    def serve(self, worker: WorkerRecord, now: float) -> None:
+        """Look at a worker whose labels, load or waiting calls changed, and give it what it may take."""
+        self.placement.update_worker(worker)
+        while worker.free > 0 and worker.seen_at > now - UNHEALTHY_AFTER:
+            record = self.placement.task_for(worker)
+            if record is None:
+                return
+            self._offer(record, worker, now)
+
+    def _offer(self, record: TaskRecord, worker: WorkerRecord, now: float) -> None:
+        self._tokens.pop(record.token, None)
+        record.epoch += 1
+        record.token = self._names.token()
+        record.attempt_id, record.attempt_name = self._names.attempt(record.attempt_name)
+        record.worker_id = worker.id
+        record.confirms = worker.confirms
+        self.apply(record, Input.OFFER, now)
+
+    def _enqueue(self, record: TaskRecord, now: float) -> None:
+        self.placement.add_task(record)
+        if record.cancel_reason:
+            self.apply(
+                record,
+                Input.CANCEL,
+                now,
+                record.cancel_reason,
+                Outcome(RunState.ABORTED, f"cancelled: {record.cancel_reason}"),
+            )
+            return
+        while record.state is State.QUEUED:
+            worker = self.placement.worker_for(record.task.selector, now - UNHEALTHY_AFTER)
+            if worker is None:
+                return
+            self.serve(worker, now)
+
+    def _hand_over(self, record: TaskRecord, now: float) -> None:
+        worker = self.workers[record.worker_id]
+        record.poll, _ = worker.polls.popitem()
+        record.offered_at = record.heard_at = now
+        record.overdue, record.seen, record.beats = False, False, 0
+        worker.offers += 1
+        record.offer_number = worker.offers
+        worker.credit -= 1
+        worker.last_offer = now
+        worker.tasks[record.number] = record
+        self._tokens[record.token] = record
+        self.placement.update_worker(worker)
+        self._watch(record, now)
+        self.effect(
+            Offer(
+                record.poll,
+                record.task,
+                record.token,
+                record.epoch,
+                record.attempt_id,
+                record.attempt_name,
+                record.confirms,
+            )
+        )
+
+    def _hold(self, record: TaskRecord, now: float) -> None:
+        record.poll = None
+        record.heard_at = now
+        record.beats = 0
+        self._watch(record, now)
+        worker = self.workers[record.worker_id]
+        worker.strikes = 0
+        if record.offer_number <= worker.credit_mark:
+            worker.credit += 1
+        self.serve(worker, now)
+
+    def _tell_worker(self, record: TaskRecord, now: float) -> None:
+        worker = self.workers.get(record.worker_id)
+        if worker is not None:
+            worker.cancelling[record.number] = record
+        self._cancel_children(record, "its parent run is being cancelled", now)
+
+    def _judge(self, record: TaskRecord, now: float) -> None:
+        """
+        What becomes of a lost task: again if its worker cannot have begun it, else it failed.
+
+        A task that its worker confirmed but never once named as running, and that left in an orderly way, was not
+        begun.
+        """
+        why = record.timeline[-1].reason
+        if record.cancel_reason:
+            self.apply(record, Input.CANCEL, now, why, Outcome(RunState.ABORTED, f"cancelled: {record.cancel_reason}"))
+        elif not record.seen and now < record.lease_until:
+            self.apply(record, Input.REQUEUE, now, why)
+        else:
+            self.apply(record, Input.GIVE_UP, now, why)
+
+    def _finish(self, record: TaskRecord, now: float) -> None:
+        del self._open[record.same_run]
+        self._tokens.pop(record.token, None)
+        family = self._family(record)
+        if family is not None:
+            siblings = self._children[family]
+            siblings.pop(record, None)
+            if not siblings:
+                del self._children[family]
+        self.history.add(record, now)
+        assert record.outcome is not None
+        self.effect(Ending(record.task, record.worker_id, record.attempt_id, record.attempt_name, record.outcome, now))
+        self._cancel_children(record, "its parent run has ended", now)
+
+    def _cancel_children(self, record: TaskRecord, reason: str, now: float) -> None:
+        for child in tuple(self._children.get(record.same_run, ())):
+            if child.state is not State.ENDED:
+                self.cancel(child, reason, now)
+
+    def _watch(self, record: TaskRecord, now: float) -> None:
+        """Set the deadline that the record's state asks for."""
+        if record.state is State.OFFERED:
+            self.deadlines.set(now + self.offer_timeout, Due(Input.OFFER_TIMEOUT, record, record.epoch))
+        elif record.confirms:
+            record.lease_until = now + self.lease_ttl
+            self.deadlines.set(record.lease_until, Due(Input.LEASE_EXPIRED, record, record.epoch))
+
+    def _release(self, record: TaskRecord, before: State) -> WorkerRecord | None:
+        record.poll = None
+        worker = self.workers.get(record.worker_id)
+        if worker is None:
+            return None
+        worker.tasks.pop(record.number, None)
+        worker.cancelling.pop(record.number, None)
+        if before is State.OFFERED or record.offer_number > worker.credit_mark:
+            worker.credit += 1
+        return worker
+
+    def _index(self, record: TaskRecord) -> None:
+        self._open[record.same_run] = record
+        family = self._family(record)
+        if family is not None:
+            self._children.setdefault(family, {})[record] = None
+
+    @staticmethod
+    def _family(record: TaskRecord) -> tuple[RunRef, str] | None:
+        parent = record.task.parent
+        return (record.task.root, parent.id) if parent is not None else None

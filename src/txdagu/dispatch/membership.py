@@ -1,0 +1,123 @@
+"""Which workers there are: how they appear, change, restart, leave, and are forgotten."""
+
+from __future__ import annotations
+
+from txdagu.dispatch.leases import Deadlines
+from txdagu.dispatch.lifecycle import Lifecycle
+from txdagu.dispatch.machine import Input, State
+from txdagu.dispatch.records import WorkerRecord
+from txdagu.dispatch.turn import Dismissal
+from txdagu.model.errors import ConflictError
+from txdagu.model.health import FORGOTTEN_AFTER
+from txdagu.model.labels import Labels
+from txdagu.model.task import Operation, RunningTask, Task
+
+
+class Membership:
+    """The workers by id. Any request of a worker is a sign of life; one that gives none is forgotten by timer."""
+
+    def __init__(self, tasks: Lifecycle) -> None:
+        self._tasks = tasks
+        self.deadlines: Deadlines[WorkerRecord] = Deadlines()
+
+    def seen(self, worker_id: str, labels: Labels, incarnation: str, now: float) -> WorkerRecord:
+        """
+        The record of a worker that has just told its labels; made if it is new.
+
+        Another incarnation under the same id means that the worker was restarted: what the old one had not confirmed
+        goes back to the queue. Should the old one speak up again, then two live under one id, and it is refused with
+        `ConflictError`.
+        """
+        worker = self._tasks.workers.get(worker_id)
+        if worker is None:
+            worker = WorkerRecord(worker_id, dict(labels), now, incarnation, bool(incarnation), last_offer=now)
+            self._tasks.workers[worker_id] = worker
+            self._tasks.claim_restored(worker)
+            self._tasks.placement.update_worker(worker)
+            self.deadlines.set(now + FORGOTTEN_AFTER, worker)
+        elif worker.incarnation != incarnation:
+            if incarnation in worker.retired:
+                raise ConflictError(
+                    f"worker id {worker_id!r} is in use by another process that started later; give this one another --worker.id"
+                )
+            self._restarted(worker, incarnation, now)
+        worker.seen_at = now
+        if worker.labels != labels:
+            self._tasks.placement.relabel(worker, dict(labels))
+            self._tasks.serve(worker, now)
+        return worker
+
+    def touch(self, worker_id: str, now: float) -> None:
+        """A worker that is known has given a sign of life."""
+        worker = self._tasks.workers.get(worker_id)
+        if worker is not None:
+            worker.seen_at = now
+
+    def left(self, worker: WorkerRecord, now: float) -> None:
+        """A worker left on purpose: it is off the list, and nothing of it is alive."""
+        self._remove(worker, "left", now)
+        for record in tuple(worker.tasks.values()):
+            self._tasks.apply(record, Input.WORKER_LEFT, now)
+
+    def dismiss(self, worker: WorkerRecord, reason: str) -> None:
+        """End all waiting calls of a worker."""
+        for poll in worker.polls:
+            self._tasks.effect(Dismissal(poll, reason))
+        worker.polls.clear()
+        self._tasks.placement.update_worker(worker)
+
+    def adopt(self, worker: WorkerRecord, listed: RunningTask, now: float) -> None:
+        """Take up a run that a worker holds and nobody here remembers."""
+        record = self._tasks.create(
+            Task(
+                run=listed.run,
+                root=listed.root,
+                parent=listed.parent,
+                operation=Operation.START,
+                target=listed.run.name,
+            )
+        )
+        record.adopted = True
+        record.worker_id = worker.id
+        record.epoch = listed.epoch
+        record.confirms = True
+        record.seen = True
+        worker.tasks[record.number] = record
+        self._tasks.apply(record, Input.ADOPT, now)
+
+    def forget_silent(self, now: float) -> None:
+        """Forget every worker that has been silent too long; a later sign of life makes it a new one."""
+        for worker in self.deadlines.due(now):
+            if self._tasks.workers.get(worker.id) is not worker:
+                continue
+            if now - worker.seen_at < FORGOTTEN_AFTER:
+                self.deadlines.set(worker.seen_at + FORGOTTEN_AFTER, worker)
+                continue
+            silence = now - worker.seen_at
+            self._remove(worker, f"was silent for {silence:.0f} s", now)
+            for record in tuple(worker.tasks.values()):
+                text = (
+                    f"worker {worker.id} was silent for {silence:.0f} s; whether it ran {record.task.run} is not known"
+                )
+                self._tasks.apply(record, Input.DISAPPEARED, now, text)
+
+    def _restarted(self, worker: WorkerRecord, incarnation: str, now: float) -> None:
+        if worker.incarnation:
+            worker.retired.append(worker.incarnation)
+        self.dismiss(worker, f"worker {worker.id} was restarted")
+        self._take_back(worker, "was restarted", now)
+        worker.incarnation = incarnation
+        worker.confirms = bool(incarnation)
+        worker.credit, worker.strikes = 0, 0
+        self._tasks.placement.update_worker(worker)
+
+    def _remove(self, worker: WorkerRecord, reason: str, now: float) -> None:
+        self.dismiss(worker, f"worker {worker.id} {reason}")
+        self._take_back(worker, reason, now)
+        del self._tasks.workers[worker.id]
+        self._tasks.placement.forget_worker(worker)
+
+    def _take_back(self, worker: WorkerRecord, reason: str, now: float) -> None:
+        for record in tuple(worker.tasks.values()):
+            if record.state is State.OFFERED and record.confirms:
+                self._tasks.apply(record, Input.WORKER_GONE, now, reason)

@@ -1,0 +1,243 @@
+"""Finds the task for a worker and the worker for a task without looking at the others."""
+
+from __future__ import annotations
+
+import heapq
+from collections import OrderedDict
+from collections.abc import Iterator
+from typing import TypeVar
+
+from txdagu.dispatch.machine import State
+from txdagu.dispatch.records import TaskRecord, WorkerRecord
+from txdagu.model.labels import Labels
+
+Label = tuple[str, str]
+LabelSet = frozenset[Label]
+Member = TypeVar("Member")
+
+IDLE_DEMANDS = 64
+"""How many selectors without a waiting task are remembered, so that the next task of that kind is placed at once."""
+
+Candidate = tuple[int, float, float, int, int, WorkerRecord]
+
+
+class Supply:
+    """All workers with one set of labels. `offering` are those that could take a task now."""
+
+    __slots__ = ("demands", "labels", "members", "offering")
+
+    def __init__(self, labels: LabelSet) -> None:
+        self.labels = labels
+        self.members = 0
+        self.offering: dict[WorkerRecord, None] = {}
+        self.demands: dict[Demand, None] = {}
+
+
+class Demand:
+    """
+    All waiting tasks with one selector, oldest first, and the workers that could take them, best first.
+
+    Both are heaps whose outdated items are dropped when they come up.
+    """
+
+    __slots__ = ("candidates", "limit", "queue", "selector", "supplies", "waiting")
+
+    def __init__(self, selector: LabelSet) -> None:
+        self.selector = selector
+        self.queue: list[tuple[int, TaskRecord]] = []
+        self.waiting = 0
+        self.candidates: list[Candidate] = []
+        self.limit = 64
+        self.supplies: dict[Supply, None] = {}
+
+    def oldest(self) -> TaskRecord | None:
+        """The task that waits longest."""
+        while self.queue:
+            record = self.queue[0][1]
+            if record.state is State.QUEUED:
+                return record
+            heapq.heappop(self.queue)
+        return None
+
+    def add_candidate(self, candidate: Candidate) -> None:
+        """Note a worker; once most notes are outdated, start a fresh list."""
+        heapq.heappush(self.candidates, candidate)
+        if len(self.candidates) > self.limit:
+            self.candidates = [one for one in self.candidates if one[-1].stamp == one[-2]]
+            heapq.heapify(self.candidates)
+            self.limit = 2 * len(self.candidates) + 64
+
+
+class Placement:
+    """
+    Waiting tasks by selector, workers with free slots by label set, and which of both fit each other.
+
+    Among the workers that match, those that left no offer unconfirmed come first, then the least loaded, then who has
+    waited longest. Tasks of one selector are served in the order of acceptance; of several selectors a worker gets
+    the oldest task.
+    """
+
+    def __init__(self) -> None:
+        self._supplies: dict[LabelSet, Supply] = {}
+        self._demands: dict[LabelSet, Demand] = {}
+        self._idle: OrderedDict[LabelSet, Demand] = OrderedDict()
+        # A demand stands under one of its labels, a supply under all of its own: so only near misses are compared.
+        self._demands_by_label: dict[Label | None, dict[Demand, None]] = {}
+        self._supplies_by_label: dict[Label | None, dict[Supply, None]] = {}
+        self._ties = 0
+
+    @property
+    def waiting(self) -> int:
+        """How many tasks wait."""
+        return sum(demand.waiting for demand in self._demands.values())
+
+    def add_task(self, record: TaskRecord) -> None:
+        """Let a task wait; it keeps the place that its number gives it."""
+        demand = self._demand(record.task.selector)
+        demand.waiting += 1
+        self._idle.pop(demand.selector, None)
+        heapq.heappush(demand.queue, (record.number, record))
+
+    def remove_task(self, record: TaskRecord) -> None:
+        """A task waits no longer."""
+        demand = self._demands[frozenset(record.task.selector.items())]
+        demand.waiting -= 1
+        if demand.waiting == 0:
+            demand.queue.clear()
+            self._retire(demand)
+        elif demand.queue[0][1] is record:
+            heapq.heappop(demand.queue)
+
+    def update_worker(self, worker: WorkerRecord) -> None:
+        """Look at a worker again after its labels, load or waiting calls changed."""
+        worker.stamp += 1
+        supply = self._supply_of(worker)
+        if worker.free <= 0:
+            supply.offering.pop(worker, None)
+            return
+        supply.offering[worker] = None
+        candidate = self._candidate(worker)
+        for demand in supply.demands:
+            demand.add_candidate(candidate)
+
+    def shelve(self, worker: WorkerRecord) -> None:
+        """Give a worker nothing until `update_worker` is called for it."""
+        worker.stamp += 1
+        if worker.supply is not None:
+            worker.supply.offering.pop(worker, None)
+
+    def forget_worker(self, worker: WorkerRecord) -> None:
+        """The worker is gone."""
+        self.shelve(worker)
+        self._leave_supply(worker)
+
+    def offering(self, worker: WorkerRecord) -> bool:
+        """Whether the worker is considered for tasks now."""
+        return worker.supply is not None and worker in worker.supply.offering
+
+    def worker_for(self, selector: Labels, seen_after: float) -> WorkerRecord | None:
+        """The best worker for a selector; those not seen since that time are shelved."""
+        candidates = self._demand(selector).candidates
+        while candidates:
+            *_, stamp, worker = candidates[0]
+            if worker.stamp == stamp:
+                if worker.seen_at > seen_after:
+                    return worker
+                self.shelve(worker)
+            heapq.heappop(candidates)
+        return None
+
+    def task_for(self, worker: WorkerRecord) -> TaskRecord | None:
+        """The oldest task that this worker may take."""
+        best: TaskRecord | None = None
+        for demand in self._supply_of(worker).demands:
+            if demand.waiting:
+                oldest = demand.oldest()
+                if oldest is not None and (best is None or oldest.number < best.number):
+                    best = oldest
+        return best
+
+    def clear_tasks(self) -> None:
+        """Nothing waits any more."""
+        for demand in list(self._demands.values()):
+            demand.waiting = 0
+            demand.queue.clear()
+            self._retire(demand)
+
+    def _candidate(self, worker: WorkerRecord) -> Candidate:
+        self._ties += 1
+        return (worker.strikes, worker.load, worker.last_offer, self._ties, worker.stamp, worker)
+
+    def _demand(self, selector: Labels) -> Demand:
+        key = frozenset(selector.items())
+        demand = self._demands.get(key)
+        if demand is not None:
+            return demand
+        demand = self._demands[key] = Demand(key)
+        self._demands_by_label.setdefault(min(key, default=None), {})[demand] = None
+        for supply in self._matching_supplies(key):
+            supply.demands[demand] = None
+            demand.supplies[supply] = None
+            demand.candidates.extend(self._candidate(worker) for worker in supply.offering)
+        heapq.heapify(demand.candidates)
+        demand.limit = 2 * len(demand.candidates) + 64
+        self._retire(demand)
+        return demand
+
+    def _retire(self, demand: Demand) -> None:
+        """Keep an empty demand for a while, and drop the one that has been empty longest."""
+        self._idle[demand.selector] = demand
+        self._idle.move_to_end(demand.selector)
+        if len(self._idle) > IDLE_DEMANDS:
+            _, dropped = self._idle.popitem(last=False)
+            del self._demands[dropped.selector]
+            _discard(self._demands_by_label, min(dropped.selector, default=None), dropped)
+            for supply in dropped.supplies:
+                del supply.demands[dropped]
+
+    def _supply_of(self, worker: WorkerRecord) -> Supply:
+        if worker.supply is not None:
+            return worker.supply
+        key = frozenset(worker.labels.items())
+        supply = self._supplies.get(key)
+        if supply is None:
+            supply = self._supplies[key] = Supply(key)
+            for label in (None, *key):
+                self._supplies_by_label.setdefault(label, {})[supply] = None
+                for demand in self._demands_by_label.get(label, ()):
+                    if demand.selector <= key:
+                        supply.demands[demand] = None
+                        demand.supplies[supply] = None
+        supply.members += 1
+        worker.supply = supply
+        return supply
+
+    def relabel(self, worker: WorkerRecord, labels: Labels) -> None:
+        """The worker now says something else of itself."""
+        self.shelve(worker)
+        self._leave_supply(worker)
+        worker.labels = labels
+        self.update_worker(worker)
+
+    def _leave_supply(self, worker: WorkerRecord) -> None:
+        supply, worker.supply = worker.supply, None
+        if supply is None:
+            return
+        supply.members -= 1
+        if supply.members == 0:
+            del self._supplies[supply.labels]
+            for label in (None, *supply.labels):
+                _discard(self._supplies_by_label, label, supply)
+            for demand in supply.demands:
+                del demand.supplies[supply]
+
+    def _matching_supplies(self, selector: LabelSet) -> Iterator[Supply]:
+        label = min(selector, key=lambda one: len(self._supplies_by_label.get(one, ())), default=None)
+        return (supply for supply in self._supplies_by_label.get(label, ()) if selector <= supply.labels)
+
+
+def _discard(index: dict[Label | None, dict[Member, None]], label: Label | None, member: Member) -> None:
+    members = index[label]
+    members.pop(member, None)
+    if not members:
+        del index[label]

@@ -1,0 +1,59 @@
+"""The parts that a process needs to execute runs, put together from its settings."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Awaitable, Callable
+from datetime import datetime
+from typing import Any
+
+from twisted.internet.threads import deferToThreadPool
+
+from txdagu.config.settings import Settings
+from txdagu.execution.engine import Engine
+from txdagu.execution.processes import PidfdProcessRunner
+from txdagu.model.dag import Dag
+from txdagu.peers.interfaces import ICoordinators
+from txdagu.store.dagfiles import load_child
+from txdagu.store.interfaces import IRunStore
+from txdagu.store.shared_disk import SharedDiskStore
+
+
+def local_now() -> datetime:
+    """The time, with the zone of this host, as people read it in files and reports."""
+    return datetime.now().astimezone()
+
+
+def now_ms() -> int:
+    """The time in Unix milliseconds."""
+    return time.time_ns() // 1_000_000
+
+
+def run_store(settings: Settings, reactor: Any) -> SharedDiskStore:
+    """The store in the data directory of these settings."""
+    return SharedDiskStore(settings.paths, reactor, local_now)
+
+
+def engine(settings: Settings, reactor: Any, store: IRunStore, coordinators: ICoordinators) -> Engine:
+    """An engine that starts processes on this host, with this process' environment as the base of theirs."""
+    return Engine(
+        store,
+        coordinators,
+        PidfdProcessRunner(reactor),
+        reactor,
+        now=local_now,
+        environ=os.environ,
+        execution_mode=settings.default_execution_mode,
+        find_dag=child_finder(reactor, settings.paths.dags_dir),
+        default_shell=settings.default_shell,
+    )
+
+
+def child_finder(reactor: Any, dags_dir: str) -> Callable[[str, str], Awaitable[Dag]]:
+    """What an engine asks for a child by name and the directory of the calling DAG's file; reads in threads."""
+
+    def find(name: str, directory: str) -> Awaitable[Dag]:
+        return deferToThreadPool(reactor, reactor.getThreadPool(), load_child, name, directory, dags_dir)
+
+    return find

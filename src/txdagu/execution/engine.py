@@ -1,0 +1,120 @@
+"""The way in: an engine starts runs."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import datetime
+from typing import TypeVar
+
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.interfaces import IReactorThreads, IReactorTime
+from twisted.internet.threads import deferToThreadPool
+from twisted.logger import Logger
+
+from txdagu.execution.interfaces import IProcessRunner, ISlot
+from txdagu.execution.preparation import evaluate_inputs
+from txdagu.execution.record import OnStatus
+from txdagu.execution.request import RunRequest
+from txdagu.execution.run import Run
+from txdagu.execution.slot import SharedSlot
+from txdagu.execution.steps.context import InThread, Tools
+from txdagu.execution.stop import Stop
+from txdagu.model.dag import Dag
+from txdagu.model.run import RunStatus
+from txdagu.peers.interfaces import ICoordinators
+from txdagu.store.interfaces import IRunStore
+
+__all__ = ["Engine", "ISlot", "Run", "RunRequest"]
+
+T = TypeVar("T")
+
+
+class ReactorThreads:
+    """Calls functions that block in the reactor's thread pool."""
+
+    def __init__(self, reactor: IReactorThreads) -> None:
+        self._reactor = reactor
+
+    def __call__(self, work: Callable[[], T], /) -> Awaitable[T]:
+        """The result of `work`."""
+        result: Deferred[T] = deferToThreadPool(self._reactor, self._reactor.getThreadPool(), work)
+        return result
+
+
+class SameThread:
+    """Calls functions at once, for clocks that have no threads: in tests."""
+
+    def __call__(self, work: Callable[[], T], /) -> Awaitable[T]:
+        """The result of `work`."""
+        try:
+            return succeed(work())
+        except Exception:  # noqa: BLE001 - it travels as the result, as from a thread
+            broken: Deferred[T] = Deferred()
+            broken.errback()
+            return broken
+
+
+class Engine:
+    """
+    Runs DAGs: their commands as processes of this machine, their children here or on workers.
+
+    `clock` is the reactor; files are touched in its threads if it has any. `now` tells the time with its zone. `environ` is the
+    environment of this process, `execution_mode` one of `txdagu.dispatch.routing.EXECUTION_MODES`. `find_dag` is called
+    with a child's name and the directory of the calling DAG's file, and raises `NotFoundError`. `default_shell` is a command
+    line; empty: ``SHELL``, else ``sh``. Without `coordinators` nothing can run on workers, and a step that has to fails.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self,
+        store: IRunStore,
+        coordinators: ICoordinators | None,
+        processes: IProcessRunner,
+        clock: IReactorTime,
+        *,
+        now: Callable[[], datetime],
+        environ: Mapping[str, str],
+        execution_mode: str,
+        find_dag: Callable[[str, str], Awaitable[Dag]],
+        default_shell: str = "",
+    ) -> None:
+        in_thread: InThread = ReactorThreads(clock) if IReactorThreads.providedBy(clock) else SameThread()
+        self._tools = Tools(
+            store=store,
+            coordinators=coordinators,
+            processes=processes,
+            clock=clock,
+            now=now,
+            environ=dict(environ),
+            execution_mode=execution_mode,
+            find_dag=find_dag,
+            default_shell=default_shell,
+            in_thread=in_thread,
+            start=self._begin,
+        )
+
+    def start(
+        self,
+        request: RunRequest,
+        on_status: Callable[[RunStatus], None] | None = None,
+        slot: ISlot | None = None,
+    ) -> Run:
+        """
+        Begin a run and return it.
+
+        `on_status` is called with every new state, the last one included. A `slot` is held now, and is given back while the run
+        only waits for children elsewhere.
+        """
+        return self._begin(request, SharedSlot(slot), on_status)
+
+    async def params_of(self, request: RunRequest) -> tuple[str, ...]:
+        """The evaluated ``NAME=value`` texts with which this run would begin; for one that is queued first."""
+        inputs = await evaluate_inputs(request, self._tools, Stop())
+        return tuple(f"{name}={value}" for name, value in inputs.params.items())
+
+    def _begin(self, request: RunRequest, slot: SharedSlot, on_status: OnStatus | None = None) -> Run:
+        run = Run(request, self._tools, slot, on_status)
+        running = Deferred.fromCoroutine(run.execute())
+        running.addErrback(lambda failure: self.log.failure("run {run} broke", failure, run=str(request.run)))
+        return run

@@ -1,0 +1,79 @@
+"""What the engine needs from outside: a way to start programs, and a worker's slot."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Awaitable, Mapping
+from dataclasses import dataclass
+
+from zope.interface import Attribute, Interface
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessSpec:
+    """
+    A program to start: `argv` with the program first (looked up in the PATH of `env`), working directory, whole environment.
+
+    `stdout` and `stderr` are files, appended to if `append`, else emptied; an empty name is ``/dev/null``; the same name
+    twice makes one stream of both. An empty `cwd` is the caller's own.
+    """
+
+    argv: tuple[str, ...]
+    cwd: str
+    env: Mapping[str, str]
+    stdout: str = ""
+    stderr: str = ""
+    append: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class ExitStatus:
+    """How a process ended: its exit status, or -1 and the number of the `signal` that ended it."""
+
+    code: int
+    signal: int = 0
+
+    @property
+    def ok(self) -> bool:
+        """Whether it ended with 0."""
+        return self.code == 0
+
+    def __str__(self) -> str:
+        """As error texts say it: ``exit status 3``, ``signal: terminated``."""
+        if not self.signal:
+            return f"exit status {self.code}"
+        return f"signal: {(signal.strsignal(self.signal) or str(self.signal)).lower()}"
+
+
+class IStartedProcess(Interface):
+    """A program that runs, or has run."""
+
+    pid = Attribute("Process id, and id of its process group.")
+    ended = Attribute("Deferred that fires once, with an ExitStatus, when the program itself has ended.")
+
+    def signal(signum: int) -> None:
+        """Send a signal to the whole group; nothing happens if nobody is left in it."""
+
+    def group_alive() -> bool:
+        """Whether anybody is left in the group, the program or what it has started."""
+
+
+class IProcessRunner(Interface):
+    """Starts programs."""
+
+    def run(command: ProcessSpec) -> Awaitable[IStartedProcess]:
+        """Start it. Raises `ProcessStartError` with a sentence that says what is missing."""
+
+
+class ISlot(Interface):
+    """
+    One of a worker's places for runs, held when the run starts.
+
+    The provider knows from these calls whether the place is held at the run's end.
+    """
+
+    def release() -> None:
+        """Give the place back for now: the run only waits."""
+
+    def acquire() -> Awaitable[None]:
+        """Take a place again; waits until one is free. Cancelling the wait is fine."""

@@ -1,0 +1,87 @@
+"""What a run tells others: its state to the store and to whoever listens, its story to its log."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from txdagu.execution.request import RunRequest
+from txdagu.execution.runlog import log_line
+from txdagu.execution.steps.context import Tools
+from txdagu.model.errors import DaguError
+from txdagu.model.run import RunStatus
+from txdagu.model.status import RunState
+from txdagu.store.interfaces import IRunSink
+
+OnStatus = Callable[[RunStatus], None]
+
+
+def sentence(failure: Failure) -> str:
+    """A failure for people: the message of what we raise on purpose, else the kind of error with it."""
+    error = failure.value
+    return str(error) if isinstance(error, DaguError) else f"internal error: {type(error).__name__}: {error}"
+
+
+class RunRecord:
+    """The state of a run as it was last told. A listener or store that fails does not end the run; that is logged."""
+
+    log = Logger()
+
+    def __init__(self, request: RunRequest, tools: Tools, on_status: OnStatus | None) -> None:
+        self._tools = tools
+        self._on_status = on_status
+        self._sink: IRunSink | None = None
+        earlier = request.previous
+        self.status = RunStatus(
+            request.run,
+            request.root,
+            parent=request.parent,
+            worker_id=request.worker_id,
+            pid=os.getpid(),
+            queued_at=request.queued_at or (earlier.queued_at if earlier is not None else None),
+        )
+
+    def open(self, sink: IRunSink) -> None:
+        """From now on there is a place to write to."""
+        self._sink = sink
+        self.change(attempt_id=sink.attempt_id, log=sink.log)
+
+    def change(self, **changes: Any) -> RunStatus:
+        """Note fields of `RunStatus` that have changed, without telling anybody yet."""
+        now_ms = int(self._tools.now().timestamp() * 1000)
+        self.status = replace(self.status, created_at_ms=now_ms, **changes)
+        return self.status
+
+    def publish(self, **changes: Any) -> None:
+        """Note what has changed, and tell the store and the listener."""
+        status = self.change(**changes)
+        if self._sink is not None:
+            try:
+                self._sink.write_status(status)
+            except Exception as error:  # noqa: BLE001 - the end of the run writes the state again
+                self.log.failure("could not write the state of {run}: {error}", run=str(status.run), error=str(error))
+        self.tell()
+
+    def tell(self) -> None:
+        """Tell the listener only."""
+        if self._on_status is not None:
+            try:
+                self._on_status(self.status)
+            except Exception:  # noqa: BLE001 - somebody else's code
+                self.log.failure("a listener to run {run} broke", run=str(self.status.run))
+
+    def write(self, level: str, message: str, **fields: object) -> None:
+        """A line in the run's log."""
+        if self._sink is not None:
+            self._sink.write_log(log_line(self._tools.now(), level, message, **fields))
+
+    def finish(self, state: RunState, error: str = "") -> RunStatus:
+        """Note the end."""
+        good = state in (RunState.SUCCEEDED, RunState.PARTIALLY_SUCCEEDED)
+        self.write("INFO" if good else "ERROR", "DAG run finished", status=state.label, error=error)
+        return self.change(state=state, error=error, finished_at=self._tools.now())

@@ -1,0 +1,164 @@
+"""A run that a worker executes: dispatched, watched through the store, cancelled through both."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+
+from txdagu.execution.stop import Stop, StopRequested
+from txdagu.model.run import RunStatus
+from txdagu.model.status import RunState
+from txdagu.model.task import Task
+from txdagu.peers.interfaces import ICoordinators
+from txdagu.store.interfaces import IRunStore
+
+ASK_EVERY = 3.0  # seconds between questions to the coordinators about a child that seems to run
+LOOK_EVERY = 1.0  # seconds; the store's watch is faster where it can be
+FILE_PATIENCE = 5.0  # seconds for the store to show an end that the coordinators know already
+STOP_PATIENCE = 10.0  # seconds beyond the child's own time to clean up
+
+
+class Wake:
+    """Remembers that something happened until somebody has waited for it."""
+
+    def __init__(self, clock: IReactorTime) -> None:
+        self._clock = clock
+        self._happened = False
+        self._waiter: Deferred[None] | None = None
+
+    def happen(self) -> None:
+        """Something happened."""
+        self._happened = True
+        waiter, self._waiter = self._waiter, None
+        if waiter is not None:
+            waiter.callback(None)
+
+    async def wait(self, seconds: float) -> None:
+        """Return when something happened since the last call, at the latest after `seconds`."""
+        if not self._happened:
+            self._waiter = Deferred()
+            timer = self._clock.callLater(seconds, self.happen)
+            try:
+                await self._waiter
+            finally:
+                self._waiter = None
+                if timer.active():
+                    timer.cancel()
+        self._happened = False
+
+
+class RemoteRun:
+    """
+    One run on a worker, from dispatch to end.
+
+    The store tells of its end at once where it can watch; every few seconds the coordinators are asked too, since they alone
+    know that a task was lost with its worker or never reached one.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self,
+        store: IRunStore,
+        coordinators: ICoordinators,
+        clock: IReactorTime,
+        task: Task,
+        *,
+        clean_up_seconds: float,
+        earlier_attempt: str = "",
+        tries: int | None = None,
+    ) -> None:
+        self._store = store
+        self._coordinators = coordinators
+        self._clock = clock
+        self._task = task
+        self._run = task.run
+        self._root = task.root
+        self._patience = clean_up_seconds + STOP_PATIENCE
+        self._earlier_attempt = earlier_attempt
+        self._tries = tries
+        self._wake = Wake(clock)
+
+    async def execute(self, stop: Stop) -> RunStatus:
+        """
+        The run's final state. After a request to stop: what became of it, or aborted when that cannot be learnt in time.
+
+        Raises `UnavailableError` when no coordinator takes the task.
+        """
+        accepted = False
+        unwatch = self._store.watch(self._run, self._root, self._wake.happen)
+        try:
+            await stop.race(self._coordinators.dispatch(self._task, self._tries))
+            accepted = True
+            return await stop.race(self._end())
+        except StopRequested:
+            return await self._cancel(accepted)
+        finally:
+            unwatch()
+
+    async def _end(self) -> RunStatus:
+        ask_at = self._clock.seconds() + ASK_EVERY
+        while True:
+            status = await self._ended_in_store()
+            if status is not None:
+                return status
+            if self._clock.seconds() >= ask_at:
+                told = await self._ask()
+                if told is not None:
+                    return await self._settle(told)
+                ask_at = self._clock.seconds() + ASK_EVERY
+            await self._wake.wait(min(LOOK_EVERY, max(ask_at - self._clock.seconds(), 0.0)))
+
+    async def _ended_in_store(self) -> RunStatus | None:
+        """The state in the store, if it is an end, and not still that of the attempt before ours."""
+        status: RunStatus | None = await self._store.read_status(self._run, self._root)
+        if status is None or status.state.active or status.state is RunState.NOT_STARTED:
+            return None
+        return None if self._earlier_attempt and self._earlier_attempt == status.attempt_id else status
+
+    async def _ask(self) -> RunStatus | None:
+        try:
+            told: RunStatus | None = await self._coordinators.task_status(self._run, self._root)
+        except Exception as error:  # noqa: BLE001 - whatever is wrong there, the store still tells, and we ask again
+            self.log.debug("no coordinator tells of {run}: {error}", run=str(self._run), error=str(error))
+            return None
+        return told
+
+    async def _settle(self, told: RunStatus) -> RunStatus:
+        """The task has ended; what the store says is richer, if it comes soon."""
+        successful = told.state in (RunState.SUCCEEDED, RunState.PARTIALLY_SUCCEEDED)
+        until = self._clock.seconds() + (FILE_PATIENCE if successful else 0.0)
+        while (status := await self._ended_in_store()) is None and self._clock.seconds() < until:
+            await self._wake.wait(LOOK_EVERY)
+        return told if status is None else status
+
+    async def _cancel(self, accepted: bool) -> RunStatus:
+        """Ask everybody who may know the child to end it; wait for that only if somebody has it for sure."""
+        await self._attempt(self._store.request_cancel(self._run, self._root))
+        await self._attempt(self._coordinators.cancel(self._run, self._root))
+        if not accepted:
+            return RunStatus(self._run, self._root, RunState.ABORTED)
+        limit = Stop()
+        timer = self._clock.callLater(self._patience, limit.request)
+        try:
+            return await limit.race(self._end())
+        except StopRequested:
+            return RunStatus(
+                self._run,
+                self._root,
+                RunState.ABORTED,
+                error=f"it was asked to stop, but did not end within {self._patience:g} s",
+            )
+        finally:
+            if timer.active():
+                timer.cancel()
+
+    async def _attempt(self, cancelling: Awaitable[Any]) -> None:
+        try:
+            await cancelling
+        except Exception as error:  # noqa: BLE001 - the other way of cancelling may work
+            self.log.warn("could not ask for the end of {run}: {error}", run=str(self._run), error=str(error))

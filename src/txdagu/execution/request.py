@@ -1,0 +1,35 @@
+"""What somebody asks the engine to run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from txdagu.model.dag import Dag
+from txdagu.model.run import RunRef, RunStatus
+
+
+@dataclass(frozen=True)
+class RunRequest:
+    """
+    One run to execute.
+
+    `params` lie over the DAG's defaults, in the command line's syntax. `attempt_name` is the directory name that a coordinator
+    chose. With `previous`, a retry: its well ended nodes and its evaluated params are kept, the rest runs. `working_dir` is
+    the caller's, for a DAG without its own. `new` refuses an id that exists. `inherited_env` is what a calling run of the
+    same process adds to the environment in which ``env`` and ``params`` are evaluated; steps do not see it.
+    """
+
+    dag: Dag
+    run: RunRef
+    root: RunRef
+    parent: RunRef | None = None
+    params: str = ""
+    worker_id: str = "local"
+    attempt_name: str = ""
+    previous: RunStatus | None = None
+    working_dir: str = ""
+    new: bool = False
+    queued_at: datetime | None = None
+    inherited_env: Mapping[str, str] = field(default_factory=dict)

@@ -1,0 +1,149 @@
+"""One run while it runs: the core's effects carried out, what happens told to the core and to the record."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from txdagu.execution.plan import RunCore
+from txdagu.execution.preparation import prepare_run
+from txdagu.execution.record import OnStatus, RunRecord, sentence
+from txdagu.execution.request import RunRequest
+from txdagu.execution.slot import SharedSlot
+from txdagu.execution.steps.context import Tools
+from txdagu.execution.stop import Stop, StopRequested
+from txdagu.execution.walk import Walk
+from txdagu.model.errors import DaguError
+from txdagu.model.run import RunStatus
+from txdagu.model.status import RunState
+from txdagu.store.interfaces import IRunSink
+
+
+class Run:
+    """
+    A run that was started. `status` is its latest state; `wait` tells of the end, `cancel` asks for it.
+
+    The end is always a `RunStatus`, also when the run could not even begin: then it failed, and its `error` says why.
+    """
+
+    log = Logger()
+
+    def __init__(self, request: RunRequest, tools: Tools, slot: SharedSlot, on_status: OnStatus | None = None) -> None:
+        self.request = request
+        self._tools = tools
+        self._slot = slot
+        self._record = RunRecord(request, tools, on_status)
+        self._ended = False
+        self._waiters: list[Deferred[RunStatus]] = []
+        self._stop = Stop()  # ends what comes before the first step
+        self._walk: Walk | None = None
+        self._reason = ""
+        self._kill_timer: IDelayedCall | None = None
+
+    @property
+    def status(self) -> RunStatus:
+        """The latest state."""
+        return self._record.status
+
+    @property
+    def done(self) -> Deferred[RunStatus]:
+        """A new Deferred of the final state at each look, as from `wait`."""
+        return self.wait()
+
+    def wait(self) -> Deferred[RunStatus]:
+        """The final state, when everything is on disk. Each caller gets a Deferred of its own."""
+        waiter: Deferred[RunStatus] = Deferred()
+        if self._ended:
+            waiter.callback(self.status)
+        else:
+            self._waiters.append(waiter)
+        return waiter
+
+    def cancel(self, reason: str) -> None:
+        """
+        Ask for the run's end; it ends as aborted.
+
+        Running steps get SIGTERM, after the DAG's time to clean up SIGKILL; children are cancelled. `reason` goes to the run's
+        log. Only the first call counts.
+        """
+        if self._ended or self._reason:
+            return
+        self._reason = reason or "it was asked for"
+        self._record.write("INFO", "DAG run is being stopped", reason=self._reason)
+        seconds = max(self.request.dag.max_clean_up_seconds, 0)
+        self._kill_timer = self._tools.clock.callLater(seconds, self.kill)
+        self._stop.request()
+        if self._walk is not None:
+            self._walk.cancel()
+
+    def kill(self) -> None:
+        """Make the run end: SIGKILL to what still runs."""
+        self.cancel("it was killed")
+        self._stop.request(force=True)
+        if self._walk is not None:
+            self._walk.kill()
+
+    async def execute(self) -> None:
+        """From opening the attempt to closing it. The engine calls it once."""
+        try:
+            await self._execute()
+        except Exception:  # noqa: BLE001 - whatever it is, the run must end for those who wait for it
+            failure = Failure()
+            self.log.failure("run {run} broke", failure, run=str(self.request.run))
+            self._record.change(state=RunState.FAILED, error=sentence(failure), finished_at=self._tools.now())
+        if self._kill_timer is not None and self._kill_timer.active():
+            self._kill_timer.cancel()
+        self._ended = True
+        self._record.tell()
+        waiters, self._waiters = self._waiters, []
+        for waiter in waiters:
+            waiter.callback(self.status)
+
+    async def _execute(self) -> None:
+        request = self.request
+        self._record.change(started_at=self._tools.now())
+        try:
+            sink: IRunSink = await self._tools.store.open_attempt(
+                request.dag, request.run, request.root, attempt_name=request.attempt_name, new=request.new
+            )
+        except DaguError as error:
+            self._record.finish(RunState.FAILED, str(error))
+            return
+        self._record.open(sink)
+        self._record.write("INFO", "DAG run started", dag=request.dag.name, run_id=request.run.id)
+        state, problem = await self._outcome(sink)
+        await sink.close(self._record.finish(state, problem))
+
+    async def _outcome(self, sink: IRunSink) -> tuple[RunState, str]:
+        """How the run ended, whatever happened; and why, if it did not come to its steps."""
+        try:
+            sink.watch_cancel(partial(self.cancel, "somebody asked for it"))
+            return await self._run_steps(sink), ""
+        except StopRequested:
+            return RunState.ABORTED, ""
+        except DaguError as error:
+            return RunState.FAILED, str(error)
+        except Exception:  # noqa: BLE001 - every problem ends as a failed run that says why
+            failure = Failure()
+            self.log.failure("run {run} broke", failure, run=str(self.request.run))
+            return RunState.FAILED, sentence(failure)
+
+    async def _run_steps(self, sink: IRunSink) -> RunState:
+        request = self.request
+        previous = request.previous.nodes if request.previous is not None else ()
+        core = RunCore(request.dag.steps, request.dag.max_active_steps, previous)
+        self._record.change(state=RunState.RUNNING, nodes=core.nodes)
+        use = self._slot.use()
+        try:
+            await self._stop.race(use.work())
+            prepared = await prepare_run(request, self._tools, self._stop, sink)
+        finally:
+            use.leave()
+        self._stop.check()
+        self._record.publish(params=prepared.params)
+        self._walk = Walk(core, prepared, sink, self._record, self._slot)
+        return await self._walk.begin()

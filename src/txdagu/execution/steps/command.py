@@ -1,0 +1,140 @@
+"""Steps that run commands or a script on this machine."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import dataclass, replace
+from functools import partial
+
+from txdagu.execution import files
+from txdagu.execution.groups import run_group
+from txdagu.execution.interfaces import ExitStatus, ProcessSpec
+from txdagu.execution.plan import StepEnd
+from txdagu.execution.shells import Shell, default_shell, shebang, step_shell
+from txdagu.execution.steps.context import StepContext
+from txdagu.model.dag import Command, Step
+from txdagu.model.errors import DaguError
+from txdagu.model.status import NodeState
+
+Words = tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Ended:
+    """How the programs of a step ended: the last one's `status`, and its `number` where there were several."""
+
+    status: ExitStatus
+    number: int = 0
+
+
+async def run_command_step(context: StepContext) -> StepEnd:
+    """
+    Run the step's commands one after the other until one fails, or its script.
+
+    What it printed is captured also when it fails. Raises `DaguError` when it cannot even begin, `StopRequested` when it was
+    stopped before it began.
+    """
+    tools = context.tools
+    fallback = default_shell(tools.default_shell, tools.environ)
+    shell = await step_shell(context.step, context.dag, context.evaluator, fallback)
+    before = 0
+    if context.step.output is not None:
+        before = await tools.in_thread(partial(files.size, context.logs.stdout))
+    if context.step.script:
+        step, ended = await _run_script(context, shell)
+    else:
+        step, ended = await _run_commands(context, shell)
+    return await _end(context, step, ended, before)
+
+
+async def _run(context: StepContext, argv: Words) -> ExitStatus:
+    command = ProcessSpec(
+        argv, context.directory, context.environment, context.logs.stdout, context.logs.stderr, append=True
+    )
+    return await run_group(context.tools.processes, command, context.stop, context.tools.clock)
+
+
+async def _run_commands(context: StepContext, shell: Shell) -> tuple[Step, _Ended]:
+    evaluated: list[tuple[Command, Words]] = [
+        await _evaluated(context, command, shell) for command in context.step.commands
+    ]
+    step = replace(context.step, commands=tuple(command for command, _ in evaluated))
+    ended = _Ended(ExitStatus(0))
+    for number, (_, argv) in enumerate(evaluated, 1):
+        ended = _Ended(await _run(context, argv), number if len(evaluated) > 1 else 0)
+        if not ended.status.ok:
+            break
+    return step, ended
+
+
+async def _evaluated(context: StepContext, command: Command, shell: Shell) -> tuple[Command, Words]:
+    """A command with its references replaced, and what is started for it."""
+    if shell.direct or not command.text:
+        words = await _evaluated_words(context, command)
+        return Command(command.text, words[0], words[1:]), words
+    text = await context.evaluator.command(command.text)
+    if text == command.text:
+        return command, shell.command(text)
+    words = _split(text)
+    return Command(text, words[0] if words else "", words[1:]), shell.command(text)
+
+
+async def _evaluated_words(context: StepContext, command: Command) -> Words:
+    written = (command.program, *command.args) if command.program else _split(command.text)
+    if not written:
+        raise DaguError("step command is empty")
+    return tuple([await context.evaluator.command(word) for word in written])
+
+
+def _split(text: str) -> Words:
+    """The words of a command line, for people to read; where quotes are not balanced, cut at blanks."""
+    try:
+        return tuple(shlex.split(text))
+    except ValueError:
+        return tuple(text.split())
+
+
+async def _run_script(context: StepContext, shell: Shell) -> tuple[Step, _Ended]:
+    """Write the script into a file of its own, run that, and remove it, whatever happens."""
+    text = context.evaluator.script(context.step.script)
+    program: Words = ()
+    if context.step.commands:
+        program = await _evaluated_words(context, context.step.commands[0])
+    elif not context.step.shell:
+        program = shebang(text)
+    if not program and shell.direct:
+        raise DaguError("a script needs a shell, a command or a first line with #!; shell: direct gives none")
+    suffix = ".sh" if not program and shell.posix else ""
+    context.stop.check()
+    in_thread = context.tools.in_thread
+    path = await in_thread(partial(files.write_script, context.directory, suffix, text))
+    try:
+        status = await _run(context, (*program, path) if program else shell.file(path))
+    finally:
+        await in_thread(partial(files.remove, path))
+    return replace(context.step, script=text), _Ended(status)
+
+
+async def _end(context: StepContext, step: Step, ended: _Ended, before: int) -> StepEnd:
+    """Capture the output and word the error."""
+    error = "" if ended.status.ok else await _error(context, ended)
+    outputs: dict[str, str] = {}
+    if step.output is not None:
+        capture = partial(files.read_output, context.logs.stdout, before, context.dag.max_output_size)
+        try:
+            outputs[step.output.name] = await context.tools.in_thread(capture)
+        except DaguError as problem:
+            error = error or str(problem)
+    state = NodeState.FAILED if error else NodeState.SUCCEEDED
+    return StepEnd(state, error, outputs, step, ended.status.code if not ended.status.ok else int(bool(error)))
+
+
+async def _error(context: StepContext, ended: _Ended) -> str:
+    if context.stop.requested:
+        return str(ended.status)
+    which = f"command {ended.number} failed: " if ended.number else ""
+    error = f'failed to execute step "{context.step.name}": {which}{ended.status}'
+    tail = ""
+    if context.logs.stderr != context.logs.stdout:
+        tail = await context.tools.in_thread(partial(files.read_tail, context.logs.stderr, 0))
+    return f"{error}\nrecent stderr (tail):\n{tail}" if tail else error

@@ -1,0 +1,87 @@
+"""The wish that something running should end, and how a coroutine learns of it."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IReactorTime
+
+T = TypeVar("T")
+
+
+class StopRequested(Exception):  # noqa: N818 - not an error, the way out of a coroutine that shall end
+    """What was awaited does not matter any more."""
+
+
+def as_deferred(awaitable: Awaitable[T]) -> Deferred[T]:
+    """The Deferred itself, or one for any other awaitable."""
+    if isinstance(awaitable, Deferred):
+        return awaitable
+
+    async def wait() -> T:
+        return await awaitable
+
+    return Deferred.fromCoroutine(wait())
+
+
+def sleep(clock: IReactorTime, seconds: float) -> Deferred[None]:
+    """Fires after that many seconds of the clock; may be cancelled."""
+    waiting: Deferred[None] = Deferred(lambda _: call.cancel())
+    call = clock.callLater(seconds, waiting.callback, None)
+    return waiting
+
+
+class Stop:
+    """
+    Whether the owner wants the end, softly or by force.
+
+    `attach` names whom to tell when it does; `race` awaits what may be given up at once.
+    """
+
+    def __init__(self) -> None:
+        self.requested = False
+        self.forced = False
+        self._told: Callable[[bool], None] | None = None
+        self._pending: Deferred[object] | None = None
+
+    def request(self, force: bool = False) -> None:
+        """Ask for the end. May be called again, with force."""
+        self.requested = True
+        self.forced = self.forced or force
+        if self._pending is not None:
+            self._pending.cancel()
+        if self._told is not None:
+            self._told(force)
+
+    def attach(self, told: Callable[[bool], None]) -> None:
+        """Call `told` with the force of each request, at once if one was made already."""
+        self._told = told
+        if self.requested:
+            told(self.forced)
+
+    def detach(self) -> None:
+        """Tell nobody any more."""
+        self._told = None
+
+    def check(self) -> None:
+        """Raise `StopRequested` if the end is wanted."""
+        if self.requested:
+            raise StopRequested
+
+    async def race(self, awaitable: Awaitable[T]) -> T:
+        """The result of `awaitable`, or `StopRequested` as soon as the end is wanted; it is cancelled then."""
+        waiting = as_deferred(awaitable)
+        if self.requested:
+            waiting.addErrback(lambda _: None)
+            waiting.cancel()
+            raise StopRequested
+        self._pending = waiting  # type: ignore[assignment]  # Deferred is invariant; it is only cancelled
+        try:
+            return await waiting
+        except CancelledError:
+            self.check()
+            raise
+        finally:
+            self._pending = None

@@ -1,0 +1,288 @@
+"""
+A run's state as one line of its status file, and back. Pure.
+
+Each line is a whole record: the last one holds. Times are RFC 3339 with whole seconds; a variable's value repeats its name
+(``"NAME": "NAME=value"``); the exit code has no key. Keys and their order are those of Dagu 1.30.2.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta, tzinfo
+from typing import Any
+
+import msgspec
+
+from txdagu.model.dag import Step
+from txdagu.model.errors import DaguError
+from txdagu.model.run import ChildRun, NodeStatus, RunRef, RunStatus
+from txdagu.model.status import NodeState, RunState
+from txdagu.store.stepjson import StepRecord, encode_json, step_document, step_of
+
+_NO_STEP = Step("")
+_HIDDEN_OUTPUT = "DAGU_CONTINUE_ON."
+
+
+def format_time(at: datetime | None, missing: str = "") -> str:
+    """RFC 3339 with whole seconds, ``Z`` for UTC; `missing` for None."""
+    if at is None:
+        return missing
+    offset = at.utcoffset()
+    if offset is None or offset.total_seconds() % 60:
+        at = at.astimezone(UTC)  # offsets of uneven seconds, as before 1900, have no place in RFC 3339
+        offset = timedelta(0)
+    text = at.replace(tzinfo=None).isoformat(timespec="seconds")
+    return text + "Z" if not offset else at.isoformat(timespec="seconds")
+
+
+def parse_time(text: str | None, zone: tzinfo = UTC) -> datetime | None:
+    """The time, None for ``-``, empty and unreadable ones. A time without a zone (old records) is in `zone`."""
+    if not text or text == "-":
+        return None
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return at if at.tzinfo else at.replace(tzinfo=zone)
+
+
+class StatusEncoder:
+    """
+    Encodes one run's states, one after the other.
+
+    Values are frozen, so a step or node that is the very object of the line before keeps its encoded form: a line costs
+    what changed, not what there is.
+    """
+
+    def __init__(self) -> None:
+        self._nodes: list[tuple[NodeStatus, bytes]] = []
+        self._steps: dict[int, tuple[Step, bytes]] = {}
+        self._queued = False
+
+    def encode(self, status: RunStatus) -> bytes:
+        """The line, with its end."""
+        queued = status.state is RunState.QUEUED
+        if queued is not self._queued:
+            self._queued = queued
+            self._nodes = []
+        known = self._nodes
+        if len(known) != len(status.nodes):
+            known = []
+        fragments: list[tuple[NodeStatus, bytes]] = []
+        for index, node in enumerate(status.nodes):
+            if known and known[index][0] is node:
+                fragments.append(known[index])
+            else:
+                fragments.append((node, self._node(node, "-" if queued else "")))
+        self._nodes = fragments
+        return encode_json(_run_document(status, b"[" + b",".join([data for _, data in fragments]) + b"]")) + b"\n"
+
+    def _step(self, step: Step) -> msgspec.Raw:
+        known = self._steps.get(id(step))
+        if known is None:
+            known = self._steps[id(step)] = (step, encode_json(step_document(step)))
+        return msgspec.Raw(known[1])
+
+    def _node(self, node: NodeStatus, missing: str) -> bytes:
+        document: dict[str, Any] = {
+            "step": self._step(node.step),
+            "stdout": node.stdout,
+            "stderr": node.stderr,
+            "startedAt": format_time(node.started_at, missing),
+            "finishedAt": format_time(node.finished_at, missing),
+            "status": int(node.state),
+        }
+        if node.retry_count:
+            document["retryCount"] = node.retry_count
+        if node.done_count:
+            document["doneCount"] = node.done_count
+        if node.error:
+            document["error"] = node.error
+        if node.children:
+            document["children"] = [_child_document(child) for child in node.children]
+        if node.outputs:
+            document["outputVariables"] = {name: f"{name}={value}" for name, value in node.outputs.items()}
+        return encode_json(document)
+
+
+def encode_status(status: RunStatus) -> bytes:
+    """One state as one line, with its end."""
+    return StatusEncoder().encode(status)
+
+
+def _child_document(child: ChildRun) -> dict[str, str]:
+    return {"dagRunId": child.run_id, "params": child.params} if child.params else {"dagRunId": child.run_id}
+
+
+def _ref_document(ref: RunRef) -> dict[str, str]:
+    return {"name": ref.name, "id": ref.id}
+
+
+def _run_document(status: RunStatus, nodes: bytes) -> dict[str, Any]:
+    document: dict[str, Any] = {"root": _ref_document(status.root)}
+    if status.parent:
+        document["parent"] = _ref_document(status.parent)
+    document["name"] = status.run.name
+    document["dagRunId"] = status.run.id
+    document["attemptId"] = status.attempt_id
+    document["status"] = int(status.state)
+    if status.worker_id:
+        document["workerId"] = status.worker_id
+    if status.pid:
+        document["pid"] = status.pid
+    document["nodes"] = msgspec.Raw(nodes)
+    if status.created_at_ms:
+        document["createdAt"] = status.created_at_ms
+    for key, at in (
+        ("queuedAt", status.queued_at),
+        ("startedAt", status.started_at),
+        ("finishedAt", status.finished_at),
+    ):
+        if at:
+            document[key] = format_time(at)
+    if status.log:
+        document["log"] = status.log
+    if status.error:
+        document["error"] = status.error
+    if status.params:
+        document["params"] = " ".join(status.params)
+        document["paramsList"] = status.params
+    return document
+
+
+class _RefRecord(msgspec.Struct):
+    name: str | None = None
+    id: str | None = None
+
+
+class _ChildRunRecord(msgspec.Struct, rename="camel"):
+    dag_run_id: str | None = None
+    params: str | None = None
+
+
+class _NodeRecord(msgspec.Struct, rename="camel"):
+    step: StepRecord | None = None
+    stdout: str | None = None
+    stderr: str | None = None
+    started_at: str | None = None
+    finished_at: str | None = None
+    status: int | None = None
+    retry_count: int | None = None
+    done_count: int | None = None
+    error: str | None = None
+    children: list[_ChildRunRecord | None] | None = None
+    output_variables: dict[str, Any] | None = None
+
+
+class _RunRecord(msgspec.Struct, rename="camel"):
+    root: _RefRecord | None = None
+    parent: _RefRecord | None = None
+    name: str | None = None
+    dag_run_id: str | None = None
+    attempt_id: str | None = None
+    status: int | None = None
+    worker_id: str | None = None
+    pid: int | None = None
+    nodes: list[_NodeRecord | None] | None = None
+    created_at: int | None = None
+    queued_at: str | None = None
+    started_at: str | None = None
+    finished_at: str | None = None
+    log: str | None = None
+    error: str | None = None
+    params_list: list[str] | None = None
+
+
+_decoder = msgspec.json.Decoder(_RunRecord)
+_KEYS = {field.encode_name.lower(): field.encode_name for field in msgspec.structs.fields(_RunRecord)}
+
+
+class UnknownStateError(DaguError):
+    """A well-formed record names a state that this version does not know."""
+
+
+def decode_status(line: bytes, zone: tzinfo = UTC) -> RunStatus:
+    """
+    The state in a line, whoever wrote it: unknown keys and handlers' nodes are read over, missing ones are empty.
+
+    Raises `UnknownStateError` for a number that names no state, and `ValueError` for anything that is no record. Times without
+    a zone are in `zone`.
+    """
+    record = _decoder.decode(line)
+    if record.name is None or record.status is None or record.dag_run_id is None:
+        record = _in_any_case(line)
+    run = RunRef(record.name or "", record.dag_run_id or "")
+    return RunStatus(
+        run=run,
+        root=_ref(record.root) or run,
+        state=_run_state(record.status or 0),
+        parent=_ref(record.parent),
+        attempt_id=record.attempt_id or "",
+        worker_id=record.worker_id or "",
+        pid=record.pid or 0,
+        nodes=tuple(_node(node, zone) for node in record.nodes or () if node),
+        created_at_ms=record.created_at or 0,
+        queued_at=parse_time(record.queued_at, zone),
+        started_at=parse_time(record.started_at, zone),
+        finished_at=parse_time(record.finished_at, zone),
+        log=record.log or "",
+        error=record.error or "",
+        params=tuple(record.params_list or ()),
+    )
+
+
+def _in_any_case(line: bytes) -> _RunRecord:
+    # Dagu takes keys in any case of letters. Nobody writes them so but people, so it is looked at only where a key is missing.
+    document = msgspec.json.decode(line)
+    return msgspec.convert({_KEYS.get(key.lower(), key): value for key, value in document.items()}, _RunRecord)
+
+
+def _ref(record: _RefRecord | None) -> RunRef | None:
+    return RunRef(record.name or "", record.id) if record and record.id else None
+
+
+def _run_state(number: int) -> RunState:
+    try:
+        return RunState(number)
+    except ValueError:
+        raise UnknownStateError(f"status {number} of the run is not known to this version") from None
+
+
+def _node_state(number: int) -> NodeState:
+    try:
+        return NodeState(number)
+    except ValueError:
+        raise UnknownStateError(f"status {number} of a step is not known to this version") from None
+
+
+def _node(record: _NodeRecord, zone: tzinfo) -> NodeStatus:
+    outputs: dict[str, str] = {}
+    for name, value in (record.output_variables or {}).items():
+        if isinstance(value, str) and value.startswith(name + "=") and not name.startswith(_HIDDEN_OUTPUT):
+            outputs[name] = value[len(name) + 1 :]
+    return NodeStatus(
+        step=step_of(record.step) if record.step else _NO_STEP,
+        state=_node_state(record.status or 0),
+        stdout=record.stdout or "",
+        stderr=record.stderr or "",
+        started_at=parse_time(record.started_at, zone),
+        finished_at=parse_time(record.finished_at, zone),
+        error=record.error or "",
+        retry_count=record.retry_count or 0,
+        done_count=record.done_count or 0,
+        children=tuple(
+            ChildRun(child.dag_run_id, child.params or "")
+            for child in record.children or ()
+            if child and child.dag_run_id
+        ),
+        outputs=outputs,
+    )
+
+
+def told_as_failed(status: RunStatus, reason: str) -> RunStatus:
+    """The state of a running run whose process is gone: it and what it was doing have failed."""
+    nodes = tuple(
+        replace(node, state=NodeState.FAILED, error=node.error or reason) if node.state is NodeState.RUNNING else node
+        for node in status.nodes
+    )
+    return replace(status, state=RunState.FAILED, error=status.error or reason, nodes=nodes)

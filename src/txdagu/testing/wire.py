@@ -1,0 +1,89 @@
+"""Both ends of a gRPC connection without any transport, and plain h2 ends that can be made to misbehave."""
+
+from __future__ import annotations
+
+from h2.config import H2Configuration
+from h2.connection import H2Connection
+
+from txdagu.wire.client import ClientConnection
+from txdagu.wire.events import Event, MessageReceived
+from txdagu.wire.server import ServerConnection
+
+REQUEST = [
+    (b":method", b"POST"),
+    (b":scheme", b"http"),
+    (b":path", b"/s/m"),
+    (b":authority", b"x"),
+    (b"content-type", b"application/grpc"),
+    (b"te", b"trailers"),
+]
+
+
+def client_connection() -> ClientConnection:
+    """A started client."""
+    client = ClientConnection(authority="host:1", scheme="http", user_agent="test/1", max_message_size=10_000_000)
+    client.start()
+    return client
+
+
+def server_connection(max_message_size: int = 10_000_000) -> ServerConnection:
+    """A started server."""
+    server = ServerConnection(max_message_size=max_message_size)
+    server.start()
+    return server
+
+
+class Pair:
+    """A client and a server; `run` exchanges bytes until both are silent and collects events."""
+
+    def __init__(self, client: ClientConnection | None = None, server: ServerConnection | None = None) -> None:
+        self.client = client or client_connection()
+        self.server = server or server_connection()
+        self.auto_consume = True
+        self.run()
+
+    def run(self) -> tuple[list[Event], list[Event]]:
+        """What the client and what the server reported."""
+        at_client: list[Event] = []
+        at_server: list[Event] = []
+        while True:
+            to_server, to_client = self.client.outgoing(), self.server.outgoing()
+            if not to_server and not to_client:
+                return at_client, at_server
+            for end, data, seen in ((self.server, to_server, at_server), (self.client, to_client, at_client)):
+                new = end.receive(data)
+                seen.extend(new)
+                for event in new:
+                    if isinstance(event, MessageReceived) and self.auto_consume:
+                        end.consumed(event.stream_id, event.credit)
+
+
+def foreign_client() -> H2Connection:
+    """A bare h2 client, to misbehave with."""
+    connection = H2Connection(
+        H2Configuration(client_side=True, validate_outbound_headers=False, normalize_outbound_headers=False)
+    )
+    connection.initiate_connection()
+    return connection
+
+
+def foreign_server() -> H2Connection:
+    """A bare h2 server."""
+    connection = H2Connection(
+        H2Configuration(client_side=False, validate_outbound_headers=False, normalize_outbound_headers=False)
+    )
+    connection.initiate_connection()
+    return connection
+
+
+def recorded_request() -> bytes:
+    """All that a client sends for two calls, one of them with a message of several frames."""
+    client = client_connection()
+    recorded = b""
+    client.receive(server_connection().outgoing())
+    recorded += client.outgoing()
+    for size in (0, 30_000):
+        stream = client.start_call("/s/m", {"key": "value"}, 5)
+        client.send_last_message(stream, bytes(size))
+        recorded += client.outgoing()
+    return recorded

@@ -27,7 +27,7 @@ class StandingCoordinators:
         self.dispatched: list[Task] = []
         self.cancelled: list[RunRef] = []
 
-    async def dispatch(self, task: Task) -> None:
+    async def dispatch(self, task: Task, tries: int | None = None) -> None:
         """Accept at once."""
         self.dispatched.append(task)
 

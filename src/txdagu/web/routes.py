@@ -71,7 +71,7 @@ class Routes:
         try:
             snapshot = await self._census.take()
         except DaguError as error:
-            self.log.warn("workers page without workers: {error}", error=str(error))  # noqa: G010
+            self.log.warn("workers page without workers: {error}", error=str(error))
             values = {"workers": Markup("null"), "at": rfc3339(self._wall())}
         else:
             values = {"workers": Markup(snapshot.in_html), "at": rfc3339(snapshot.at)}  # noqa: S704 - escaped there

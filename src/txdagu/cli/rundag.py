@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from txdagu.config.settings import Settings
-from txdagu.dagfile import load_dag, unknown_children
+from txdagu.dagfile import called_at, load_dag, unknown_children
 from txdagu.model.dag import Dag
 from txdagu.model.errors import InvalidInputError, NotFoundError, Problem
 from txdagu.model.ids import check_run_id, new_run_id
@@ -61,12 +61,13 @@ def load(settings: Settings, options: RunDagOptions) -> Dag:
 
 def load_source(source: DagSource, name: str = "") -> Dag:
     """Read a DAG file that was found."""
-    return load_dag(
-        source.text,
-        os.path.relpath(source.path) if source.path.startswith(str(Path.cwd())) else source.path,
-        location=source.path,
-        name=name,
-    )
+    return load_dag(source.text, shown(source.path), location=source.path, name=name)
+
+
+def shown(path: str) -> str:
+    """A path as people like to read it: from the current directory, where it lies below that."""
+    here = Path.cwd()
+    return str(Path(path).relative_to(here)) if Path(path).is_relative_to(here) else path
 
 
 def check_children(dag: Dag, dags_dir: str) -> None:
@@ -76,7 +77,8 @@ def check_children(dag: Dag, dags_dir: str) -> None:
         try:
             find_dag(child, dag.base_dir or str(Path.cwd()), dags_dir)
         except NotFoundError as error:
-            problems.append(Problem(f'step "{step.name}" calls {child}: {error}', dag.location))
+            place = called_at(dag.yaml_text, shown(dag.location), child)
+            problems.append(Problem(f'step "{step.name}" calls {child}: {error}', place))
     if problems:
         raise InvalidInputError(problems)
 

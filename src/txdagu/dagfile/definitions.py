@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from txdagu.model.dag import Dag, Step
 from txdagu.model.errors import NotFoundError
+from txdagu.yamltree import Node, parse, where
 
 
 def definition_for(dag: Dag, child: str) -> str:
@@ -38,6 +39,21 @@ def unknown_children(dag: Dag) -> list[tuple[Step, str]]:
         for step in caller.steps
         if step.child is not None and not _is_computed(step.child.name) and step.child.name not in dag.local_dags
     ]
+
+
+def called_at(text: str, source: str, name: str) -> str:
+    """Where the file first calls a DAG of that name, as ``file:line:column``; `source` alone if it does not."""
+    waiting: list[Node] = parse(text, source)[::-1]
+    while waiting:
+        value = waiting.pop().value
+        if isinstance(value, list):
+            waiting.extend(reversed(value))
+        elif isinstance(value, dict):
+            for key, node in value.items():
+                if key.lower() in ("call", "run") and node.value == name:
+                    return where(source, node)
+            waiting.extend(reversed(value.values()))
+    return source
 
 
 def _callable_from(caller: Dag, dag: Dag) -> list[str]:

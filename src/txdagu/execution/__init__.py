@@ -3,8 +3,10 @@ Runs one DAG: which step is next, what its text means, its process, its output, 
 
 `plan` is the core that knows the order of steps and the state of the run; `evaluation` turns written text into what a shell
 receives. Neither knows files, time or Twisted. `engine` is the way in: it starts a `run`, which opens an attempt in the
-store, asks the core what to do, and executes each step with one of `steps` (`command`, `script` and `child`). `processes`
-starts programs as groups of their own, with their output straight in the log files, and learns of their end through a
-pidfd. `slot` gives a worker's slot back while a run only waits for children elsewhere; `outputs` reads what a step
-printed; `runlog` words the lines of the run's log.
+store, lets `preparation` evaluate env and params, and goes on a `walk` through the steps: the core says which, one of
+`steps` executes each. What happens is told to the `record`, which writes states and the lines worded by `runlog`.
+
+`processes` starts programs as groups of their own, with their output straight in the log files, and learns of their end
+through a pidfd; `groups` waits for all of a stopped group, `stop` carries the wish that something should end. `slot` gives a
+worker's slot back while a run only waits for children elsewhere; `shells` chooses shells; `files` does what blocks.
 """

@@ -9,8 +9,8 @@ from twisted.internet.interfaces import IReactorTime
 from txdagu.execution.interfaces import ExitStatus, IProcessRunner, IStartedProcess, ProcessSpec
 from txdagu.execution.stop import Stop, sleep
 
-LOOK_AGAIN = 0.02  # seconds between looks at a group that has lost its leader
-AFTER_KILL = 2.0  # seconds; nobody survives SIGKILL longer, except as a zombie that nobody reaps
+LOOK_SOON, LOOK_LATE = 0.01, 0.25  # seconds between looks at a group that has lost its leader, growing
+AFTER_KILL = 2.0  # seconds; who survives SIGKILL longer hangs in the kernel, and cannot be waited for
 
 
 async def run_group(runner: IProcessRunner, command: ProcessSpec, stop: Stop, clock: IReactorTime) -> ExitStatus:
@@ -39,9 +39,11 @@ async def run_group(runner: IProcessRunner, command: ProcessSpec, stop: Stop, cl
 
 async def _wait_for_group(process: IStartedProcess, stop: Stop, clock: IReactorTime) -> None:
     killed_at: float | None = None
-    while process.group_alive():
+    pause = LOOK_SOON
+    while await process.group_alive():
         if stop.forced:
             killed_at = clock.seconds() if killed_at is None else killed_at
             if clock.seconds() - killed_at > AFTER_KILL:
                 return
-        await sleep(clock, LOOK_AGAIN)
+        await sleep(clock, pause)
+        pause = min(pause * 1.5, LOOK_LATE)

@@ -54,8 +54,8 @@ class IStartedProcess(Interface):
     def signal(signum: int) -> None:
         """Send a signal to the whole group; nothing happens if nobody is left in it."""
 
-    def group_alive() -> bool:
-        """Whether anybody is left in the group, the program or what it has started."""
+    def group_alive() -> Awaitable[bool]:
+        """Whether anybody in the group still works, the program or what it has started; zombies do not count."""
 
 
 class IProcessRunner(Interface):

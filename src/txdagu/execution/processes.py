@@ -80,6 +80,26 @@ def _start_problem(command: ProcessSpec, error: OSError | ValueError) -> str:
     return f"cannot start {program}: {error.strerror}"
 
 
+def has_living_member(group: int, proc: Path = Path("/proc")) -> bool:
+    """
+    Whether a process group has a member that is no zombie.
+
+    Orphans become zombies until init reaps them, and in containers there may be none that does. Without a ``/proc`` to look
+    at, everybody is believed to live.
+    """
+    if not (proc / "self").exists():
+        return True
+    for entry in proc.iterdir():
+        if entry.name.isdigit():
+            try:
+                state, _, member_of = (entry / "stat").read_text().rpartition(")")[2].split()[:3]
+            except (OSError, ValueError):
+                continue  # it has just ended
+            if int(member_of) == group and state not in ("Z", "X"):
+                return True
+    return False
+
+
 @implementer(IReadDescriptor, IStartedProcess)
 class PidfdProcess:
     """A started program, and the descriptor by which the reactor learns of its end."""
@@ -129,10 +149,13 @@ class PidfdProcess:
             except PermissionError:
                 self.log.warn("may not signal process group {pid}", pid=self.pid)
 
-    def group_alive(self) -> bool:
-        """Whether anybody is left in the group."""
+    async def group_alive(self) -> bool:
+        """Whether anybody in the group still works."""
         self.signal(0)
-        return not self._group_gone
+        if self._group_gone:
+            return False
+        threads = IReactorThreads(self._reactor)
+        return await deferToThreadPool(threads, threads.getThreadPool(), has_living_member, self.pid)
 
 
 @implementer(IProcessRunner)

@@ -22,9 +22,13 @@ OnStatus = Callable[[RunStatus], None]
 
 
 def sentence(failure: Failure) -> str:
-    """A failure for people: the message of what we raise on purpose, else the kind of error with it."""
+    """A failure for people: what we raise on purpose and what the system says as it is, else the kind of error with it."""
     error = failure.value
-    return str(error) if isinstance(error, DaguError) else f"internal error: {type(error).__name__}: {error}"
+    if isinstance(error, DaguError):
+        return str(error)
+    if isinstance(error, OSError) and error.strerror and error.filename:
+        return f"{error.filename}: {error.strerror}"
+    return f"internal error: {type(error).__name__}: {error}"
 
 
 class RunRecord:
@@ -81,7 +85,8 @@ class RunRecord:
             self._sink.write_log(log_line(self._tools.now(), level, message, **fields))
 
     def finish(self, state: RunState, error: str = "") -> RunStatus:
-        """Note the end."""
+        """Note the end. Nothing is written by us from then on; the attempt is closed with what this returns."""
         good = state in (RunState.SUCCEEDED, RunState.PARTIALLY_SUCCEEDED)
         self.write("INFO" if good else "ERROR", "DAG run finished", status=state.label, error=error)
+        self._sink = None
         return self.change(state=state, error=error, finished_at=self._tools.now())

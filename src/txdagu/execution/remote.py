@@ -126,6 +126,8 @@ class RemoteRun:
         except Exception as error:  # noqa: BLE001 - whatever is wrong there, the store still tells, and we ask again
             self.log.debug("no coordinator tells of {run}: {error}", run=str(self._run), error=str(error))
             return None
+        if told is not None and self._earlier_attempt and told.attempt_id == self._earlier_attempt:
+            return None  # a coordinator that remembers the end of the attempt before ours
         return told
 
     async def _settle(self, told: RunStatus) -> RunStatus:

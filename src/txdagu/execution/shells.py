@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import PurePath
 
 from txdagu.execution.evaluation.expansion import expand
@@ -57,7 +58,7 @@ def default_shell(configured: str, environ: Mapping[str, str]) -> Shell:
     """The shell where nobody names one: ``DAGU_DEFAULT_SHELL``, the configured one, ``SHELL``, else ``sh``."""
     text = environ.get("DAGU_DEFAULT_SHELL") or configured or environ.get("SHELL") or "sh"
     words = _split(text, "the default shell")
-    return Shell(words[0], tuple(words[1:]), exits_on_error=True)
+    return Shell(words[0], words[1:], exits_on_error=True)
 
 
 async def step_shell(step: Step, dag: Dag, evaluator: Evaluator, fallback: Shell) -> Shell:
@@ -85,14 +86,15 @@ def shebang(script: str) -> tuple[str, ...]:
     first, _, _ = script.partition("\n")
     if not first.startswith("#!"):
         return ()
-    return tuple(_split(first[2:], "the first line of the script"))
+    return _split(first[2:], "the first line of the script")
 
 
-def _split(text: str, what: str) -> Sequence[str]:
+@lru_cache(maxsize=64)
+def _split(text: str, what: str) -> tuple[str, ...]:
     try:
         words = shlex.split(text)
     except ValueError as error:
         raise DaguError(f"{what} cannot be split into words: {text!r}: {error}") from error
     if not words:
         raise DaguError(f"{what} names no program: {text!r}")
-    return words
+    return tuple(words)

@@ -37,6 +37,10 @@ class SharedSlot:
             self._working -= 1
             raise
 
+    def pin(self) -> None:
+        """Keep the slot, if we have it, until `end_work`: more work may begin at once."""
+        self._working += 1
+
     def end_work(self) -> None:
         """Count less work."""
         self._working -= 1

@@ -74,6 +74,7 @@ class Walk:
         if self._applying:
             return
         self._applying = True
+        self._slot.pin()
         try:
             while self._effects:
                 match self._effects.popleft():
@@ -85,6 +86,7 @@ class Walk:
                         self._finished.callback(state)
         finally:
             self._applying = False
+            self._slot.end_work()
 
     def _start(self, index: int, step: Step) -> None:
         stop = self._stops[index] = Stop()

@@ -53,14 +53,26 @@ class MemoryProcess:
         if signum == signal.SIGKILL or not self.script.stubborn:
             self.end(ExitStatus(-1, signum))
 
-    def group_alive(self) -> bool:
+    @property
+    def alive(self) -> bool:
         """Whether it has not ended."""
+        return self._alive
+
+    async def group_alive(self) -> bool:
+        """Whether it has not ended: it has no children."""
         return self._alive
 
     def end(self, status: ExitStatus) -> None:
         """The process ends like this."""
         self._alive = False
         self.ended.callback(status)
+
+
+def _print(command: ProcessSpec, script: Script) -> None:
+    for name, text in ((command.stdout, script.stdout), (command.stderr, script.stderr)):
+        if name and text:
+            with Path(name).open("a" if command.append else "w", encoding="utf-8") as file:
+                file.write(text)
 
 
 @implementer(IProcessRunner)
@@ -80,10 +92,7 @@ class MemoryProcessRunner:
         script = self._behaviour(command)
         if script.missing:
             raise ProcessStartError(f"cannot start {command.argv[0]}: there is no such program")
-        for name, text in ((command.stdout, script.stdout), (command.stderr, script.stderr)):
-            if name and text:
-                with Path(name).open("a" if command.append else "w", encoding="utf-8") as file:
-                    file.write(text)
+        _print(command, script)
         process = MemoryProcess(1000 + len(self.started), command, script)
         self.started.append(process)
         if script.code is not None:
@@ -93,7 +102,7 @@ class MemoryProcessRunner:
     @property
     def running(self) -> list[MemoryProcess]:
         """Those that have not ended."""
-        return [process for process in self.started if process.group_alive()]
+        return [process for process in self.started if process.alive]
 
 
 def by_command(scripts: Iterable[tuple[str, Script]], otherwise: Script = Script()) -> Behaviour:

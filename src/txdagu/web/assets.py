@@ -47,7 +47,11 @@ def page_templates() -> Environment:
         if item.name.endswith(".html")
     }
     environment = Environment(
-        loader=FunctionLoader(sources.get), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=FunctionLoader(sources.get),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
     for name in sources:
         environment.get_template(name)

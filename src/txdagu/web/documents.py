@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from functools import lru_cache
 from http import HTTPStatus
 
 from txdagu.model.run import RunRef
@@ -27,7 +28,12 @@ def rfc3339(seconds: float) -> str:
     """Unix seconds as ``2026-11-23T17:54:44Z``; empty for 0 (not set) and for what is no time of the calendar."""
     if not 0 < seconds <= _LATEST:
         return ""
-    return datetime.fromtimestamp(int(seconds), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return _written(int(seconds))
+
+
+@lru_cache(8192)  # the same few times are written again and again, for every task and every question
+def _written(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def health_document(version: str, uptime: float, now: float) -> Document:

@@ -27,7 +27,7 @@ class Front(Resource):
     With a base path, ``/`` leads to it too, for those who type only host and port; everything else outside is not found.
     """
 
-    isLeaf = True
+    isLeaf = True  # noqa: N815 - twisted.web's name
 
     def __init__(self, routes: IResource, answers: Answers) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -44,11 +44,13 @@ class Front(Resource):
             return self._finish(request, self._answers.not_found(request))
         if not any(below):
             return self._finish(request, self._answers.redirect(request, 302, f"{self._answers.base_path}/workers"))
+        if not below[0]:
+            return self._finish(request, self._answers.not_found(request))
         if not below[-1]:
             return self._finish(request, self._answers.redirect(request, 301, _without_slash(request)))
         # Nothing here depends on the Host header, and a malformed one shall not disturb the routing.
         request.requestHeaders.setRawHeaders(b"host", [b"localhost"])
-        request.prepath += self._base
+        request.prepath = [*(request.prepath or ()), *self._base]
         request.postpath = below
         return self._routes.render(request)
 
@@ -75,10 +77,10 @@ class Front(Resource):
 
 
 def _without_slash(request: Request) -> str:
-    """
+    r"""
     Path and query as they were sent, without slashes at the end of the path.
 
-    Those at its beginning become one, because browsers take ``//name`` and ``/\\name`` for another host's address.
+    Those at its beginning become one, because browsers take ``//name`` and ``/\name`` for another host's address.
     """
     path, mark, query = request.uri.decode("ascii", "replace").partition("?")
     return "/" + path.strip("/\\") + mark + query

@@ -38,7 +38,7 @@ async def listen(settings: Settings, reactor: Any, factory: IProtocolFactory) ->
     host, port = settings.server.host, settings.server.port
     address = await _address(settings, reactor)
     kind = TCP6ServerEndpoint if ":" in address else TCP4ServerEndpoint
-    endpoint = kind(reactor, port, BACKLOG, address)
+    endpoint: Any = kind(reactor, port, BACKLOG, address)
     try:
         listening: IListeningPort = await endpoint.listen(factory)
     except CannotListenError as error:

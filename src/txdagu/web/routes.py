@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
 
 from klein import Klein
 from markupsafe import Markup
@@ -16,7 +15,7 @@ from werkzeug.exceptions import MethodNotAllowed, NotFound
 
 from txdagu import __version__
 from txdagu.model.errors import DaguError
-from txdagu.web.answers import API, GZIP_FROM, Answers, takes_gzip
+from txdagu.web.answers import API, GZIP_FROM, Answers, shown_path, takes_gzip
 from txdagu.web.assets import StaticFile
 from txdagu.web.census import Census
 from txdagu.web.documents import health_document, rfc3339
@@ -72,7 +71,7 @@ class Routes:
         try:
             snapshot = await self._census.take()
         except DaguError as error:
-            self.log.warn("workers page without workers: {error}", error=str(error))  # noqa: G010
+            self.log.warn("workers page without workers: {error}", error=str(error))
             values = {"workers": Markup("null"), "at": rfc3339(self._wall())}
         else:
             values = {"workers": Markup(snapshot.in_html), "at": rfc3339(snapshot.at)}  # noqa: S704 - escaped there
@@ -89,33 +88,21 @@ class Routes:
         """Where browsers look by themselves."""
         return self._answers.static(request, self._files["favicon.svg"])
 
-    @app.handle_errors(NotFound)
-    def unknown(self, request: Request, failure: Failure) -> bytes:
-        """No route has this path."""
-        return self._answers.not_found(request)
-
-    @app.handle_errors(MethodNotAllowed)
-    def wrong_method(self, request: Request, failure: Failure) -> bytes:
-        """There is such a path, but not with this method."""
-        error: Any = failure.value
-        allowed = ", ".join(sorted(error.valid_methods or ()))
-        request.setHeader("Allow", allowed)
-        method = request.method.decode("ascii", "replace")
-        return self._answers.refusal(request, 405, f"{method} is not possible here, only {allowed}")
-
-    @app.handle_errors(DaguError)
+    @app.handle_errors(Exception)  # type: ignore[arg-type] # klein types the first argument as the app, not its owner
     def refused(self, request: Request, failure: Failure) -> bytes:
-        """What was asked for cannot be had, for a reason that can be told."""
-        error: Any = failure.value
-        return self._answers.refusal(request, error.http_status, str(error))
-
-    @app.handle_errors(CancelledError)
-    def stopping(self, request: Request, failure: Failure) -> bytes:
-        """The question was given up because the server stops; if it is the browser that went, nobody reads this."""
-        return self._answers.refusal(request, 503, "the web server is stopping")
-
-    @app.handle_errors(Exception)
-    def defect(self, request: Request, failure: Failure) -> bytes:
-        """A mistake of ours: told to the log, not to the world."""
-        self.log.failure("while answering {method} {uri}", failure, method=request.method, uri=request.uri)
-        return self._answers.refusal(request, 500, "an error inside the server; its log says more")
+        """Whatever went wrong, as an answer: reasons that can be told, and for mistakes of ours only that there was one."""
+        method = request.method.decode("ascii", "replace")
+        match failure.value:
+            case NotFound():
+                return self._answers.not_found(request)
+            case MethodNotAllowed(valid_methods=methods):
+                allowed = ", ".join(sorted(methods or ()))
+                request.setHeader("Allow", allowed)
+                return self._answers.refusal(request, 405, f"{method} is not possible here, only {allowed}")
+            case DaguError() as error:
+                return self._answers.refusal(request, error.http_status, str(error))
+            case CancelledError():
+                # The question was given up because the server stops; if it is the browser that went, nobody reads this.
+                return self._answers.refusal(request, 503, "the web server is stopping")
+        self.log.failure("while answering {method} {path}", failure, method=method, path=shown_path(request))
+        return self._answers.refusal(request, 500, "there was an error inside the server; its log says more")

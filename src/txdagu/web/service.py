@@ -11,8 +11,7 @@ from typing import Any
 
 from twisted.application.service import IService, Service
 from twisted.internet.defer import Deferred, maybeDeferred
-from twisted.internet.interfaces import IListeningPort, IProtocol
-from twisted.internet.task import deferLater
+from twisted.internet.interfaces import IListeningPort
 from twisted.logger import Logger
 from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
 from twisted.web.http import Request as HTTPRequest
@@ -21,7 +20,6 @@ from twisted.web.server import Site
 
 from txdagu import __version__
 from txdagu.config.settings import Settings
-from txdagu.peers.coordinators import Coordinators
 from txdagu.peers.interfaces import ICoordinators
 from txdagu.registry.publication import server_publication
 from txdagu.web.answers import Answers
@@ -45,7 +43,7 @@ def wall_time() -> float:
 class QuietSite(Site):
     """Tells requests to the log only when debugging: every open page asks once a second."""
 
-    displayTracebacks = False
+    displayTracebacks = False  # noqa: N815 - twisted.web's name
     requests = Logger()
 
     def log(self, request: HTTPRequest) -> None:
@@ -64,6 +62,23 @@ class Connections(WrappingFactory):
 
     protocols: dict[ProtocolWrapper, int]
     noisy = False
+    _ended: Deferred[None] | None = None
+
+    def unregisterProtocol(self, p: ProtocolWrapper) -> None:  # noqa: N802 - Twisted's name
+        """Take note that a connection has ended."""
+        super().unregisterProtocol(p)  # type: ignore[no-untyped-call]
+        if not self.protocols and self._ended is not None:
+            ended, self._ended = self._ended, None
+            ended.callback(None)
+
+    def ended(self) -> Deferred[None]:
+        """Fires when no connection is left."""
+        ended: Deferred[None] = Deferred()
+        if self.protocols:
+            self._ended = ended
+        else:
+            ended.callback(None)
+        return ended
 
     def close(self, *, at_once: bool) -> None:
         """Close all of them; gently means that what was written still goes out."""
@@ -100,7 +115,7 @@ class WebService(Service):
         self._companions = tuple(companions)
         self._census = Census(coordinators, reactor, wall)
         self.resource = site_resource(settings.server.base_path, self._census, reactor, wall)
-        site = QuietSite(self.resource, timeout=IDLE_TIMEOUT, reactor=reactor)
+        site = QuietSite(self.resource, timeout=IDLE_TIMEOUT, reactor=reactor)  # type: ignore[no-untyped-call]
         site.noisy = False
         self._connections = Connections(site)  # type: ignore[no-untyped-call]
         self._listening: IListeningPort | None = None
@@ -143,8 +158,8 @@ class WebService(Service):
         self.log.info("web pages on {url}", url=self.url)
 
     async def _begin(self, service: IService) -> None:
-        self._started.append(service)
         await maybeDeferred(service.startService)
+        self._started.append(service)
 
     async def _stop(self) -> None:
         publications = self._started[len(self._companions) :]
@@ -162,9 +177,10 @@ class WebService(Service):
             await maybeDeferred(listening.stopListening)
         self._census.stop()
         self._connections.close(at_once=False)
-        if self._connections.protocols:
-            await deferLater(self._reactor, GRACE)
-            self._connections.close(at_once=True)
+        abort = self._reactor.callLater(GRACE, self._connections.close, at_once=True)
+        await self._connections.ended()
+        if abort.active():
+            abort.cancel()
 
     async def _end(self, service: IService) -> None:
         try:
@@ -187,6 +203,8 @@ def site_resource(base_path: str, census: Census, reactor: Any, wall: Callable[[
 
 def web_service(settings: Settings, reactor: Any) -> IService:
     """The web server of the main instance, with its own channels to the coordinators."""
+    from txdagu.peers.coordinators import Coordinators
+
     coordinators = Coordinators(settings, reactor, SystemRandom(), time.monotonic)
     return WebService(
         settings,

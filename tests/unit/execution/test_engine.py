@@ -5,6 +5,8 @@ from __future__ import annotations
 import signal
 from dataclasses import replace
 from pathlib import Path
+from shutil import rmtree
+from tempfile import mkdtemp
 
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
@@ -27,9 +29,9 @@ def step(name: str, *lines: str, **more: object) -> Step:
 
 class EngineCase(SynchronousTestCase):
     def harness(self, *scripts: tuple[str, Script], **options: object) -> EngineHarness:
-        directory = Path(self.mktemp())
-        directory.mkdir()
-        return EngineHarness(str(directory.absolute()), by_command(scripts), **options)  # type: ignore[arg-type]
+        directory = mkdtemp()
+        self.addCleanup(rmtree, directory)
+        return EngineHarness(directory, by_command(scripts), **options)  # type: ignore[arg-type]
 
     def finish(self, harness: EngineHarness, dag: Dag, params: str = "") -> RunStatus:
         return self.successResultOf(harness.start(dag, params=params).wait())
@@ -57,7 +59,7 @@ class RunTests(EngineCase):
         status = self.successResultOf(run.done)
         self.assertIs(status.state, RunState.SUCCEEDED)
         self.assertEqual(status.outputs, {"X": "out"})
-        self.assertEqual([process.spec.argv for process in harness.processes.started][0], ("/bin/sh", "-e", "-c", "one"))
+        self.assertEqual(harness.processes.started[0].spec.argv, ("/bin/sh", "-e", "-c", "one"))
         [sink] = harness.store.sinks
         self.assertEqual(sink.final, status)
         self.assertEqual(told, [RunState.RUNNING] * (len(told) - 1) + [RunState.SUCCEEDED])
@@ -156,9 +158,7 @@ class EvaluationTests(EngineCase):
         harness = self.harness(("nope", Script(2, stderr="no such thing")))
         status = self.finish(harness, Dag("d", (step("a", "x"),), params="D=`nope`"))
         self.assertIs(status.state, RunState.FAILED)
-        self.assertEqual(
-            status.error, "the command in backticks `nope` failed: exit status 2: no such thing"
-        )
+        self.assertEqual(status.error, "the command in backticks `nope` failed: exit status 2: no such thing")
         self.assertIs(status.node("a").state, NodeState.NOT_STARTED)
         status = self.finish(harness, Dag("d", (step("a", "echo `nope`"),)))
         self.assertIn("`nope` failed", status.node("a").error)
@@ -200,7 +200,7 @@ class ShellTests(EngineCase):
             (step("a", "x"), {"shell": "python3"}, {}, ("python3", "-c", "x")),
             (step("a", "ls '-l $V'", shell="direct", env=("V=1",)), {}, {}, ("ls", "-l 1")),
         ):
-            self.assertEqual(self.argv(Dag("d", (one,), **dag), environ), argv)  # type: ignore[arg-type]
+            self.assertEqual(self.argv(Dag("d", (one,), **dag), environ), argv)
 
     def test_unsupported(self) -> None:
         """A shell whose ways we do not know is refused."""
@@ -304,7 +304,9 @@ class RetryTests(EngineCase):
         """A retry keeps succeeded steps with their outputs and the params as they were evaluated, and runs the rest."""
         scripts = [("make", Script(stdout="o")), ("use", Script(1))]
         harness = self.harness(*scripts)
-        dag = Dag("d", (step("a", "make", output=Output("O")), step("b", "use $O $P", depends=("a",))), params="P=`make`")
+        dag = Dag(
+            "d", (step("a", "make", output=Output("O")), step("b", "use $O $P", depends=("a",))), params="P=`make`"
+        )
         first = self.finish(harness, dag)
         self.assertIs(first.state, RunState.FAILED)
         again = harness.engine.start(replace(harness.request(dag), previous=first))

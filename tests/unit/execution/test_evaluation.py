@@ -33,6 +33,10 @@ async def shout(command: str) -> str:
     return command.upper()
 
 
+def nothing(name: str) -> str | None:
+    return None
+
+
 def command(text: str, value: str, **more: str) -> str:
     found: list[str] = []
     evaluator = Evaluator(Scope({"V": value, **more}, {"W": "from env"}), shout)
@@ -179,13 +183,13 @@ class ExpansionTests(SynchronousTestCase):
             ("$((__import__('os')))", "calculate"),
             ("$((9 ** 9 ** 9))", "calculate"),
         ):
-            error = self.assertRaises(InvalidInputError, expand, text, {}.get)
+            error = self.assertRaises(InvalidInputError, expand, text, nothing)
             self.assertIn(phrase, str(error))
 
     @given(st.text(alphabet=st.characters(exclude_characters="$~")))
     def test_plain_text_stays(self, text: str) -> None:
         """Text without dollar and tilde is not touched."""
-        self.assertEqual(expand(text, {}.get), text)
+        self.assertEqual(expand(text, nothing), text)
 
     @given(st.text(alphabet="${}()X:-~\\`1+ "))
     def test_never_breaks(self, text: str) -> None:
@@ -256,7 +260,7 @@ class EnvironmentTests(SynchronousTestCase):
     def test_precedence(self) -> None:
         """Step env wins over params, over outputs, over what the engine says, over the DAG's env, over the host's."""
         names = ("LANG", "E", "DAG_RUN_STEP_NAME", "O", "P", "S")
-        layers = [{name: layer for name in names[at:]} for at, layer in enumerate(("host", "env", "step", "out"))]
+        layers = [dict.fromkeys(names[at:], layer) for at, layer in enumerate(("host", "env", "step", "out"))]
         environment = RunEnvironment(
             layers[0], layers[1], {"P": "param", "S": "param"}, {"DAG_NAME": "d"}, params_json="{}"
         )

@@ -233,7 +233,14 @@ class SnapshotsTests(TestCase):
 
     def test_corrupt(self) -> None:
         """Anything that is no snapshot is an error that names the file."""
-        for data in (b"", b"{", b"[]", b'{"name":7}', b'{"name":"d","steps":[{"name":"s","timeout":"5s"}]}', b'{"yamlData":"%"}'):
+        for data in (
+            b"",
+            b"{",
+            b"[]",
+            b'{"name":7}',
+            b'{"name":"d","steps":[{"name":"s","timeout":"5s"}]}',
+            b'{"yamlData":"%"}',
+        ):
             with self.assertRaisesRegex(CorruptRecordError, "/x/dag.json"):
                 decode_dag(data, "/x/dag.json")
 

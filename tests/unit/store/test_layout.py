@@ -57,7 +57,12 @@ class NamesTests(TestCase):
         assert attempt
         self.assertEqual(attempt.id, "my-own.id")
         self.assertEqual(layout.parse_proc_file("proc_20261123_175401Z_a_b.proc"), "a_b")
-        for name in (".attempt_20261123_175401_961Z_c", "attempt_20261123_175401Z_c", "attempt_20261123_175401_9Z_c", "x"):
+        for name in (
+            ".attempt_20261123_175401_961Z_c",
+            "attempt_20261123_175401Z_c",
+            "attempt_20261123_175401_9Z_c",
+            "x",
+        ):
             self.assertIsNone(layout.parse_attempt_dir(name))
         for name in ("dag-run_20261123_175401_x", "dag-run_20261123_175401Z_", "dag-run_20261123_175401Z_a/../b"):
             self.assertIsNone(layout.parse_run_dir(name))

@@ -100,9 +100,7 @@ steps = st.builds(
     output=st.none() | st.builds(Output, name=names, key=words, omit=st.booleans()),
     depends=texts,
     child=st.none() | st.builds(ChildCall, name=names, params=words),
-    worker_selector=st.builds(
-        WorkerSelector, labels=st.dictionaries(words, words, max_size=2), local=st.just(False)
-    )
+    worker_selector=st.builds(WorkerSelector, labels=st.dictionaries(words, words, max_size=2), local=st.just(False))
     | st.just(WorkerSelector(local=True)),
 )
 nodes = st.builds(

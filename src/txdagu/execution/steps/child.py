@@ -98,6 +98,9 @@ async def _execute(context: StepContext, call: Call) -> RunStatus:
         return await _run_here(context, call)
     if context.tools.coordinators is None:
         raise DaguError(f"DAG {call.dag.name} has to run on a worker ({way.reason}), but no coordinator is known")
+    if call.previous is not None and call.previous.state.active:
+        # It seems to run, perhaps for a caller that was lost: asking for its start joins it, and its end is the one we want.
+        call = replace(call, previous=None)
     definition = definition_for(context.dag, call.dag.name) if call.local else named_definition(call.dag)
     remote = RemoteCall(call.dag, definition, call.run, call.params, way.selector.labels, call.previous)
     return await run_remote_child(context, context.tools.coordinators, remote)

@@ -1,6 +1,6 @@
 // Asks the API once a second and shows the answer; rests while nobody looks; goes on by itself when the server is back.
 
-import { clockTime, roundDuration } from "./format.js";
+import { clockTime } from "./format.js";
 import { show, showConnection } from "./view.js";
 
 const EVERY = 1000;
@@ -27,9 +27,7 @@ function take(fresh, at) {
 }
 
 function lost(reason) {
-  const since = answer === null
-    ? "no answer yet"
-    : `last seen ${clockTime(seenAt, Date.now())}, ${roundDuration((Date.now() - seenAt) / 1000)} ago`;
+  const since = answer === null ? "no answer yet" : `last seen ${clockTime(seenAt, Date.now())}`;
   showConnection("lost", reason === "" ? `connection lost, ${since}` : `${reason}; ${since}`);
 }
 

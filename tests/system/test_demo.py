@@ -1,0 +1,24 @@
+"""`dagu demo`, as a user runs it."""
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from txdagu.testing.programs import DAGU, run
+
+
+class DemoTests(SynchronousTestCase):
+    """The whole thing, once."""
+
+    def test_the_pipeline_runs_where_its_labels_say(self) -> None:
+        """Exit 0, and the output names the place of each run, what it printed, and the page."""
+        done = run([*DAGU, "demo"], {"COLUMNS": "120"})
+        self.assertEqual(done.process.returncode, 0, done.output)
+        for expected in (
+            r"distributed-pipeline +here .*✔",
+            r"train-model +worker gpu-1 +gpu=true,memory=64G +✔",
+            r"report +worker eu-1 +region=eu-west-1 +✔",
+            r"Result: Succeeded",
+            r"the model reached an accuracy of 0\.93",
+            r"http://127\.0\.0\.1:\d+/workers",
+            r"train-model > ▶ train started, worker gpu-1",
+        ):
+            self.assertRegex(done.output, expected)

@@ -57,7 +57,12 @@ class NamesTests(TestCase):
         assert attempt
         self.assertEqual(attempt.id, "my-own.id")
         self.assertEqual(layout.parse_proc_file("proc_20261123_175401Z_a_b.proc"), "a_b")
-        for name in (".attempt_20261123_175401_961Z_c", "attempt_20261123_175401Z_c", "attempt_20261123_175401_9Z_c", "x"):
+        for name in (
+            ".attempt_20261123_175401_961Z_c",
+            "attempt_20261123_175401Z_c",
+            "attempt_20261123_175401_9Z_c",
+            "x",
+        ):
             self.assertIsNone(layout.parse_attempt_dir(name))
         for name in ("dag-run_20261123_175401_x", "dag-run_20261123_175401Z_", "dag-run_20261123_175401Z_a/../b"):
             self.assertIsNone(layout.parse_run_dir(name))
@@ -81,7 +86,7 @@ class NamesTests(TestCase):
             with self.assertRaisesRegex(InvalidInputError, "queue"):
                 layout.single_name(name, "queue")
 
-    @given(st.datetimes(datetime(2000, 1, 1), datetime(2099, 1, 1), timezones=st.just(UTC)), st.integers(0, 3000))
+    @given(st.datetimes(datetime(2000, 1, 1), datetime(2099, 1, 1), timezones=st.just(UTC)), st.integers(0, 3000))  # noqa: DTZ001
     def test_later_attempts_sort_later(self, at: datetime, back: int) -> None:
         """An attempt made after another sorts after it, also when the clock stands still or goes back."""
         first = layout.attempt_dir_name(at, "ffffff")

@@ -8,7 +8,7 @@ from collections.abc import Coroutine
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from twisted.internet.defer import Deferred, execute
 from twisted.internet.task import Clock
@@ -51,7 +51,13 @@ def ended(run: RunRef = RUN, root: RunRef = RUN) -> RunStatus:
     return replace(running(run, root), state=RunState.SUCCEEDED, finished_at=at, nodes=(node,))
 
 
-class Contract:
+if TYPE_CHECKING:
+    Suite = SynchronousTestCase
+else:
+    Suite = object  # so that it is run for the providers only
+
+
+class Contract(Suite):
     """The suite; providers say how their store is made."""
 
     clock: Clock
@@ -66,6 +72,8 @@ class Contract:
         return START + timedelta(seconds=self.clock.seconds())
 
     def setUp(self) -> None:
+        """What each test needs."""
+        super().setUp()
         self.clock = Clock()
         self.store = self.make()
 
@@ -75,11 +83,11 @@ class Contract:
 
     def wait(self, call: Coroutine[Any, Any, T]) -> T:
         """The result of a coroutine that needs no waiting."""
-        return self.successResultOf(Deferred.fromCoroutine(call))  # type: ignore[attr-defined, no-any-return]
+        return self.successResultOf(Deferred.fromCoroutine(call))
 
     def fails(self, call: Coroutine[Any, Any, object], kind: type[Exception]) -> str:
         """The message of the error that a coroutine raises."""
-        return str(self.failureResultOf(Deferred.fromCoroutine(call), kind).value)  # type: ignore[attr-defined]
+        return str(self.failureResultOf(Deferred.fromCoroutine(call), kind).value)
 
     def test_nothing(self) -> None:
         """An empty store answers every question with nothing, and raises no error."""
@@ -310,6 +318,25 @@ class Contract:
         self.assertEqual(self.wait(self.store.queue.running("night")), 1)
         self.wait(sink.close(ended()))
 
+    def test_queued_without_a_queue(self) -> None:
+        """A run that is dispatched at once has a queued state and no item."""
+        self.wait(self.store.enqueue(DAG, running(), ""))
+        self.assertEqual(self.wait(self.store.read_status(RUN, RUN)).state, RunState.QUEUED)
+        self.assertEqual(self.wait(self.store.read_dag(RUN, RUN)).queue_name, "shared-q")
+        self.assertEqual(self.wait(self.store.queue.items()), [])
+
+    def test_withdraw(self) -> None:
+        """A queued run can be taken away as if it had never been; one that somebody has begun stays."""
+        self.assertFalse(self.wait(self.store.withdraw(RUN)))
+        for _ in range(2):
+            self.wait(self.store.enqueue(DAG, running(), ""))
+            self.assertTrue(self.wait(self.store.withdraw(RUN)))
+            self.assertIsNone(self.wait(self.store.read_status(RUN, RUN)))
+        self.wait(self.store.enqueue(DAG, running(), ""))
+        sink = self.wait(self.store.open_attempt(DAG, RUN, RUN))
+        self.assertFalse(self.wait(self.store.withdraw(RUN)))
+        self.wait(sink.close(ended()))
+
     def test_queued_run_that_was_cancelled(self) -> None:
         """Asking for the end of a queued run asks whoever executes it; a later attempt is not asked again."""
         self.wait(self.store.enqueue(DAG, running(), "shared-q"))
@@ -317,19 +344,19 @@ class Contract:
         for expected in (["end"], []):
             sink = self.wait(self.store.open_attempt(DAG, RUN, RUN))
             asked: list[str] = []
-            sink.watch_cancel(lambda asked=asked: asked.append("end"))  # type: ignore[misc]
+            sink.watch_cancel(lambda asked=asked: asked.append("end"))
             self.clock.advance(1)
             self.assertEqual(asked, expected)
             self.wait(sink.close(ended()))
 
 
-class Directory:
+class Directory(Suite):
     """A directory of its own for each test."""
 
     def directory(self) -> Path:
         """Removed after the test."""
         path = Path(tempfile.mkdtemp())
-        self.addCleanup(shutil.rmtree, path)  # type: ignore[attr-defined]
+        self.addCleanup(shutil.rmtree, path)
         return path
 
 

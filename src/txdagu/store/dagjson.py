@@ -10,7 +10,6 @@ from __future__ import annotations
 import base64
 import binascii
 import posixpath
-import shlex
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,6 +17,7 @@ import msgspec
 
 from txdagu.model.dag import DEFAULT_CLEAN_UP_SECONDS, DEFAULT_HISTORY_DAYS, DEFAULT_MAX_OUTPUT_SIZE, Dag
 from txdagu.model.errors import InvalidInputError, Problem
+from txdagu.model.params import parse_params
 from txdagu.store.errors import CorruptRecordError
 from txdagu.store.stepjson import (
     LOCAL,
@@ -36,15 +36,10 @@ _NANOSECONDS = 1_000_000_000
 def params_list(params: str) -> tuple[str, ...]:
     """The written params as records list them: ``NAME=value`` each, bare ones named by their position."""
     try:
-        words = shlex.split(params)
-    except ValueError:
+        written = parse_params(params)
+    except InvalidInputError:
         return ()
-    return tuple(_named(word, position) for position, word in enumerate(words, 1))
-
-
-def _named(word: str, position: int) -> str:
-    name, equals, _ = word.partition("=")
-    return word if equals and name.replace("_", "a").isalnum() else f"{position}={word}"
+    return tuple(f"{position if name is None else name}={value}" for position, (name, value) in enumerate(written, 1))
 
 
 def encode_dag(dag: Dag, params: Sequence[str], somewhere: str) -> bytes:

@@ -12,3 +12,7 @@ class CorruptRecordError(DaguError):
         self.path = path
         self.reason = reason
         super().__init__(f"{path} cannot be read as a record: {reason} (restore or remove the file)")
+
+
+class UnfinishedRecordError(CorruptRecordError):
+    """A file of the store holds no whole record: its first one is just being written, or its writer died over it."""

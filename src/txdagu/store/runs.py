@@ -17,7 +17,7 @@ from txdagu.store.attempt import Attempt
 from txdagu.store.dagjson import decode_dag, liveness_names
 from txdagu.store.directories import RunDirectories, attempts_of
 from txdagu.store.dirlock import RUNS_STALE_SECONDS, DirectoryLocks
-from txdagu.store.errors import CorruptRecordError
+from txdagu.store.errors import CorruptRecordError, UnfinishedRecordError
 from txdagu.store.layout import (
     CANCEL_FILE,
     CHILDREN,
@@ -33,6 +33,8 @@ from txdagu.store.places import Place, Places
 from txdagu.store.queuefiles import QueueFiles
 from txdagu.store.statusfile import read_last
 from txdagu.store.statusjson import UnknownStateError, decode_status, told_as_failed
+
+_WRITING_SECONDS = 5.0
 
 
 def _read_over(error: CorruptRecordError) -> None:
@@ -193,9 +195,19 @@ class Runs:
                 return read_last(path, lambda line: decode_status(line, zone)), path.parent
             except FileNotFoundError:
                 continue
+            except UnfinishedRecordError:
+                if not self._young(path):
+                    raise
             except UnknownStateError as error:
                 raise CorruptRecordError(str(path), str(error)) from error
         return None
+
+    def _young(self, path: Path) -> bool:
+        """Whether the file's writer may still be at its first record."""
+        try:
+            return self._now().timestamp() - path.stat().st_mtime < _WRITING_SECONDS
+        except FileNotFoundError:
+            return True
 
     def _seems_dead(self, run: RunRef, root: RunRef, status: RunStatus, place: Path) -> bool:
         if status.state is not RunState.RUNNING or run.id != root.id or status.root.id != run.id:

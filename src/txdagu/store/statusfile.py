@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from txdagu.store.directories import names_in, open_new
-from txdagu.store.errors import CorruptRecordError
+from txdagu.store.errors import CorruptRecordError, UnfinishedRecordError
 
 T = TypeVar("T")
 
@@ -80,7 +80,8 @@ def read_last(path: Path, decode: Callable[[bytes], T]) -> T:
     """
     The last line that `decode` takes; it refuses lines with `ValueError`, which are passed over.
 
-    Raises `FileNotFoundError`, and `CorruptRecordError` if no line is a record.
+    Raises `FileNotFoundError`, `UnfinishedRecordError` if no line has ended yet, and `CorruptRecordError` if no line is a
+    record.
     """
     try:
         return _read_last(path, decode)
@@ -105,7 +106,7 @@ def _compacted(path: Path) -> Path | None:
 def _read_last(path: Path, decode: Callable[[bytes], T]) -> T:
     with path.open("rb", buffering=0) as file:
         size = os.fstat(file.fileno()).st_size
-        reason = "no line ends with a line feed" if size else "it is empty"
+        reason = ""
         length = _BLOCK
         while True:
             start = max(0, size - length)
@@ -115,7 +116,9 @@ def _read_last(path: Path, decode: Callable[[bytes], T]) -> T:
                     try:
                         return decode(line)
                     except ValueError as error:
-                        reason = str(error)
-            if not start:
+                        reason = str(error) or "it is no record"
+            if not start and reason:
                 raise CorruptRecordError(str(path), reason)
+            if not start:
+                raise UnfinishedRecordError(str(path), "it holds no complete record" if size else "it is empty")
             length *= 4

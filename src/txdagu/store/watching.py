@@ -57,9 +57,10 @@ class Watch:
 
     def _round(self) -> None:
         self._notices.arm()
-        if not self._places.complete:
-            self._look()
-        self._tell()
+        if self._places.complete:
+            self._tell()
+        else:
+            self._look()  # which tells in the end
 
     def _told(self, place: Place) -> None:
         if place.structure:
@@ -91,6 +92,7 @@ class Watch:
     def _not_found(self, failure: Failure) -> None:
         self._looking = self._look_again = False
         self.log.warn("cannot look where a run lies: {reason}; trying again", reason=failure.getErrorMessage())
+        self._tell()
 
     def _move(self, places: Places) -> None:
         for place in places.places - self._places.places:

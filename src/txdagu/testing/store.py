@@ -220,7 +220,7 @@ class MemoryStore:
         attempts = self.attempts(run, run)
         if attempts:
             raise ConflictError(f"run {run} exists already")
-        dag = replace(dag, location="", queue=dag.queue if queue == dag.queue_name else queue)
+        dag = replace(dag, location="", queue=dag.queue if queue in ("", dag.queue_name) else queue)
         attempt = self._add(dag, run, attempts, "")
         parsed = parse_attempt_dir(attempt.name)
         attempt.status = replace(

@@ -82,7 +82,7 @@ words = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=
 names = st.text(string.ascii_letters + "_", min_size=1, max_size=8)
 texts = st.lists(words, max_size=3).map(tuple)
 zones = st.integers(-14 * 60, 14 * 60).map(lambda minutes: timezone(timedelta(minutes=minutes)))
-times = st.none() | st.datetimes(datetime(1990, 1, 1), datetime(2090, 1, 1), timezones=zones).map(
+times = st.none() | st.datetimes(datetime(1990, 1, 1), datetime(2090, 1, 1), timezones=zones).map(  # noqa: DTZ001
     lambda at: at.replace(microsecond=0)
 )
 commands = st.builds(Command, text=words.filter(bool), program=words, args=texts)
@@ -218,8 +218,8 @@ class LinesTests(TestCase):
         for text in ("2026-11-24T02:54:01+09:00", "2026-11-23T17:54:01Z", "2026-11-24 02:54:01"):
             self.assertEqual(parse_time(text, tokyo), at)
         self.assertEqual(parse_time("2026-11-24T02:54:01.5+09:00"), at.replace(microsecond=500_000))
-        for text in ("-", "", "yesterday", None):
-            self.assertIsNone(parse_time(text))
+        for missing in ("-", "", "yesterday", None):
+            self.assertIsNone(parse_time(missing))
         self.assertEqual(format_time(at), "2026-11-24T02:54:01+09:00")
         self.assertEqual(format_time(at.astimezone(UTC)), "2026-11-23T17:54:01Z")
         uneven = at.astimezone(timezone(timedelta(hours=9, seconds=30)))

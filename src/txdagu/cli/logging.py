@@ -43,7 +43,7 @@ def begin_logging(stream: TextIO, log_format: str, *, debug: bool = False, quiet
 
 
 def shown(*, debug: bool = False, quiet: bool = False) -> LogLevelFilterPredicate:
-    """Which events are written. Much of Twisted still speaks through its old logging, whose events have a namespace of their own."""
+    """Which events are written. Events of Twisted's old logging, which much of it still uses, have a namespace of their own."""
     predicate = LogLevelFilterPredicate(defaultLogLevel=LogLevel.warn if quiet else LogLevel.info)
     if debug and not quiet:
         predicate.setLogLevelForNamespace("", LogLevel.debug)

@@ -147,7 +147,9 @@ class RemoteRun:
         left: RunStatus | None = await self._store.read_status(self._run, self._root)
         if left is None or (self._earlier_attempt and left.attempt_id == self._earlier_attempt):
             return told
-        return replace(told_as_failed(left, told.error), state=told.state, error=told.error, finished_at=told.finished_at)
+        return replace(
+            told_as_failed(left, told.error), state=told.state, error=told.error, finished_at=told.finished_at
+        )
 
     async def _cancel(self, accepted: bool) -> RunStatus:
         """Ask everybody who may know the child to end it; wait for that only if somebody has it for sure."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
+import sys
 from collections.abc import Callable
 from datetime import datetime
 from typing import TextIO
@@ -46,6 +48,18 @@ def begin_logging(stream: TextIO, log_format: str, *, debug: bool = False, quiet
     globalLogBeginner.beginLoggingTo(
         [FilteringLogObserver(LineObserver(stream, render), [predicate])], redirectStandardIO=False
     )
+
+
+class StandardError(io.TextIOBase):
+    """Whatever `sys.stderr` is at the time of writing: a live table on the terminal takes its place for a while."""
+
+    def write(self, text: str) -> int:
+        """Write to it."""
+        return sys.stderr.write(text)
+
+    def flush(self) -> None:
+        """Flush it."""
+        sys.stderr.flush()
 
 
 @implementer(ILogObserver)

@@ -38,6 +38,9 @@ class ProgressView(Protocol):
     def show(self, family: Family) -> None:
         """Show this state."""
 
+    def note(self, sentence: str) -> None:
+        """Show a sentence about what is waited for."""
+
     def __enter__(self) -> Self: ...
 
     def __exit__(
@@ -80,6 +83,9 @@ class Silence:
     def show(self, family: Family) -> None:
         """Nothing to do: nobody wants to see it."""
 
+    def note(self, sentence: str) -> None:
+        """Nothing to do here either."""
+
 
 class LiveTable:
     """A table that is drawn over itself; for terminals."""
@@ -87,6 +93,7 @@ class LiveTable:
     def __init__(self, console: Console, now: Callable[[], datetime]) -> None:
         self._now = now
         self._family: Family | None = None
+        self._note = ""
         self._live = Live(console=console, get_renderable=self._table, refresh_per_second=8, transient=True)
 
     def __enter__(self) -> Self:
@@ -101,9 +108,14 @@ class LiveTable:
     def show(self, family: Family) -> None:
         """Take this state; the next drawing shows it."""
         self._family = family
+        self._note = ""
+
+    def note(self, sentence: str) -> None:
+        """Keep the sentence below the table until something happens."""
+        self._note = sentence
 
     def _table(self) -> Table:
-        table = Table(box=None, pad_edge=False)
+        table = Table(box=None, pad_edge=False, caption=Text(self._note) if self._note else None)
         for heading in ("", "step", "runs", "took"):
             table.add_column(heading, no_wrap=True)
         if self._family is None:
@@ -134,6 +146,10 @@ class ChangeLines:
     def show(self, family: Family) -> None:
         """Write what has changed since the last call."""
         self._show(family, family.top, "")
+
+    def note(self, sentence: str) -> None:
+        """Write the sentence."""
+        self._write(f"… {sentence}\n")
 
     def _show(self, family: Family, status: RunStatus, prefix: str) -> None:
         for node in status.nodes:

@@ -122,6 +122,7 @@ class ForegroundRun:
             task,
             clean_up_seconds=dag.max_clean_up_seconds,
             tries=DISPATCH_TRIES,
+            waits=self._view.note,
         )
         follower.watch_top()
         try:

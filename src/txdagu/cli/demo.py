@@ -80,7 +80,11 @@ async def _demo(console: Console, reactor: Any, interruption: Interruption, *, k
 
 
 class Demonstration:
-    """One showing: start, run, judge. `code` is the exit code so far: 1 until everything was seen to be well; `shown` says that the run was judged."""
+    """
+    One showing: start, run, judge.
+
+    `code` is the exit code so far: 1 until everything was seen to be well; `shown` says that the run was judged.
+    """
 
     def __init__(self, console: Console, home: Home, cluster: Cluster, reactor: Any, *, keep: bool) -> None:
         self.code = 1

@@ -57,8 +57,12 @@ class Follower:
         self._watch(self._run)
 
     def saw(self, status: RunStatus) -> None:
-        """Take a state of the run itself."""
-        if self._top == status or self.ended.called:
+        """
+        Take a state of the run itself. The first that is an end stands.
+
+        What a coordinator says of a run whose worker was lost is such an end; the run's files never tell it.
+        """
+        if self._over or self._top == status:
             return
         self._top = status
         self._watch_children(status)
@@ -80,6 +84,11 @@ class Follower:
         self.stop()
         assert self._top is not None, "a run that ended has a state"
         return Family(self._top, dict(self._below))
+
+    @property
+    def _over(self) -> bool:
+        """Whether the run itself has ended."""
+        return self._top is not None and self._top.state.ended
 
     def _tell(self) -> None:
         if self._top is not None:
@@ -128,6 +137,7 @@ class Follower:
             self._tell()
 
     def _take_top(self, status: RunStatus) -> None:
+        over = self._over
         self.saw(status)
-        if not status.state.active and status.state.value:
+        if self._over and not over:
             Deferred.fromCoroutine(self.finish()).chainDeferred(self.ended)

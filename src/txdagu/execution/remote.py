@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -17,6 +18,7 @@ from txdagu.model.status import RunState
 from txdagu.model.task import Task
 from txdagu.peers.interfaces import ICoordinators, WorkersView
 from txdagu.store.interfaces import IRunStore
+from txdagu.store.statusjson import told_as_failed
 
 ASK_EVERY = 3.0  # seconds between questions to the coordinators about a child that seems to run
 LOOK_EVERY = 1.0  # seconds; the store's watch is faster where it can be
@@ -145,7 +147,7 @@ class RemoteRun:
     async def _ended_in_store(self) -> RunStatus | None:
         """The state in the store, if it is an end, and not still that of the attempt before ours."""
         status: RunStatus | None = await self._store.read_status(self._run, self._root)
-        if status is None or status.state.active or status.state is RunState.NOT_STARTED:
+        if status is None or not status.state.ended:
             return None
         return None if self._earlier_attempt and self._earlier_attempt == status.attempt_id else status
 
@@ -165,7 +167,18 @@ class RemoteRun:
         until = self._clock.seconds() + (FILE_PATIENCE if successful else 0.0)
         while (status := await self._ended_in_store()) is None and self._clock.seconds() < until:
             await self._wake.wait(LOOK_EVERY)
-        return told if status is None else status
+        if status is not None:
+            return status
+        return told if successful or told.nodes else await self._with_steps(told)
+
+    async def _with_steps(self, told: RunStatus) -> RunStatus:
+        """The end of a run that was lost with its worker, with the steps as that left them in the store."""
+        left: RunStatus | None = await self._store.read_status(self._run, self._root)
+        if left is None or (self._earlier_attempt and left.attempt_id == self._earlier_attempt):
+            return told
+        return replace(
+            told_as_failed(left, told.error), state=told.state, error=told.error, finished_at=told.finished_at
+        )
 
     async def _cancel(self, accepted: bool) -> RunStatus:
         """Ask everybody who may know the child to end it; wait for that only if somebody has it for sure."""

@@ -33,6 +33,11 @@ class RunState(IntEnum):
         """Whether a waiting parent goes on waiting: running, queued, or waiting for a person."""
         return self in (RunState.RUNNING, RunState.QUEUED, RunState.WAITING)
 
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more will happen to the run."""
+        return self is not RunState.NOT_STARTED and not self.active
+
 
 class NodeState(IntEnum):
     """State of a step within a run. Number 5 means another thing than for runs."""

@@ -261,6 +261,18 @@ class RemoteTests(ChildCase):
             f"sub DAG run {self.run_id} failed with status: failed: worker w1 was lost 3 times",
         )
 
+    def test_lost_with_steps(self) -> None:
+        """What a lost child had in hand failed with it; what it had captured before stays."""
+        run = self.start()
+        steps = (
+            NodeStatus(Step("done", output=Output("R")), NodeState.SUCCEEDED, outputs={"R": "kept"}),
+            NodeStatus(Step("busy"), NodeState.RUNNING),
+        )
+        self.cluster.store.put(RunStatus(self.child, ROOT, RunState.RUNNING, attempt_id="aa", nodes=steps))
+        self.coordinators.ends[self.run_id] = RunStatus(self.child, ROOT, RunState.FAILED, error="worker w1 was lost")
+        self.cluster.clock.pump([1.0] * 4)
+        self.assertEqual(json.loads(self.end(run).node("call").outputs["OUT"])["outputs"], {"R": "kept"})
+
     def test_success_told_before_it_is_written(self) -> None:
         """A success that the coordinators know first waits a little for the richer state in the store."""
         run = self.start()

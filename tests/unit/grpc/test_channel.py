@@ -96,7 +96,9 @@ class ChannelTests(SynchronousTestCase):
         self.assertIn("nobody home", error.message)
         self.assertEqual(self.channel.state, ChannelState.BACKING_OFF)
         again = self.error(self.start(self.channel.unary(ECHO, b"")))
-        self.assertEqual(again.message, error.message, "the same trouble has the same words, so that it can be told once")
+        self.assertEqual(
+            again.message, error.message, "the same trouble has the same words, so that it can be told once"
+        )
         self.assertEqual(self.endpoint.attempts, 1)
         self.endpoint.refusal = None
         self.clock.advance(1)

@@ -1,0 +1,59 @@
+"""Following a run in the store, and what counts when its files and a coordinator disagree about its end."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from shutil import rmtree
+from tempfile import mkdtemp
+
+from twisted.internet.defer import Deferred
+from twisted.trial.unittest import SynchronousTestCase
+
+from txdagu.cli.following import Family, Follower
+from txdagu.model.run import RunRef, RunStatus
+from txdagu.model.status import RunState
+from txdagu.testing.recording import RecordingStore
+
+RUN = RunRef("main", "run-1")
+RUNNING = RunStatus(RUN, RUN, RunState.RUNNING, attempt_id="aa")
+LOST = replace(RUNNING, state=RunState.FAILED, error="worker w1 was silent for 30 s")
+SUCCEEDED = replace(RUNNING, state=RunState.SUCCEEDED)
+
+
+class FollowerTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        """A follower of one run, and the families it told of."""
+        directory = mkdtemp()
+        self.addCleanup(rmtree, directory)
+        self.store = RecordingStore(directory)
+        self.told: list[Family] = []
+        self.follower = Follower(self.store, RUN, self.told.append)
+
+    def test_end_in_the_store(self) -> None:
+        """An end that the store tells is told once, and nothing is watched afterwards."""
+        self.store.put(RUNNING)
+        self.follower.watch_top()
+        self.assertNoResult(self.follower.ended)
+        self.store.put(SUCCEEDED)
+        self.assertIs(self.successResultOf(self.follower.ended).top, SUCCEEDED)
+        self.assertEqual([family.top for family in self.told], [RUNNING, SUCCEEDED])
+        self.assertEqual(self.store.watchers, 0)
+
+    def test_end_seen_twice(self) -> None:
+        """An end that is in the store and is handed over as well breaks nothing."""
+        self.follower.watch_top()
+        self.store.put(SUCCEEDED)
+        self.follower.saw(SUCCEEDED)
+        self.assertIs(self.successResultOf(self.follower_finishes()).top, SUCCEEDED)
+        self.assertEqual(self.flushLoggedErrors(), [])
+
+    def test_end_that_the_files_do_not_know(self) -> None:
+        """A run lost with its worker has ended as the coordinator says, though its file says for ever that it runs."""
+        self.store.put(RUNNING)
+        self.follower.watch_top()
+        self.follower.saw(LOST)
+        self.assertIs(self.successResultOf(self.follower_finishes()).top, LOST)
+
+    def follower_finishes(self) -> Deferred[Family]:
+        """The family as the follower leaves it."""
+        return Deferred.fromCoroutine(self.follower.finish())

@@ -171,5 +171,6 @@ class Demonstration:
             out.print(f"  {name}", style="bold", highlight=False)
             for line in lines:
                 out.print(f"    {line}", markup=False, highlight=False)
-        served = "" if self._keep else "  (served while the cluster is up; dagu demo --keep leaves it up)"
-        out.print(f"\nWorkers page: {address}/workers{served}", highlight=False, soft_wrap=True)
+        out.print(f"\nWorkers page: {address}/workers", highlight=False)
+        if not self._keep:
+            out.print("It was served while the cluster was up; dagu demo --keep leaves it up.", style="dim")

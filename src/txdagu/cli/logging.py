@@ -42,7 +42,8 @@ def begin_logging(stream: Stream, log_format: str, *, debug: bool = False, quiet
     if debug and not quiet:
         predicate.setLogLevelForNamespace("", LogLevel.debug)
     else:
-        predicate.setLogLevelForNamespace("twisted", LogLevel.warn)
+        for theirs in ("twisted", "log_legacy"):  # the latter is what Twisted's older parts log
+            predicate.setLogLevelForNamespace(theirs, LogLevel.warn)
     render = json_line if log_format == "json" else text_line
     globalLogBeginner.beginLoggingTo(
         [FilteringLogObserver(LineObserver(stream, render), [predicate])], redirectStandardIO=False

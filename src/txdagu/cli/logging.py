@@ -38,16 +38,20 @@ def begin_logging(stream: Stream, log_format: str, *, debug: bool = False, quiet
     `debug` shows every detail, `quiet` warnings and errors only; otherwise events from info on, and
     of Twisted itself from warning on.
     """
+    render = json_line if log_format == "json" else text_line
+    observer = FilteringLogObserver(LineObserver(stream, render), [shown(debug=debug, quiet=quiet)])
+    globalLogBeginner.beginLoggingTo([observer], redirectStandardIO=False)
+
+
+def shown(*, debug: bool = False, quiet: bool = False) -> LogLevelFilterPredicate:
+    """Which events are written. Events of Twisted's old logging, which much of it still uses, have a namespace of their own."""
     predicate = LogLevelFilterPredicate(defaultLogLevel=LogLevel.warn if quiet else LogLevel.info)
     if debug and not quiet:
         predicate.setLogLevelForNamespace("", LogLevel.debug)
     else:
-        for theirs in ("twisted", "log_legacy"):  # the latter is what Twisted's older parts log
-            predicate.setLogLevelForNamespace(theirs, LogLevel.warn)
-    render = json_line if log_format == "json" else text_line
-    globalLogBeginner.beginLoggingTo(
-        [FilteringLogObserver(LineObserver(stream, render), [predicate])], redirectStandardIO=False
-    )
+        predicate.setLogLevelForNamespace("twisted", LogLevel.warn)
+        predicate.setLogLevelForNamespace("log_legacy", LogLevel.warn)
+    return predicate
 
 
 class Stream(Protocol):

@@ -5,10 +5,11 @@ from __future__ import annotations
 import io
 import json
 
-from twisted.logger import LogEvent, Logger, LogLevel
+from twisted.logger import FilteringLogObserver, LogEvent, Logger, LogLevel, LogPublisher
+from twisted.python import log as old_log
 from twisted.trial.unittest import SynchronousTestCase
 
-from txdagu.cli.logging import LineObserver, json_line, text_line
+from txdagu.cli.logging import LineObserver, json_line, shown, text_line
 
 
 def event(**fields: object) -> LogEvent:
@@ -73,3 +74,13 @@ class Lines(SynchronousTestCase):
         stream = io.StringIO()
         stream.close()
         LineObserver(stream, text_line)(event())
+
+    def test_what_is_shown(self) -> None:
+        """Of Twisted itself only what is wrong: no ports that open and close; with debug everything."""
+        for debug, expected in ((False, ["ours"]), (True, ["(TCP Port 8080 Closed)", "ours"])):
+            written = io.StringIO()
+            observer = FilteringLogObserver(LineObserver(written, text_line), [shown(debug=debug)])
+            publisher = old_log.LogPublisher(publishPublisher=LogPublisher(observer))
+            publisher.msg("(TCP Port 8080 Closed)")
+            Logger("txdagu.x", observer=observer).info("ours")
+            self.assertEqual([line.split("msg=")[1].strip('"') for line in written.getvalue().splitlines()], expected)

@@ -2,10 +2,10 @@
 
 import signal
 
-from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase
 
 from txdagu.tap.process import SAME_REQUEST, UnixProcess
+from txdagu.testing.threadless import ThreadlessReactor
 
 
 class SignalTests(SynchronousTestCase):
@@ -13,11 +13,9 @@ class SignalTests(SynchronousTestCase):
         """The handler that a role installs, without the signals."""
         self.seconds = 0.0
         self.asked: list[str] = []
-        self.reactor = MemoryReactorClock()
-        self.reactor.callFromThread = lambda function, *arguments: function(*arguments)
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             self.addCleanup(signal.signal, number, signal.getsignal(number))
-        UnixProcess(self.reactor, {}, lambda: self.seconds).watch_signals(self.asked.append)
+        UnixProcess(ThreadlessReactor(), {}, lambda: self.seconds).watch_signals(self.asked.append)
 
     def send(self, number: signal.Signals) -> None:
         handler = signal.getsignal(number)

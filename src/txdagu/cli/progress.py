@@ -128,6 +128,11 @@ class LiveTable:
         return table
 
 
+def _all_told(node: NodeStatus, children: list[RunStatus]) -> bool:
+    """Whether the ends of all runs that a step started are known."""
+    return len(children) == len(node.children) and all(child.state.ended for child in children)
+
+
 class ChangeLines:
     """One line for each step that starts or ends; for pipes and log files."""
 
@@ -156,6 +161,8 @@ class ChangeLines:
             children = family.children_of(node)
             for child in children:
                 self._show(family, child, f"{prefix}{node.step.name} > ")
+            if node.state is NodeState.SUCCEEDED and not _all_told(node, children):
+                continue  # the children's last states are on their way, and read better before this line
             key = (status.run.id, node.step.name)
             if self._told.get(key, NodeState.NOT_STARTED) is not node.state:
                 self._told[key] = node.state

@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from twisted.internet.interfaces import IReactorFromThreads
 from twisted.internet.testing import MemoryReactorClock
 from twisted.python.failure import Failure
-from zope.interface import implementer
 
 
 class ImmediatePool:
@@ -31,7 +29,6 @@ class ImmediatePool:
             done(succeeded, result)
 
 
-@implementer(IReactorFromThreads)
 class ThreadlessReactor(MemoryReactorClock):
     """`MemoryReactorClock` with what `deferToThreadPool` needs; descriptors may be added, but nothing reads them."""
 

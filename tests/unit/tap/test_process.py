@@ -1,6 +1,7 @@
 """Signals of a role's process."""
 
 import signal
+from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -15,7 +16,8 @@ class SignalTests(SynchronousTestCase):
         self.asked: list[str] = []
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             self.addCleanup(signal.signal, number, signal.getsignal(number))
-        UnixProcess(ThreadlessReactor(), {}, lambda: self.seconds).watch_signals(self.asked.append)
+        reactor: Any = ThreadlessReactor()
+        UnixProcess(reactor, {}, lambda: self.seconds).watch_signals(self.asked.append)
 
     def send(self, number: signal.Signals) -> None:
         handler = signal.getsignal(number)

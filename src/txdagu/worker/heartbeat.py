@@ -10,7 +10,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
-from txdagu.peers.connecting import LONGEST_RECONNECT_PAUSE
+from txdagu.peers.connecting import reconnect_pause
 from txdagu.peers.discovery import CoordinatorDirectory, Member
 from txdagu.protocol import coordinator_pb2 as pb
 from txdagu.protocol.conversion import running_task_to_message
@@ -155,7 +155,7 @@ class Heartbeat:
             # Nobody listens there: nobody who could give our tasks away, and a coordinator that comes back grants every
             # lease its full time again. A channel that pauses tells what it met up to one pause ago.
             for task in self._tasks.owned_by(self._member):
-                task.renewed_at = max(task.renewed_at, sent_at - LONGEST_RECONNECT_PAUSE)
+                task.renewed_at = max(task.renewed_at, sent_at - reconnect_pause(self._lease_ttl))
         self._complaint.trouble(f"coordinator {self._member} does not answer heartbeats: {error}")
         self._directory.review()
         if error.code is not StatusCode.DEADLINE_EXCEEDED:

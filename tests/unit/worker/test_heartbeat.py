@@ -24,6 +24,8 @@ RUN = RunRef("etl", "r1")
 
 
 class HeartbeatTests(SynchronousTestCase):
+    lease_ttl = 30.0
+
     def setUp(self) -> None:
         """A coordinator that announces our additions and answers everything."""
         self.reactor = ThreadlessReactor()
@@ -44,7 +46,7 @@ class HeartbeatTests(SynchronousTestCase):
             self.slots,
             self.tasks,
             self.reactor.seconds,
-            30.0,
+            self.lease_ttl,
             self.answered.append,
         )
 
@@ -146,6 +148,16 @@ class HeartbeatTests(SynchronousTestCase):
         self.assertEqual(self.stopped, [])
         self._channel.answers["Heartbeat"] = pb.HeartbeatResponse()
         self._beat(30)
+        self.assertEqual(self.stopped, [])
+
+    def test_coordinator_down_and_short_leases(self) -> None:
+        """The same where leases are so short that a usual pause between attempts would outlast them."""
+        self.lease_ttl = 6.0
+        self.setUp()
+        self._task()
+        self.heartbeat.start()
+        self._channel.answers["Heartbeat"] = RpcError(StatusCode.UNAVAILABLE, "c:50055: Connection was refused")
+        self._beat(60)
         self.assertEqual(self.stopped, [])
 
     def test_silent_connection_is_made_anew(self) -> None:

@@ -91,6 +91,6 @@ class WorkersPageTests(SynchronousTestCase):
 
             self.assertEqual(demo.stop(SIGINT), 0, demo.output)
             self.assertFalse(Path(home).exists(), "the demo leaves nothing behind")
-        self.assertIn("lost", self.see("#connection").text.lower())
+        self.assertIn("lost", self.see('#connection[data-state="lost"]').text.lower())
         complaints = [entry for entry in self.browser.get_log("browser") if "ERR_CONNECTION" not in entry["message"]]
         self.assertEqual(complaints, [], "the page must not cause errors in the browser's console")

@@ -1,8 +1,19 @@
 """`dagu demo`, as a user runs it."""
 
+import re
+from pathlib import Path
+
 from twisted.trial.unittest import SynchronousTestCase
 
 from txdagu.testing.programs import DAGU, run
+
+ROOT = Path(__file__).parents[2]
+
+
+def masked(output: str) -> list[str]:
+    """The lines without what differs from run to run: directories, ports, durations, blanks at the end."""
+    text = re.sub(r"/tmp/dagu-demo-\w+|127\.0\.0\.1:\d+|after [\d.]+s", "…", output)
+    return [line.rstrip() for line in text.strip().splitlines()]
 
 
 class DemoTests(SynchronousTestCase):
@@ -22,3 +33,5 @@ class DemoTests(SynchronousTestCase):
             r"train-model > ▶ train started, worker gpu-1",
         ):
             self.assertRegex(done.output, expected)
+        shown = (ROOT / "README.md").read_text().split("```\n")[3]
+        self.assertEqual(masked(done.output), masked(shown), "the README shows what `make demo` prints")

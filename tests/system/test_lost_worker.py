@@ -133,7 +133,7 @@ class LostWorkers(TestCase):
     def test_stopped_while_it_waits(self) -> None:
         """A run that no worker takes and that is stopped is told as aborted, at once and ever after."""
         started = self.start(*DAGU, "start", "root")
-        started.wait_for("root runs worker")
+        started.wait_for("root runs on a worker")
         self.assertEqual(started.stop(SIGINT), 0, started.output)
         self.assertIn("Result: Aborted", started.output)
         self.assertEqual(self.last_status("root/dag-runs/*/*/*/*/attempt_*")["status"], 3)

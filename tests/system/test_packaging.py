@@ -131,6 +131,7 @@ class Package(TestCase):
         self.install(venv, wheel)
         self.check_origin(venv, venv)
         self.check_commands(venv)
+        self.assertIn("Result: Succeeded", self.run_in(self.directory, venv / "bin/dagu", "demo").stdout)
         self.run_in(
             self.directory, sys.executable, "-m", "pip", "--python", venv / "bin/python", "uninstall", "--yes", "txdagu"
         )

@@ -72,7 +72,7 @@ async def _demo(console: Console, reactor: Any, interruption: Interruption, *, k
     except CancelledError:
         if lost:
             raise DaguError(lost[0]) from None
-        console.print("Interrupted.")
+        console.print("The cluster has ended." if demonstration.shown else "Interrupted.")
         return demonstration.code
     finally:
         await cluster.stop()
@@ -80,10 +80,15 @@ async def _demo(console: Console, reactor: Any, interruption: Interruption, *, k
 
 
 class Demonstration:
-    """One showing: start, run, judge. `code` is the exit code so far: 1 until everything was seen to be well."""
+    """
+    One showing: start, run, judge.
+
+    `code` is the exit code so far: 1 until everything was seen to be well; `shown` says that the run was judged.
+    """
 
     def __init__(self, console: Console, home: Home, cluster: Cluster, reactor: Any, *, keep: bool) -> None:
         self.code = 1
+        self.shown = False
         self._console = console
         self._home = home
         self._cluster = cluster
@@ -113,6 +118,7 @@ class Demonstration:
         found = list(placements(dag, family, WORKERS))
         self._conclude(family, found, address)
         self.code = 0 if all_well(family, found) else 1
+        self.shown = True
         if self._keep:
             self._console.print("The cluster stays up; Ctrl-C ends it.")
             await Deferred()
@@ -166,3 +172,5 @@ class Demonstration:
             for line in lines:
                 out.print(f"    {line}", markup=False, highlight=False)
         out.print(f"\nWorkers page: {address}/workers", highlight=False)
+        if not self._keep:
+            out.print("It was served while the cluster was up; dagu demo --keep leaves it up.", style="dim")

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from collections.abc import Callable
 from datetime import datetime
-from typing import TextIO
+from typing import Protocol
 
 from twisted.logger import (
     FilteringLogObserver,
@@ -30,7 +31,7 @@ _PLAIN = re.compile(r'[^\s"=\\\x00-\x1f\x7f]+')
 _LEGACY = frozenset(("message", "time", "system", "isError", "format", "failure", "why", "printed"))
 
 
-def begin_logging(stream: TextIO, log_format: str, *, debug: bool = False, quiet: bool = False) -> None:
+def begin_logging(stream: Stream, log_format: str, *, debug: bool = False, quiet: bool = False) -> None:
     """
     Send all events, those of the past included, to `stream`.
 
@@ -53,11 +54,33 @@ def shown(*, debug: bool = False, quiet: bool = False) -> LogLevelFilterPredicat
     return predicate
 
 
+class Stream(Protocol):
+    """Where lines go."""
+
+    def write(self, text: str, /) -> object:
+        """Take some text."""
+
+    def flush(self) -> object:
+        """Let go of what was kept back."""
+
+
+class StandardError:
+    """Whatever `sys.stderr` is at the time of writing: a live table on the terminal takes its place for a while."""
+
+    def write(self, text: str, /) -> None:
+        """Write to it."""
+        sys.stderr.write(text)
+
+    def flush(self) -> None:
+        """Flush it."""
+        sys.stderr.flush()
+
+
 @implementer(ILogObserver)
 class LineObserver:
     """Writes each event as `render` has it. A stream that takes no more is left alone: logging never ends a service."""
 
-    def __init__(self, stream: TextIO, render: Callable[[LogEvent], str]) -> None:
+    def __init__(self, stream: Stream, render: Callable[[LogEvent], str]) -> None:
         self._stream = stream
         self._render = render
 

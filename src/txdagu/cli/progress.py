@@ -38,6 +38,9 @@ class ProgressView(Protocol):
     def show(self, family: Family) -> None:
         """Show this state."""
 
+    def note(self, sentence: str) -> None:
+        """Show a sentence about what is waited for."""
+
     def __enter__(self) -> Self: ...
 
     def __exit__(
@@ -80,6 +83,9 @@ class Silence:
     def show(self, family: Family) -> None:
         """Nothing to do: nobody wants to see it."""
 
+    def note(self, sentence: str) -> None:
+        """Nothing to do here either."""
+
 
 class LiveTable:
     """A table that is drawn over itself; for terminals."""
@@ -87,6 +93,7 @@ class LiveTable:
     def __init__(self, console: Console, now: Callable[[], datetime]) -> None:
         self._now = now
         self._family: Family | None = None
+        self._note = ""
         self._live = Live(console=console, get_renderable=self._table, refresh_per_second=8, transient=True)
 
     def __enter__(self) -> Self:
@@ -101,9 +108,14 @@ class LiveTable:
     def show(self, family: Family) -> None:
         """Take this state; the next drawing shows it."""
         self._family = family
+        self._note = ""
+
+    def note(self, sentence: str) -> None:
+        """Keep the sentence below the table until something happens."""
+        self._note = sentence
 
     def _table(self) -> Table:
-        table = Table(box=None, pad_edge=False)
+        table = Table(box=None, pad_edge=False, caption=Text(self._note) if self._note else None)
         for heading in ("", "step", "runs", "took"):
             table.add_column(heading, no_wrap=True)
         if self._family is None:
@@ -114,6 +126,11 @@ class LiveTable:
             took = duration(node.started_at, node.finished_at or self._now())
             table.add_row(Text(sign, style), Text(name), Text(where, "cyan"), Text(took, "dim"))
         return table
+
+
+def _all_told(node: NodeStatus, children: list[RunStatus]) -> bool:
+    """Whether the ends of all runs that a step started are known."""
+    return len(children) == len(node.children) and all(child.state.ended for child in children)
 
 
 class ChangeLines:
@@ -135,11 +152,17 @@ class ChangeLines:
         """Write what has changed since the last call."""
         self._show(family, family.top, "")
 
+    def note(self, sentence: str) -> None:
+        """Write the sentence."""
+        self._write(f"… {sentence}\n")
+
     def _show(self, family: Family, status: RunStatus, prefix: str) -> None:
         for node in status.nodes:
             children = family.children_of(node)
             for child in children:
                 self._show(family, child, f"{prefix}{node.step.name} > ")
+            if node.state is NodeState.SUCCEEDED and not _all_told(node, children):
+                continue  # the children's last states are on their way, and read better before this line
             key = (status.run.id, node.step.name)
             if self._told.get(key, NodeState.NOT_STARTED) is not node.state:
                 self._told[key] = node.state

@@ -92,7 +92,9 @@ class ForegroundRun:
                 follower.saw(await self._run_on_worker(follower, dict(decision.selector.labels)))
             else:
                 follower.saw(await self._run_here(follower))
-            return await follower.finish()
+            family = await follower.finish()
+            self._view.show(family)
+            return family
         finally:
             follower.stop()
 
@@ -122,6 +124,7 @@ class ForegroundRun:
             task,
             clean_up_seconds=dag.max_clean_up_seconds,
             tries=DISPATCH_TRIES,
+            waits=self._view.note,
         )
         follower.watch_top()
         try:

@@ -78,14 +78,14 @@ async def _start(
 ) -> int:
     from rich.console import Console
 
-    from txdagu.cli.logging import begin_logging
+    from txdagu.cli.logging import StandardError, begin_logging
     from txdagu.cli.progress import Silence, progress_view
     from txdagu.cli.report import report
     from txdagu.cli.running import ForegroundRun, exit_code, failure_sentence, foreground
     from txdagu.execution.assembly import local_now
 
     console = Console(stderr=True)
-    begin_logging(sys.stderr, settings.log_format, debug=settings.debug, quiet=quiet or console.is_terminal)
+    begin_logging(StandardError(), settings.log_format, debug=settings.debug, quiet=quiet or console.is_terminal)
     view = Silence() if quiet else progress_view(console, local_now)
     async with foreground(settings, reactor) as parts:
         running = ForegroundRun(parts, request, view)

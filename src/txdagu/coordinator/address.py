@@ -30,7 +30,10 @@ def resolve(name: str) -> list[str]:
 
 
 def outward_address() -> str:
-    """The first address of this host that is not loopback, by the route to the world; empty without one. Sends nothing."""
+    """
+    The address of this host by which others reach it: that of the route to the world, else of the first interface that is not
+    loopback; empty without one. Sends nothing.
+    """
     for family, target in ((socket.AF_INET, "192.0.2.1"), (socket.AF_INET6, "2001:db8::1")):
         with socket.socket(family, socket.SOCK_DGRAM) as probe:
             try:
@@ -40,7 +43,15 @@ def outward_address() -> str:
             address = str(probe.getsockname()[0])
             if not _is_loopback(address):
                 return address
-    return ""
+    return _interface_address()
+
+
+def _interface_address() -> str:
+    """The first address of an interface that others may reach; hosts of an isolated network have no route to the world."""
+    import ifaddr
+
+    found = [ip.ip for adapter in ifaddr.get_adapters() for ip in adapter.ips if ip.is_IPv4]
+    return next((str(ip) for ip in found if not _is_loopback(str(ip))), "")
 
 
 def advertised_host(

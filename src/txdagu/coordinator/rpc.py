@@ -70,7 +70,7 @@ class CoordinatorService:
             worker_id=request.worker_id,
             labels=dict(request.labels),
             incarnation=request.incarnation,
-            free_slots=request.free_slots or 1,
+            free_slots=request.free_slots if request.incarnation else 1,
             poller_id=request.poller_id,
         )
         offer = await _refusing(self._dispatcher.offer_for(poll))

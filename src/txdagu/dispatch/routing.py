@@ -14,7 +14,7 @@ class Place(Enum):
     """Where work runs."""
 
     HERE = "here"
-    WORKER = "worker"
+    WORKER = "on a worker"
 
 
 @dataclass(frozen=True, slots=True)

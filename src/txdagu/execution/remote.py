@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Any
 
@@ -10,12 +10,14 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
+from txdagu.dispatch.matching import Fit, nearest_first, verdict
 from txdagu.execution.stop import Stop, StopRequested
 from txdagu.model.errors import DaguError
+from txdagu.model.labels import Labels, format_labels
 from txdagu.model.run import RunStatus
 from txdagu.model.status import RunState
 from txdagu.model.task import Task
-from txdagu.peers.interfaces import ICoordinators
+from txdagu.peers.interfaces import ICoordinators, WorkersView
 from txdagu.store.interfaces import IRunStore
 from txdagu.store.statusjson import told_as_failed
 
@@ -54,12 +56,22 @@ class Wake:
         self._happened = False
 
 
+def waiting_sentence(selector: Labels, view: WorkersView) -> str:
+    """Why a task waits: one verdict for each worker, the nearest miss first, and coordinators that gave no answer."""
+    wanted = f"a worker with {format_labels(selector)}" if selector else "a worker"
+    verdicts = nearest_first(verdict(selector, worker, worker.slots - worker.busy) for worker in view.workers)
+    reasons = [f"{one.worker_id}: {one.reason}" for one in verdicts] or ["no worker is connected"]
+    if any(one.fit is Fit.MATCHES for one in verdicts):
+        reasons = [f"{one.worker_id} matches and has not begun yet" for one in verdicts if one.fit is Fit.MATCHES]
+    return f"waiting for {wanted}: {'; '.join([*reasons, *view.errors])}"
+
+
 class RemoteRun:
     """
     One run on a worker, from dispatch to end.
 
     The store tells of its end at once where it can watch; every few seconds the coordinators are asked too, since they alone
-    know that a task was lost with its worker or never reached one.
+    know that a task was lost with its worker or never reached one. `waits` is told why nobody has begun it yet.
     """
 
     log = Logger()
@@ -74,6 +86,7 @@ class RemoteRun:
         clean_up_seconds: float,
         earlier_attempt: str = "",
         tries: int | None = None,
+        waits: Callable[[str], None] | None = None,
     ) -> None:
         self._store = store
         self._coordinators = coordinators
@@ -84,6 +97,8 @@ class RemoteRun:
         self._patience = clean_up_seconds + STOP_PATIENCE
         self._earlier_attempt = earlier_attempt
         self._tries = tries
+        self._waits = waits
+        self._told = ""
         self._wake = Wake(clock)
 
     async def execute(self, stop: Stop) -> RunStatus:
@@ -113,8 +128,22 @@ class RemoteRun:
                 told = await self._ask()
                 if told is not None:
                     return await self._settle(told)
+                await self._explain()
                 ask_at = self._clock.seconds() + ASK_EVERY
             await self._wake.wait(min(LOOK_EVERY, max(ask_at - self._clock.seconds(), 0.0)))
+
+    async def _explain(self) -> None:
+        """While nobody has begun the run, say why, as often as the reason changes."""
+        if self._waits is None:
+            return
+        status: RunStatus | None = await self._store.read_status(self._run, self._root)
+        if status is not None and status.state is not RunState.QUEUED and status.attempt_id != self._earlier_attempt:
+            return
+        view = await self._coordinators.workers()
+        sentence = waiting_sentence(self._task.selector, view)
+        if sentence != self._told:
+            self._told = sentence
+            self._waits(sentence)
 
     async def _ended_in_store(self) -> RunStatus | None:
         """The state in the store, if it is an end, and not still that of the attempt before ours."""

@@ -207,9 +207,8 @@ class Channel:
         elif self.state is ChannelState.SHUT_DOWN:
             call.fail(StatusCode.CANCELLED, f"the channel to {self.authority} is closed")
         elif self.state is ChannelState.BACKING_OFF and not call.wait_for_ready:
-            connector = self._connector
-            text = f"{self.authority}: {connector.last_reason} (next attempt in {connector.seconds_to_retry:.1f} s)"
-            call.finished(StatusCode.UNAVAILABLE, text, NONE)
+            # The same words at every call, so that whoever complains can tell that nothing has changed.
+            call.finished(StatusCode.UNAVAILABLE, f"{self.authority}: {self._connector.last_reason}", NONE)
         else:
             self._waiting[call] = None
             self._connector.connect()

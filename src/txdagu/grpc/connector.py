@@ -125,11 +125,6 @@ class Connector:
             return None
         return self._connection
 
-    @property
-    def seconds_to_retry(self) -> float:
-        """How long the back-off still lasts."""
-        return max(0.0, self._retry_at - self._clock.seconds())
-
     def connect(self) -> None:
         """Make a connection, unless that is under way or we are backing off."""
         if self.state is not ChannelState.IDLE:

@@ -7,18 +7,21 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from txdagu.model.dag import Dag
 from txdagu.model.run import RunRef, RunStatus
 from txdagu.model.status import RunState
 from txdagu.store.dagjson import encode_dag, params_list
 from txdagu.store.directories import make_directories, open_new, write_file
-from txdagu.store.interfaces import StepLogs
 from txdagu.store.layout import CANCEL_FILE, DAG_FILE, OUTPUTS_FILE, STATUS_FILE, step_log_stem
 from txdagu.store.liveness import ProcFile
 from txdagu.store.outputsjson import encode_outputs
 from txdagu.store.statusfile import StatusFile, write_all
 from txdagu.store.statusjson import StatusEncoder
+
+if TYPE_CHECKING:
+    from txdagu.store.interfaces import StepLogs
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +103,8 @@ class Attempt:
 
     def step_logs(self, step_name: str, at: datetime) -> StepLogs:
         """Make a step's two log files; names that exist already (steps named alike) are avoided by going on a millisecond."""
+        from txdagu.store.interfaces import StepLogs
+
         at = at.astimezone(self._now().tzinfo)
         while True:
             stem = self.place.step_logs / step_log_stem(step_name, at, self.run.id)

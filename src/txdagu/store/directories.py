@@ -41,6 +41,13 @@ def write_file(path: Path, data: bytes) -> None:
         file.write(data)
 
 
+def remove_tree(path: Path) -> None:
+    """Remove the directory with everything in it."""
+    import shutil
+
+    shutil.rmtree(path)
+
+
 def names_in(path: Path) -> list[str]:
     """Names of what is in the directory, in no order; empty if there is no such directory."""
     with suppress(FileNotFoundError, NotADirectoryError), os.scandir(path) as entries:

@@ -11,7 +11,7 @@ import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from txdagu.model.errors import ConflictError
@@ -100,7 +100,8 @@ class ProcFiles:
         group = self._group(queue)
         directory = group / single_name(dag_name, "DAG name")
         with self._locks.hold(group, PROC_STALE_SECONDS):
-            for name in self._of_run(directory, run_id):
+            names = self._of_run(directory, run_id)
+            for name in names:
                 path = directory / name
                 if take_over:
                     with suppress(FileNotFoundError):
@@ -109,9 +110,12 @@ class ProcFiles:
                     raise ConflictError(
                         f"run {dag_name}:{run_id} is being executed by another process, as {path} says; stop it first"
                     )
-            path = directory / proc_file_name(self._now(), run_id)
-            with suppress(FileNotFoundError):
-                path.unlink()  # was found dead above, and bears this second's name
+            at = self._now()
+            while proc_file_name(at, run_id) in names:
+                at += timedelta(
+                    seconds=1
+                )  # else the earlier owner, if it still lives, would remove the new owner's file
+            path = directory / proc_file_name(at, run_id)
             make_directories(directory)
             descriptor = open_new(path)
             try:

@@ -60,9 +60,11 @@ class Notices:
             self._disarm(place.directory)
 
     def arm(self) -> None:
-        """Try again what could not be armed so far."""
+        """Try again what could not be armed so far; what can be now is told, because changes until now went unseen."""
         for directory in self._told.keys() - self._armed:
             self._arm(directory)
+            if directory in self._armed:
+                self._tell_all(directory)
 
     def _arm(self, directory: str) -> None:
         if not self._able or directory in self._armed:
@@ -132,11 +134,14 @@ class Notices:
                 self._tell(place, told)
 
     def _recover(self) -> None:
-        self.arm()
-        for names in list(self._told.values()):
-            for places in list(names.values()):
-                for place, told in list(places.items()):
-                    self._tell(place, told)
+        for directory in list(self._told):
+            self._arm(directory)
+            self._tell_all(directory)
+
+    def _tell_all(self, directory: str) -> None:
+        for places in list(self._told.get(directory, {}).values()):
+            for place, told in list(places.items()):
+                self._tell(place, told)
 
     def _tell(self, place: Place, told: list[Told]) -> None:
         for one in list(told):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -17,7 +16,7 @@ from txdagu.model.run import NodeStatus, RunRef, RunStatus
 from txdagu.model.status import RunState
 from txdagu.store.attempt import Attempt, AttemptPlace
 from txdagu.store.dagjson import encode_dag, params_list
-from txdagu.store.directories import RunDirectories, attempts_of, make_directories, write_file
+from txdagu.store.directories import RunDirectories, attempts_of, make_directories, remove_tree, write_file
 from txdagu.store.dirlock import RUNS_STALE_SECONDS, DirectoryLocks
 from txdagu.store.errors import CorruptRecordError
 from txdagu.store.layout import (
@@ -83,7 +82,7 @@ class Opening:
         is_root = run.id == root.id
         if not is_root:
             dag = replace(dag, location="")
-        elif new and self._directories.find(run):
+        elif new and self._directories.find(run, locked=True):  # looked at again under the lock
             raise _exists(run)
         held = (
             self._liveness.acquire(dag.queue_name, dag.name, run.id, take_over=bool(attempt_name)) if is_root else None
@@ -186,7 +185,8 @@ class Opening:
         try:
             yield made
         except BaseException:
-            shutil.rmtree(made.directory, ignore_errors=True)
+            with suppress(OSError):
+                remove_tree(made.directory)
             self._unmake(run, run_dir, made_run)
             raise
 

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime
+from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from txdagu.config.settings import PathSettings
 from txdagu.model.dag import Dag
 from txdagu.model.run import RunRef, RunStatus
 from txdagu.model.status import RunState
-from txdagu.store.attempt import Attempt
 from txdagu.store.dagjson import decode_dag, liveness_names
-from txdagu.store.directories import RunDirectories, attempts_of
+from txdagu.store.directories import RunDirectories, attempts_of, remove_tree
 from txdagu.store.dirlock import RUNS_STALE_SECONDS, DirectoryLocks
 from txdagu.store.errors import CorruptRecordError, UnfinishedRecordError
 from txdagu.store.layout import (
@@ -28,11 +27,15 @@ from txdagu.store.layout import (
     single_name,
 )
 from txdagu.store.liveness import ALIVE_SECONDS, ProcFiles
-from txdagu.store.opening import Opening
 from txdagu.store.places import Place, Places
 from txdagu.store.queuefiles import QueueFiles
 from txdagu.store.statusfile import read_last
 from txdagu.store.statusjson import UnknownStateError, decode_status, told_as_failed
+
+if TYPE_CHECKING:
+    from txdagu.config.settings import PathSettings
+    from txdagu.store.attempt import Attempt
+    from txdagu.store.opening import Opening
 
 _WRITING_SECONDS = 5.0
 
@@ -57,6 +60,7 @@ class Runs:
         locks: DirectoryLocks | None = None,
         warn: Callable[[CorruptRecordError], None] = _read_over,
     ) -> None:
+        self._paths = paths
         self._now = now
         self._randomness = randomness
         locks = locks or DirectoryLocks(now)
@@ -64,7 +68,6 @@ class Runs:
         self._locks = locks
         self.liveness = ProcFiles(Path(paths.proc_dir), now, locks)
         self.queue = QueueFiles(Path(paths.queue_dir), now, warn)
-        self._opening = Opening(paths, now, randomness, self.directories, locks, self.liveness, self._latest)
 
     def begin(self, dag: Dag, run: RunRef, root: RunRef, attempt_name: str = "", new: bool = False) -> Attempt:
         """
@@ -90,7 +93,7 @@ class Runs:
             found = self._latest(run_dir) if run_dir else None
             if not run_dir or not found or found[0].state is not RunState.QUEUED or len(attempts_of(run_dir)) > 1:
                 return False
-            shutil.rmtree(run_dir)
+            remove_tree(run_dir)
             self.directories.forget(run)
         with suppress(OSError):
             Path(found[0].log).parent.rmdir()
@@ -176,6 +179,15 @@ class Runs:
         root, *queues = self.queue.directories()
         places = {Place(str(root), structure=True), *(Place(str(queue), suffix=".json") for queue in queues)}
         return Places(frozenset(places), complete=root.is_dir())
+
+    @cached_property
+    def _opening(self) -> Opening:
+        # Whoever only asks questions does not wait for all that beginning a run needs to be loaded.
+        from txdagu.store.opening import Opening
+
+        return Opening(
+            self._paths, self._now, self._randomness, self.directories, self._locks, self.liveness, self._latest
+        )
 
     def _attempts(self, run: RunRef, root: RunRef) -> list[Path]:
         run_dir = self.run_directory(run, root)

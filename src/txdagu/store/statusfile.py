@@ -19,6 +19,7 @@ T = TypeVar("T")
 
 _BLOCK = 64 * 1024
 _COMPACT = "compact_"
+_COMPACTED_FROM = 64 * 1024
 
 
 class StatusFile:
@@ -48,14 +49,18 @@ class StatusFile:
 
     def finish(self, line: bytes, token: str) -> None:
         """
-        Make `line` the only record, in one step: the file is there at every moment.
+        Add the last record; if the file has grown large, make it the only one.
 
-        `token` makes the name of the temporary file unique. Dagu's servers read a file again only when its size differs or its
-        time in whole seconds is newer, so a record of the old size gets a blank more.
+        That happens in one step: the file is there at every moment. `token` makes the name of the temporary file unique. Small
+        files stay as they are, because making a file costs more than reading some lines too many. Dagu's servers read a file
+        again only when its size differs or its time in whole seconds is newer, so a record of the old size gets a blank more.
         """
-        temporary = self.path.with_name(f"{_COMPACT}{token}.tmp")
+        if self._size + len(line) <= _COMPACTED_FROM:
+            self.append(line)
+            return
         if len(line) == self._size:
             line = line[:-1] + b" \n"
+        temporary = self.path.with_name(f"{_COMPACT}{token}.tmp")
         descriptor = open_new(temporary)
         try:
             try:

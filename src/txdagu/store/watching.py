@@ -85,6 +85,7 @@ class Watch:
         again = self._look_again or bool(places.places - self._places.places)
         self._look_again = False
         self._move(places)
+        self._notices.arm()  # a place that was found before its directory was made, and is found again, is no new one
         if again:
             self._look()
         self._tell_soon()

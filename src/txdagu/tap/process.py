@@ -7,11 +7,15 @@ import os
 import signal
 import socket
 import sys
+import time
 from collections.abc import Callable, Mapping
 from types import FrameType
 from typing import Protocol
 
 from twisted.internet.interfaces import IReactorFromThreads
+
+# Those who run programs for others (timeout(1), some shells) send a signal to the process and then to its group: one wish.
+SAME_REQUEST = 0.5
 
 
 class RoleProcess(Protocol):
@@ -28,12 +32,18 @@ class RoleProcess(Protocol):
 
 
 class UnixProcess:
-    """This process."""
+    """This process. `now` is a monotonic clock in seconds."""
 
-    def __init__(self, reactor: IReactorFromThreads, environ: Mapping[str, str] = os.environ) -> None:
+    def __init__(
+        self,
+        reactor: IReactorFromThreads,
+        environ: Mapping[str, str] = os.environ,
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._reactor = reactor
         self._environ = environ
-        self._asked = False
+        self._now = now
+        self._asked: tuple[int, float] | None = None
 
     def notify(self, state: str) -> None:
         """Send a state to systemd's notification socket (sd_notify(3)); a manager that is gone is no reason to stop."""
@@ -64,10 +74,13 @@ class UnixProcess:
 
         def asked(number: int, frame: FrameType | None) -> None:
             name = signal.Signals(number).name
-            if self._asked:
+            if self._asked is not None:
+                first, at = self._asked
+                if first == number and self._now() - at < SAME_REQUEST:
+                    return
                 self.complain(f"{name} again: ending at once, without waiting for anything")
                 os._exit(128 + number)
-            self._asked = True
+            self._asked = (number, self._now())
             self._reactor.callFromThread(stop, name)
 
         signal.signal(signal.SIGTERM, asked)

@@ -1,10 +1,18 @@
-"""Tools for tests of the dispatch core: names without chance, and short ways to write tasks and polls."""
+"""Tools for tests of the dispatch core: names without chance, and short ways to say what workers and dispatchers say."""
 
 from __future__ import annotations
 
-from txdagu.dispatch.records import Poll
+from typing import Any
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from txdagu.dispatch.core import DispatchCore
+from txdagu.dispatch.machine import State
+from txdagu.dispatch.records import Outcome, Poll
+from txdagu.dispatch.turn import Ending, Offer, Turn
 from txdagu.model.labels import Labels
 from txdagu.model.run import RunRef
+from txdagu.model.status import RunState
 from txdagu.model.task import Operation, RunningTask, Task
 
 
@@ -57,3 +65,49 @@ def make_poll(worker_id: str, labels: Labels | None = None, incarnation: str = "
 def running(task: Task, epoch: int = 0, attempt_key: str = "") -> RunningTask:
     """The task as its worker lists it."""
     return RunningTask(task.run, task.root, task.parent, 1_700_000_000, attempt_key, epoch)
+
+
+DONE = Outcome(RunState.SUCCEEDED, "succeeded", '{"status":4}')
+
+
+def offers(turn: Turn[Any]) -> list[Offer]:
+    """The offers among a turn's effects."""
+    return [effect for effect in turn.effects if isinstance(effect, Offer)]
+
+
+def endings(turn: Turn[Any]) -> list[Ending]:
+    """The endings among a turn's effects."""
+    return [effect for effect in turn.effects if isinstance(effect, Ending)]
+
+
+class CoreTestCase(SynchronousTestCase):
+    """A core and the shortest ways to talk to it."""
+
+    def setUp(self) -> None:
+        """A fresh core."""
+        self.core = DispatchCore(CountedNames())
+
+    def offered(self, run_id: str = "r1", worker: str = "w1", now: float = 0.0, **poll: object) -> Offer:
+        """Submit a task and let a worker poll for it."""
+        self.core.submit(make_task(run_id), now)
+        (offer,) = offers(self.core.poll(make_poll(worker, **poll), now))  # type: ignore[arg-type]
+        return offer
+
+    def started(self, run_id: str = "r1", worker: str = "w1", now: float = 0.0) -> Offer:
+        """The same, confirmed."""
+        offer = self.offered(run_id, worker, now)
+        assert self.core.ack(worker, offer.token, now).answer.accepted
+        return offer
+
+    def state(self, run_id: str) -> State:
+        """The latest state in the run's timeline."""
+        run = RunRef("job", run_id)
+        return self.core.timeline(run, run_id)[-1].state
+
+    def why(self, run_id: str) -> str:
+        """The latest reason in the run's timeline."""
+        return self.core.timeline(RunRef("job", run_id), run_id)[-1].reason
+
+    def step_to(self, start: float, end: float) -> list[Turn[None]]:
+        """Tick once a second, as a process does that is awake."""
+        return [self.core.tick(start + second) for second in range(1, int(end - start) + 1)]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,7 +48,7 @@ class ScriptedChannel:
         self.calls.append((method.name, request))
         waiting: Deferred[Any] = Deferred()
         answer = None if self.hanging else self.answers.get(method.name)
-        if isinstance(answer, Callable):  # type: ignore[arg-type]
+        if callable(answer):
             answer = answer(request)
         if isinstance(answer, RpcError):
             waiting.errback(answer)

@@ -33,7 +33,7 @@ class ThreadlessReactor(MemoryReactorClock):
     """`MemoryReactorClock` with what `deferToThreadPool` needs; descriptors may be added, but nothing reads them."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self._pool = ImmediatePool()
 
     def getThreadPool(self) -> ImmediatePool:  # noqa: N802

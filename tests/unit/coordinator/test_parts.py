@@ -28,7 +28,7 @@ class NameTests(SynchronousTestCase):
         self.assertEqual(("ababab", "attempt_20260102_030405_678Z_ababab"), names.attempt(""))
         self.assertEqual(32, len(names.token()))
 
-    @given(st.datetimes(datetime(2000, 1, 1), datetime(2100, 1, 1)), st.integers(-10_000, 10_000))  # noqa: DTZ001
+    @given(st.datetimes(datetime(2000, 1, 1), datetime(2100, 1, 1)), st.integers(-10_000, 10_000))
     def test_later_than_the_one_before(self, at: datetime, milliseconds: int) -> None:
         """Whatever the wall clock does, the next attempt of a run sorts after the one before."""
         before = attempt_name(at.replace(tzinfo=UTC), "ffffff")

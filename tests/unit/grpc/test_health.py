@@ -61,3 +61,4 @@ class Health(SynchronousTestCase):
         self.health.set_all(False)
         self.assertEqual(self.result(stream.__anext__()).status, health.HealthCheckResponse.NOT_SERVING)
         stream.cancel()
+        self.clock.advance(0)

@@ -1,201 +1,17 @@
-"""Queued runs find their way: capacity, routing, bad items, and nothing lost when a coordinator forgets."""
+"""Queued runs of this process: order, capacity, bad items, and the end."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import replace
-from datetime import UTC, datetime, timedelta
-from typing import Any
-
 from twisted.internet.defer import Deferred
-from twisted.internet.task import Clock
-from twisted.trial.unittest import SynchronousTestCase
 
-from txdagu.execution.request import RunRequest
 from txdagu.model.dag import Dag
-from txdagu.model.errors import InvalidInputError, Problem, UnavailableError
-from txdagu.model.health import Health
-from txdagu.model.labels import WorkerSelector
-from txdagu.model.run import RunRef, RunStatus
+from txdagu.model.errors import InvalidInputError, Problem
+from txdagu.model.run import RunRef
 from txdagu.model.status import RunState
-from txdagu.model.task import Operation, Task, WorkerStatus
-from txdagu.peers.interfaces import WorkersView
-from txdagu.scheduler.consumer import QueueConsumer
-from txdagu.testing.store import MemoryStore
-
-BEGINNING = datetime(2026, 1, 1, tzinfo=UTC)
-GPU = WorkerSelector({"gpu": "true"})
+from txdagu.testing.scheduling import ConsumerTestCase
 
 
-class HeldRun:
-    """A run of this process that goes on until the test ends it."""
-
-    def __init__(self, request: RunRequest, sink: Any) -> None:
-        self.request = request
-        self.reason = ""
-        self._sink = sink
-        self._ended: Deferred[RunStatus] = Deferred()
-
-    def wait(self) -> Deferred[RunStatus]:
-        """The end."""
-        return self._ended
-
-    def cancel(self, reason: str) -> None:
-        """End it as aborted."""
-        self.reason = reason
-        self.end(RunState.ABORTED)
-
-    def end(self, state: RunState = RunState.SUCCEEDED) -> None:
-        """End it."""
-        status = RunStatus(self.request.run, self.request.root, state)
-        Deferred.fromCoroutine(self._sink.close(status)).addCallback(lambda _: self._ended.callback(status))
-
-
-class HeldEngine:
-    """Starts runs that the test ends."""
-
-    def __init__(self, store: MemoryStore) -> None:
-        self.store = store
-        self.runs: list[HeldRun] = []
-        self.broken = ""
-
-    def start(self, request: RunRequest, on_status: Callable[[RunStatus], None] | None = None) -> Any:
-        """Begin, and say so."""
-        if self.broken:
-            return BrokenRun(RunStatus(request.run, request.root, RunState.FAILED, error=self.broken))
-        opening = Deferred.fromCoroutine(self.store.open_attempt(request.dag, request.run, request.root))
-        sink: list[Any] = []
-        opening.addCallback(sink.append)
-        status = RunStatus(request.run, request.root, RunState.RUNNING)
-        sink[0].write_status(status)
-        run = HeldRun(request, sink[0])
-        self.runs.append(run)
-        assert on_status is not None
-        on_status(status)
-        return run
-
-    def names(self) -> list[str]:
-        """The ids of all runs that were started, in order."""
-        return [run.request.run.id for run in self.runs]
-
-
-class BrokenRun:
-    """A run that could not begin."""
-
-    def __init__(self, status: RunStatus) -> None:
-        self._status = status
-
-    def wait(self) -> Deferred[RunStatus]:
-        """The end, at once."""
-        ended: Deferred[RunStatus] = Deferred()
-        ended.callback(self._status)
-        return ended
-
-    def cancel(self, reason: str) -> None:
-        """It has ended already."""
-
-
-class Coordinators:
-    """Takes tasks in and remembers them."""
-
-    def __init__(self) -> None:
-        self.tasks: list[Task] = []
-        self.cancelled: list[RunRef] = []
-        self.ends: dict[str, RunStatus] = {}
-        self.view = WorkersView()
-        self.error: Exception | None = None
-
-    async def dispatch(self, task: Task) -> None:
-        """Accept, or fail as the test wants."""
-        if self.error is not None:
-            raise self.error
-        self.tasks.append(task)
-
-    async def task_status(self, run: RunRef, _root: RunRef) -> RunStatus | None:
-        """The end that the test put there."""
-        return self.ends.get(run.id)
-
-    async def cancel(self, run: RunRef, _root: RunRef) -> None:
-        """Remember it."""
-        self.cancelled.append(run)
-
-    async def workers(self) -> WorkersView:
-        """The workers that the test put there."""
-        return self.view
-
-
-class Base(SynchronousTestCase):
-    """A consumer over a store in memory."""
-
-    limits: Mapping[str, int] = {}
-    mode = "auto"
-
-    def setUp(self) -> None:
-        """Make all parts."""
-        self.clock = Clock()
-        self.store = MemoryStore(self.clock, lambda: BEGINNING + timedelta(seconds=self.clock.seconds()))
-        self.engine = HeldEngine(self.store)
-        self.coordinators = Coordinators()
-        self.leads = True
-        self.consumer = QueueConsumer(
-            self.store,
-            self.store.queue,
-            self.coordinators,  # type: ignore[arg-type]
-            self.engine,
-            self.clock,
-            self.mode,
-            self.limits,
-            lambda: self.leads,
-        )
-        self.consumer.start()
-        self.addCleanup(self.consumer.pause)
-
-    def enqueue(self, run_id: str, queue: str = "q", **dag: Any) -> RunRef:
-        """Put a run into a queue."""
-        name = dag.pop("name", "job")
-        run = RunRef(name, run_id)
-        value = replace(Dag(name=name, queue=queue, yaml_text="steps: []\n", max_active_runs=1), **dag)
-        status = RunStatus(run, run, RunState.QUEUED)
-        self.successResultOf(Deferred.fromCoroutine(self.store.enqueue(value, status, queue)))
-        self.settle()
-        return run
-
-    def settle(self) -> None:
-        """Let everything happen that is to happen now."""
-        self.clock.pump([0] * 6)
-
-    def wait(self, seconds: int) -> None:
-        """Let time pass."""
-        for _ in range(seconds):
-            self.clock.advance(1)
-            self.settle()
-
-    def items(self) -> list[str]:
-        """The ids of the runs that are in queues."""
-        return [run.id for _, run in self.successResultOf(Deferred.fromCoroutine(self.store.queue.items()))]
-
-    def status(self, run: RunRef) -> RunStatus:
-        """The state of a run."""
-        status = self.successResultOf(Deferred.fromCoroutine(self.store.read_status(run, run)))
-        assert status is not None
-        return status
-
-    def begin(self, run: RunRef) -> Any:
-        """A worker begins the run."""
-        dag = self.successResultOf(Deferred.fromCoroutine(self.store.read_dag(run, run)))
-        assert dag is not None
-        sink = self.successResultOf(Deferred.fromCoroutine(self.store.open_attempt(dag, run, run)))
-        sink.write_status(RunStatus(run, run, RunState.RUNNING, worker_id="w1"))
-        self.settle()
-        return sink
-
-    def finish(self, sink: Any, run: RunRef) -> None:
-        """And ends it."""
-        self.successResultOf(Deferred.fromCoroutine(sink.close(RunStatus(run, run, RunState.SUCCEEDED))))
-        self.settle()
-
-
-class HereTests(Base):
+class HereTests(ConsumerTestCase):
     """Runs of this process."""
 
     def test_runs_in_order_one_at_a_time(self) -> None:
@@ -282,7 +98,7 @@ class HereTests(Base):
         self.assertEqual(["r2"], self.items())
 
 
-class LimitTests(Base):
+class LimitTests(ConsumerTestCase):
     """Configured queues."""
 
     limits = {"q": 3, "none": 0}
@@ -296,103 +112,7 @@ class LimitTests(Base):
         self.assertEqual(["r0", "r1", "r2", "n0"], self.engine.names())
 
 
-class WorkerTests(Base):
-    """Runs on workers."""
-
-    def test_task(self) -> None:
-        """A run with a selector becomes a RETRY of itself, with definition and selector."""
-        run = self.enqueue("r1", worker_selector=GPU)
-        expected = Task(run, run, Operation.RETRY, "job", selector={"gpu": "true"}, definition="steps: []\n")
-        self.assertEqual([expected], self.coordinators.tasks)
-
-    def test_item_leaves_when_the_run_begins(self) -> None:
-        """The item stays until a worker has begun the run, and then goes; the place is free at its end, at once."""
-        run = self.enqueue("r1", worker_selector=GPU)
-        self.enqueue("r2", worker_selector=GPU)
-        self.wait(3)
-        self.assertEqual(["r1", "r2"], self.items())
-        sink = self.begin(run)
-        self.assertEqual(["r2"], self.items())
-        self.assertEqual(1, len(self.coordinators.tasks))
-        self.finish(sink, run)
-        self.assertEqual(2, len(self.coordinators.tasks))
-
-    def test_handed_in_again_while_it_waits(self) -> None:
-        """A coordinator that lost its memory gets the task again, the same one."""
-        self.enqueue("r1", worker_selector=GPU)
-        self.wait(65)
-        self.assertEqual(3, len(self.coordinators.tasks))
-        self.assertEqual(1, len({task.key for task in self.coordinators.tasks}))
-
-    def test_end_at_the_coordinator_is_written_down(self) -> None:
-        """A run that the coordinator ended before it began ends in the store too, and is not handed in again."""
-        run = self.enqueue("r1", worker_selector=GPU)
-        self.coordinators.ends["r1"] = RunStatus(run, run, RunState.ABORTED, error="cancelled: asked for by ada")
-        self.wait(40)
-        status = self.status(run)
-        self.assertEqual((RunState.ABORTED, "cancelled: asked for by ada"), (status.state, status.error))
-        self.assertEqual([], self.items())
-        self.assertEqual(1, len(self.coordinators.tasks))
-
-    def test_dequeued_run_is_cancelled(self) -> None:
-        """A run that somebody took out of the queue while it waited for a worker is not given to one afterwards."""
-        run = self.enqueue("r1", worker_selector=GPU)
-        self.successResultOf(Deferred.fromCoroutine(self.store.queue.remove("q", run)))
-        self.successResultOf(Deferred.fromCoroutine(self.store.withdraw(run)))
-        self.wait(1)
-        self.assertEqual([run], self.coordinators.cancelled)
-
-    def test_unreachable_coordinators(self) -> None:
-        """While no coordinator takes it the run stays queued, does not block the queue, and goes later."""
-        self.coordinators.error = UnavailableError("no coordinator answers")
-        self.enqueue("r1", worker_selector=GPU)
-        self.enqueue("r2")
-        self.assertEqual(["r2"], self.engine.names())
-        self.engine.runs[0].end()
-        self.coordinators.error = None
-        self.wait(31)
-        self.assertEqual(["r1"], [task.run.id for task in self.coordinators.tasks])
-
-    def test_refused_task_fails_once(self) -> None:
-        """T45: a task that no coordinator will ever take fails, with the reason, once."""
-        self.coordinators.error = InvalidInputError([Problem("the definition is larger than 4 MiB")])
-        run = self.enqueue("r1", worker_selector=GPU)
-        self.wait(1)
-        status = self.status(run)
-        self.assertEqual(RunState.FAILED, status.state)
-        self.assertIn("larger than 4 MiB", status.error)
-        self.assertEqual([], self.items())
-
-    def test_auto_mode_asks_who_is_there(self) -> None:
-        """Without a selector a run goes to a worker if a healthy one is there, else it runs here."""
-        self.enqueue("r1", "a")
-        worker = WorkerStatus("w1", {}, Health.HEALTHY, 1, 0)
-        self.coordinators.view = WorkersView((replace(worker, health=Health.UNHEALTHY),))
-        self.enqueue("r2", "b")
-        self.coordinators.view = WorkersView((worker,))
-        self.enqueue("r3", "c")
-        self.assertEqual(["r1", "r2"], self.engine.names())
-        self.assertEqual(["r3"], [task.run.id for task in self.coordinators.tasks])
-
-    def test_local_selector(self) -> None:
-        """``workerSelector: local`` stays, whoever is there."""
-        self.coordinators.view = WorkersView((WorkerStatus("w1", {}, Health.HEALTHY, 1, 0),))
-        self.enqueue("r1", worker_selector=WorkerSelector(local=True))
-        self.assertEqual(["r1"], self.engine.names())
-
-    def test_replaced_leader_lets_go(self) -> None:
-        """Who loses the lead follows nothing any more; the next leader hands the same task in, and one runs."""
-        self.enqueue("r1", worker_selector=GPU)
-        self.consumer.pause()
-        self.wait(60)
-        self.assertEqual(1, len(self.coordinators.tasks))
-        self.assertEqual(["r1"], self.items())
-        self.consumer.start()
-        self.settle()
-        self.assertEqual(2, len(self.coordinators.tasks))
-
-
-class BadItemTests(Base):
+class BadItemTests(ConsumerTestCase):
     """Items that cannot be run."""
 
     def test_run_that_does_not_exist(self) -> None:

@@ -129,19 +129,25 @@ class StatusFileTests(InDirectory):
         self.assertEqual(self.path.read_bytes(), b"1\n2\n4\n")
 
     def test_finish(self) -> None:
-        """In the end one record remains, nothing else in the directory, and its size is another than before."""
-        file = StatusFile(self.path)
-        file.append(b"1\n")
-        file.finish(b"2\n", "t")
-        self.assertEqual(self.path.read_bytes(), b"2 \n")
-        self.assertEqual(read_last(self.path, number), 2)
-        self.assertEqual(names_in(self.home), ["status.jsonl"])
-        self.assertEqual(self.path.stat().st_mode & 0o777, 0o600)
+        """In the end a large file holds one record, of another size than before, and a small one some lines."""
+        large = b" " * 70_000
+        for first, last, expected in (
+            (b"1\n", b"2\n", b"1\n2\n"),
+            (large + b"1\n", b"2\n", b"2\n"),
+            (large + b"1\n", large + b"2\n", large + b"2 \n"),
+        ):
+            self.path.unlink(missing_ok=True)
+            file = StatusFile(self.path)
+            file.append(first)
+            file.finish(last, "t")
+            self.assertEqual(self.path.read_bytes(), expected)
+            self.assertEqual(names_in(self.home), ["status.jsonl"])
+            self.assertEqual(self.path.stat().st_mode & 0o777, 0o600)
 
     def test_finish_that_fails(self) -> None:
         """If the last record cannot be written, the one before stays and no temporary file does."""
         file = StatusFile(self.path)
-        file.append(b"1\n")
+        file.append(b"1" + b" " * 70_000 + b"\n")
         with patch("os.write", side_effect=OSError(28, "No space left on device")), self.assertRaises(OSError):
             file.finish(b"2\n", "t")
         self.assertEqual(read_last(self.path, number), 1)
@@ -297,7 +303,9 @@ class LivenessTests(InDirectory):
         self.age(held.path, 100)
         again = self.files.acquire("q", "d", "r", take_over=False)
         taken = self.files.acquire("q", "d", "r", take_over=True)
-        self.assertEqual(again.path, taken.path)
+        self.assertEqual(self.files.running("q"), 2)
+        again.release()
+        self.assertTrue(taken.path.exists())
         self.assertEqual(self.files.running("q"), 2)
 
     def test_paths_cannot_lead_elsewhere(self) -> None:

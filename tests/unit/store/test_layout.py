@@ -86,7 +86,7 @@ class NamesTests(TestCase):
             with self.assertRaisesRegex(InvalidInputError, "queue"):
                 layout.single_name(name, "queue")
 
-    @given(st.datetimes(datetime(2000, 1, 1), datetime(2099, 1, 1), timezones=st.just(UTC)), st.integers(0, 3000))  # noqa: DTZ001
+    @given(st.datetimes(datetime(2000, 1, 1), datetime(2099, 1, 1), timezones=st.just(UTC)), st.integers(0, 3000))
     def test_later_attempts_sort_later(self, at: datetime, back: int) -> None:
         """An attempt made after another sorts after it, also when the clock stands still or goes back."""
         first = layout.attempt_dir_name(at, "ffffff")

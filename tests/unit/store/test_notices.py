@@ -10,7 +10,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, execute
 from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
 
@@ -19,8 +19,10 @@ from txdagu.model.run import RunRef, RunStatus
 from txdagu.model.status import RunState
 from txdagu.store import shared_disk
 from txdagu.store.notices import Notices
-from txdagu.store.places import Place
+from txdagu.store.places import Place, Places
+from txdagu.store.rounds import Rounds
 from txdagu.store.shared_disk import SharedDiskStore
+from txdagu.store.watching import Watch
 from txdagu.testing.store import paths_under
 
 RUN = RunRef("d", "r")
@@ -62,8 +64,35 @@ class Expectation:
             self.met.callback(None)
 
 
+class Calls:
+    """Something to be called; `next` fires at the next time."""
+
+    def __init__(self) -> None:
+        self.next: Deferred[None] = Deferred()
+
+    def __call__(self) -> None:
+        """Here is a call."""
+        called, self.next = self.next, Deferred()
+        called.callback(None)
+
+
 class WatchTests(OnReactor):
     """Runs, cancel flags and queues."""
+
+    async def test_directory_between_two_looks(self) -> None:
+        """A directory made after the places in it were found is watched as soon as one looks again, not at the next sweep."""
+        parent, child = self.home / "parent", self.home / "parent" / "child"
+        parent.mkdir()
+        places = Places(frozenset([Place(str(parent), "child", structure=True), Place(str(child), "wanted")]), True)
+        calls = Calls()
+        notices, rounds = Notices(self.reactor), Rounds(self.reactor, 3600.0, execute)
+        watch = Watch(self.reactor, execute, notices, rounds, lambda: places, calls)
+        await calls.next
+        child.mkdir()
+        await calls.next
+        (child / "wanted").touch()
+        await calls.next
+        watch.stop()
 
     async def test_run_from_its_first_day(self) -> None:
         """A watcher that was there before a called run sees each of its states without waiting for a sweep."""
@@ -178,10 +207,14 @@ class NoticesTests(OnReactor):
         self.notices.remove(gone, print)
 
     async def test_missing_directory(self) -> None:
-        """A directory that comes later is watched after the next sweep."""
-        told = self.expect(Place(str(self.home / "later")))
+        """A directory that comes later is watched after the next sweep, which tells of what may have happened before."""
+        place = Place(str(self.home / "later"))
+        missed = self.expect(place)
         (self.home / "later").mkdir()
+        (self.home / "later" / "old").touch()
         self.notices.arm()
+        await missed
+        told = self.expect(place)
         (self.home / "later" / "new").touch()
         await told
 

@@ -118,7 +118,7 @@ class TreeTests(OnDisk):
             (self.home / log_dir / "dag-run_20261124.025401.961.run-A_1.log").read_text(), "started\nended\n"
         )
         lines = (self.home / place / "status.jsonl").read_text().splitlines()
-        self.assertEqual([json.loads(line)["status"] for line in lines], [4])
+        self.assertEqual([json.loads(line)["status"] for line in lines], [1, 4])
         self.assertEqual(json.loads((self.home / place / "dag.json").read_text())["location"], DAG.location)
         self.assertNotIn("location", json.loads((self.home / below / "dag.json").read_text()))
 

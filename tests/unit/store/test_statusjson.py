@@ -82,7 +82,7 @@ words = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=
 names = st.text(string.ascii_letters + "_", min_size=1, max_size=8)
 texts = st.lists(words, max_size=3).map(tuple)
 zones = st.integers(-14 * 60, 14 * 60).map(lambda minutes: timezone(timedelta(minutes=minutes)))
-times = st.none() | st.datetimes(datetime(1990, 1, 1), datetime(2090, 1, 1), timezones=zones).map(  # noqa: DTZ001
+times = st.none() | st.datetimes(datetime(1990, 1, 1), datetime(2090, 1, 1), timezones=zones).map(
     lambda at: at.replace(microsecond=0)
 )
 commands = st.builds(Command, text=words.filter(bool), program=words, args=texts)

@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from twisted.logger import Logger
+
 from txdagu.execution.remote import RemoteRun
 from txdagu.execution.steps.context import StepContext
 from txdagu.model.dag import Dag
 from txdagu.model.run import RunRef, RunStatus
 from txdagu.model.task import Operation, Task
 from txdagu.peers.interfaces import ICoordinators
+
+log = Logger()
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +59,7 @@ async def run_remote_child(context: StepContext, coordinators: ICoordinators, ca
         task_for(context, call),
         clean_up_seconds=call.dag.max_clean_up_seconds,
         earlier_attempt=earlier,
+        waits=lambda sentence: log.warn("step {step}: {sentence}", step=context.step.name, sentence=sentence),
     )
     context.slot.wait()
     return await remote.execute(context.stop)

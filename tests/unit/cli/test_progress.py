@@ -1,0 +1,54 @@
+"""Progress lines for pipes and log files."""
+
+from dataclasses import replace
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from txdagu.cli.following import Family
+from txdagu.cli.progress import ChangeLines
+from txdagu.model.dag import ChildCall, Step
+from txdagu.model.run import ChildRun, NodeStatus, RunRef, RunStatus
+from txdagu.model.status import NodeState, RunState
+
+ROOT = RunRef("main", "r")
+CALL = NodeStatus(Step("call", child=ChildCall("kid")), NodeState.RUNNING, children=(ChildRun("k"),))
+TOP = RunStatus(ROOT, ROOT, RunState.RUNNING, worker_id="local", nodes=(CALL,))
+WORK = NodeStatus(Step("work"), NodeState.RUNNING)
+KID = RunStatus(RunRef("kid", "k"), ROOT, RunState.RUNNING, worker_id="gpu-1", nodes=(WORK,))
+
+
+def top(state: NodeState, error: str = "") -> RunStatus:
+    return replace(TOP, nodes=(replace(CALL, state=state, error=error),))
+
+
+def kid(state: NodeState, run: RunState) -> dict[str, RunStatus]:
+    return {"k": replace(KID, state=run, nodes=(replace(WORK, state=state),))}
+
+
+class ChangeLinesTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.lines: list[str] = []
+        self.view = ChangeLines(lambda text: self.lines.append(text.rstrip("\n")))
+
+    def test_each_change_once_with_its_place(self) -> None:
+        """A step is told when it starts and when it ends, children with the step that called them and their worker."""
+        self.view.show(Family(TOP))
+        self.view.show(Family(TOP, {"k": KID}))
+        self.view.show(Family(TOP, {"k": KID}))
+        self.view.show(Family(top(NodeState.SUCCEEDED), kid(NodeState.SUCCEEDED, RunState.SUCCEEDED)))
+        self.assertEqual(
+            self.lines,
+            ["▶ call calls kid", "call > ▶ work started, worker gpu-1", "call > ✔ work succeeded", "✔ call succeeded"],
+        )
+
+    def test_a_caller_s_success_waits_for_the_child_s(self) -> None:
+        """The parent may know of a child's end before its files were read; the lines keep the order of things."""
+        self.view.show(Family(top(NodeState.SUCCEEDED), {"k": KID}))
+        self.assertEqual(self.lines, ["call > ▶ work started, worker gpu-1"])
+        self.view.show(Family(top(NodeState.SUCCEEDED), kid(NodeState.SUCCEEDED, RunState.SUCCEEDED)))
+        self.assertEqual(self.lines[1:], ["call > ✔ work succeeded", "✔ call succeeded"])
+
+    def test_a_failure_waits_for_nobody(self) -> None:
+        """A child lost with its worker seems to run for ever; its caller's failure is told with the reason."""
+        self.view.show(Family(top(NodeState.FAILED, "worker gpu-1 was silent"), {"k": KID}))
+        self.assertEqual(self.lines[-1], "✘ call failed: worker gpu-1 was silent")

@@ -4,8 +4,10 @@ The `dagu` command: a table of sub-commands, each a function in a module of its 
 A command takes its arguments as a list and returns an exit code (None is 0). What it raises on purpose is shown on standard
 error, one line a problem, with exit code 1. To add one: write the module, add a line to `COMMANDS`.
 
-`arguments` parses options, `settings` makes settings of them, `dagfiles` finds the DAG file that an argument means, `logging`
-writes the log lines of services.
+`arguments` parses options, `settings` makes settings of them, `logging` writes the log lines of services, `reactor` runs a
+coroutine to its end and turns signals into a wish to stop. `rundag` is what the commands that begin a run share, `running`
+runs one in the foreground; `following` collects its states, `progress` and `report` show them. `cluster` and `demoplan` are
+the demo's.
 """
 
 from __future__ import annotations
@@ -93,5 +95,7 @@ def _reader_gone() -> int:
     """Whoever read our output has gone (``dagu … | head``): nothing to complain about, also not when Python ends."""
     import os
 
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)
     return 1

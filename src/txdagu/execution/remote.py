@@ -6,7 +6,6 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Any
 
-from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
@@ -20,40 +19,12 @@ from txdagu.model.task import Task
 from txdagu.peers.interfaces import ICoordinators, WorkersView
 from txdagu.store.interfaces import IRunStore
 from txdagu.store.statusjson import told_as_failed
+from txdagu.system.waiting import Wake
 
 ASK_EVERY = 3.0  # seconds between questions to the coordinators about a child that seems to run
 LOOK_EVERY = 1.0  # seconds; the store's watch is faster where it can be
 FILE_PATIENCE = 5.0  # seconds for the store to show an end that the coordinators know already
 STOP_PATIENCE = 10.0  # seconds beyond the child's own time to clean up
-
-
-class Wake:
-    """Remembers that something happened until somebody has waited for it."""
-
-    def __init__(self, clock: IReactorTime) -> None:
-        self._clock = clock
-        self._happened = False
-        self._waiter: Deferred[None] | None = None
-
-    def happen(self) -> None:
-        """Something happened."""
-        self._happened = True
-        waiter, self._waiter = self._waiter, None
-        if waiter is not None:
-            waiter.callback(None)
-
-    async def wait(self, seconds: float) -> None:
-        """Return when something happened since the last call, at the latest after `seconds`."""
-        if not self._happened:
-            self._waiter = Deferred()
-            timer = self._clock.callLater(seconds, self.happen)
-            try:
-                await self._waiter
-            finally:
-                self._waiter = None
-                if timer.active():
-                    timer.cancel()
-        self._happened = False
 
 
 def waiting_sentence(selector: Labels, view: WorkersView) -> str:

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred
-from twisted.internet.task import LoopingCall
-from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 
 from txdagu.registry.entries import Kind
 from txdagu.registry.files import remove_if_unchanged
-from txdagu.registry.membership import StaleFile
 from txdagu.registry.views import MembershipView
+from txdagu.system.repeating import Repeating
+from txdagu.system.threads import threads_of
 
 CLEANING_INTERVAL = 5.0
 
@@ -34,25 +34,20 @@ class WorkerFileCleaner(Service):
         self, reactor: Any, directory: str, now: Callable[[], float], interval: float = CLEANING_INTERVAL
     ) -> None:
         self.view = MembershipView(reactor, directory, Kind.WORKER, now)
-        self._reactor = reactor
-        self._interval = interval
+        self._in_thread = threads_of(reactor)
         self._troubled: set[str] = set()
-        self._loop = LoopingCall(self._clean)
-        self._loop.clock = reactor
+        self._loop = Repeating(reactor, interval, self._clean, f"cleaning {self.view.directory}")
 
     def startService(self) -> None:
         """Look now and every five seconds."""
         Service.startService(self)
         self.view.startService()
-        self._loop.start(self._interval).addErrback(
-            lambda failure: self.log.failure("cleaning {path} ended", failure, path=self.view.directory)
-        )
+        self._loop.start()
 
     def stopService(self) -> Deferred[None] | None:
         """Stop looking; waits for a reading under way."""
         Service.stopService(self)
-        if self._loop.running:
-            self._loop.stop()
+        self._loop.stop()
         return self.view.stopService()
 
     def _clean(self) -> Deferred[None]:
@@ -61,7 +56,7 @@ class WorkerFileCleaner(Service):
     async def _remove_stale(self) -> None:
         for stale in self.view.stale():
             try:
-                removed = await deferToThreadPool(self._reactor, self._reactor.getThreadPool(), self._remove, stale)
+                removed = await self._in_thread(partial(remove_if_unchanged, self.view.directory, stale.file))
             except OSError as error:
                 if stale.file.name not in self._troubled:
                     self._troubled.add(stale.file.name)
@@ -79,6 +74,3 @@ class WorkerFileCleaner(Service):
                     name=stale.file.name,
                     reason=stale.reason,
                 )
-
-    def _remove(self, stale: StaleFile) -> bool:
-        return remove_if_unchanged(self.view.directory, stale.file)

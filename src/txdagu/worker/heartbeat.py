@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
-from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
 from txdagu.peers.connecting import reconnect_pause
@@ -15,6 +13,7 @@ from txdagu.peers.discovery import CoordinatorDirectory, Member
 from txdagu.protocol import coordinator_pb2 as pb
 from txdagu.protocol.conversion import running_task_to_message
 from txdagu.protocol.services import HEARTBEAT, RUN_HEARTBEAT
+from txdagu.system.repeating import Repeating
 from txdagu.wire.metadata import Metadata
 from txdagu.wire.status import RpcError, StatusCode
 from txdagu.worker.complaints import Complaint
@@ -74,26 +73,19 @@ class Heartbeat:
         self._silent = 0
         self._complaint = Complaint(lambda sentence: self.log.warn("{what}", what=sentence), now)
         self._beating: Deferred[None] | None = None
-        self._loop = LoopingCall(self._beat)
-        self._loop.clock = reactor
+        self._loop = Repeating(reactor, BEAT_INTERVAL, self._beat, f"a beat at coordinator {member}")
         # A beat may hang for its whole deadline; leases do not wait for it.
-        self._fencing = LoopingCall(self._fence)
-        self._fencing.clock = reactor
+        self._fencing = Repeating(reactor, BEAT_INTERVAL, self._fence, f"fencing runs of coordinator {member}")
 
     def start(self) -> None:
         """Beat now and every second."""
         for loop in (self._loop, self._fencing):
-            loop.start(BEAT_INTERVAL).addErrback(
-                lambda failure: self.log.failure(
-                    "beating at coordinator {member} ended", failure, member=str(self._member)
-                )
-            )
+            loop.start()
 
     async def stop(self, leaving: bool) -> None:
         """Stop beating; if `leaving`, say so in a last beat to a coordinator that answers."""
         for loop in (self._loop, self._fencing):
-            if loop.running:
-                loop.stop()
+            loop.stop()
         if self._beating is not None:
             self._beating.cancel()
         if leaving and self.reachable:
@@ -101,12 +93,7 @@ class Heartbeat:
 
     def _beat(self) -> Deferred[None]:
         self._beating = Deferred.fromCoroutine(self._once())
-        return self._beating.addErrback(self._cancelled)
-
-    def _cancelled(self, failure: Any) -> None:
-        # Only `stop` cancels. Anything else is a fault of ours, which must not end the beats.
-        if self._loop.running:
-            self.log.failure("a beat at coordinator {member} failed", failure, member=str(self._member))
+        return self._beating
 
     async def _once(self) -> None:
         if await self._send(leaving=False):

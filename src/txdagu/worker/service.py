@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Awaitable, Callable
 from datetime import datetime
 from random import Random, SystemRandom
@@ -19,8 +18,9 @@ from txdagu.execution.assembly import engine, run_store
 from txdagu.execution.engine import Engine
 from txdagu.peers.coordinators import Coordinators
 from txdagu.peers.discovery import Member
-from txdagu.registry.publication import Publication, WorkerState, local_now, worker_publication
+from txdagu.registry.publication import Publication, WorkerState, worker_publication
 from txdagu.store.interfaces import IRunStore
+from txdagu.system.clock import local_now, monotonic
 from txdagu.worker.identity import Identity, identity
 from txdagu.worker.session import Session
 from txdagu.worker.slots import Slots
@@ -230,8 +230,8 @@ def worker_service(settings: Settings, reactor: Any) -> IService:
     Raises `InvalidInputError` for settings that a worker cannot work with.
     """
     random = SystemRandom()
-    coordinators = Coordinators(settings, reactor, random, time.monotonic)
+    coordinators = Coordinators(settings, reactor, random, monotonic)
     store = run_store(settings, reactor)
     runs = engine(settings, reactor, store, coordinators)
     who = identity(settings)
-    return WorkerService(settings, reactor, who, store, runs, coordinators, random, time.monotonic)
+    return WorkerService(settings, reactor, who, store, runs, coordinators, random, monotonic)

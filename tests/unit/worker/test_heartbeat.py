@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from twisted.internet.defer import Deferred
+from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase
 
 from txdagu.config.settings import PathSettings, Settings, WorkerSettings
@@ -13,7 +14,6 @@ from txdagu.model.task import Operation, Task
 from txdagu.peers.discovery import CoordinatorDirectory
 from txdagu.protocol import coordinator_pb2 as pb
 from txdagu.testing.scripted import ScriptedChannel
-from txdagu.testing.threadless import ThreadlessReactor
 from txdagu.wire.status import RpcError, StatusCode
 from txdagu.worker.heartbeat import Heartbeat
 from txdagu.worker.identity import Identity
@@ -28,7 +28,7 @@ class HeartbeatTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         """A coordinator that announces our additions and answers everything."""
-        self.reactor = ThreadlessReactor()
+        self.reactor = MemoryReactorClock()
         self.channels: list[ScriptedChannel] = []
         self.hanging = False
         settings = Settings(PathSettings(*["/x"] * 10), worker=WorkerSettings(coordinator_host="c"))

@@ -7,13 +7,13 @@ from random import Random
 from typing import Any
 
 from twisted.internet.defer import Deferred
+from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase
 
 from txdagu.config.settings import PathSettings, Settings, WorkerSettings
 from txdagu.peers.discovery import CoordinatorDirectory, Member
 from txdagu.protocol import coordinator_pb2 as pb
 from txdagu.testing.scripted import ScriptedChannel
-from txdagu.testing.threadless import ThreadlessReactor
 from txdagu.wire.status import RpcError, StatusCode
 from txdagu.worker.identity import Identity
 from txdagu.worker.polling import Polling
@@ -25,7 +25,7 @@ OFFER = pb.PollResponse(task=pb.Task(dag_run_id="r", target="etl", operation=pb.
 class PollingTests(SynchronousTestCase):
     def setUp(self) -> None:
         """One scripted coordinator and three slots."""
-        self.reactor = ThreadlessReactor()
+        self.reactor = MemoryReactorClock()
         self.channel = ScriptedChannel(self.reactor)
         paths = PathSettings(*[str(Path("/x"))] * 10)
         settings = Settings(paths, worker=WorkerSettings(coordinator_host="c"))

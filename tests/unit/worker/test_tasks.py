@@ -9,6 +9,7 @@ from random import Random
 from typing import Any, cast
 
 from twisted.internet.defer import Deferred, succeed
+from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
@@ -24,7 +25,6 @@ from txdagu.peers.statuses import status_from_message
 from txdagu.protocol import coordinator_pb2 as pb
 from txdagu.store.interfaces import IRunSink, IRunStore, StepLogs
 from txdagu.testing.scripted import ScriptedChannel
-from txdagu.testing.threadless import ThreadlessReactor
 from txdagu.wire.status import RpcError, StatusCode
 from txdagu.worker.identity import Identity
 from txdagu.worker.slots import Slots
@@ -133,7 +133,7 @@ class NotedStore:
 class TasksTests(SynchronousTestCase):
     def setUp(self) -> None:
         """One slot, and a coordinator that confirms and takes reports."""
-        self.reactor = ThreadlessReactor()
+        self.reactor = MemoryReactorClock()
         temporary = self.mktemp()
         Path(temporary).mkdir()
         self.patch(tempfile, "tempdir", temporary)

@@ -31,7 +31,7 @@ class Engine:
     Runs DAGs: their commands as processes of this machine, their children here or on workers.
 
     `clock` is the reactor; files are touched in its threads if it has any. `now` tells the time with its zone. `environ` is the
-    environment of this process, `execution_mode` one of `txdagu.dispatch.routing.EXECUTION_MODES`. `find_dag` is called
+    environment of this process, `execution_mode` ``auto``, ``local`` or ``distributed``. `find_dag` is called
     with a child's name and the directory of the calling DAG's file, and raises `NotFoundError`. `default_shell` is a command
     line; empty: ``SHELL``, else ``sh``. Without `coordinators` nothing can run on workers, and a step that has to fails.
     """

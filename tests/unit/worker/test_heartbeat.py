@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from random import Random
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -13,12 +14,14 @@ from txdagu.model.run import RunRef
 from txdagu.model.task import Operation, Task
 from txdagu.peers.discovery import CoordinatorDirectory
 from txdagu.protocol import coordinator_pb2 as pb
+from txdagu.system.clock import local_now
 from txdagu.testing.scripted import ScriptedChannel
 from txdagu.wire.status import RpcError, StatusCode
 from txdagu.worker.heartbeat import Heartbeat
 from txdagu.worker.identity import Identity
 from txdagu.worker.running import TaskInHand, TasksInHand
 from txdagu.worker.slots import Slots
+from txdagu.worker.surroundings import Surroundings
 
 RUN = RunRef("etl", "r1")
 
@@ -38,17 +41,17 @@ class HeartbeatTests(SynchronousTestCase):
         self.slots = Slots(4)
         self.answered: list[bool] = []
         self.stopped: list[str] = []
-        self.heartbeat = Heartbeat(
+        around = Surroundings(
             self.reactor,
             self.directory,
-            self.member,
             Identity("w", {"gpu": "true"}, "life-1"),
             self.slots,
-            self.tasks,
+            Random(3),
             self.reactor.seconds,
+            local_now,
             self.lease_ttl,
-            self.answered.append,
         )
+        self.heartbeat = Heartbeat(around, self.member, self.tasks, self.answered.append)
 
     def _connect(self, host: str, port: int) -> ScriptedChannel:
         channel = ScriptedChannel(self.reactor, {"txdagu-protocol": "1"})

@@ -28,6 +28,7 @@ from txdagu.testing.scripted import ScriptedChannel
 from txdagu.wire.status import RpcError, StatusCode
 from txdagu.worker.identity import Identity
 from txdagu.worker.slots import Slots
+from txdagu.worker.surroundings import Surroundings
 from txdagu.worker.tasks import Tasks
 
 DEFINITION = "steps:\n  - name: one\n    command: echo hello\n"
@@ -146,18 +147,17 @@ class TasksTests(SynchronousTestCase):
         self.engine = ScriptedEngine()
         self.store = NotedStore()
         self.slots = Slots(1)
-        self.tasks = Tasks(
+        around = Surroundings(
             self.reactor,
-            Identity("w1", {}, "life-1"),
-            cast("IRunStore", self.store),
-            cast("Engine", self.engine),
             directory,
+            Identity("w1", {}, "life-1"),
             self.slots,
             Random(5),
             self.reactor.seconds,
             lambda: datetime(2026, 1, 1, tzinfo=UTC),
             30.0,
         )
+        self.tasks = Tasks(around, cast("IRunStore", self.store), cast("Engine", self.engine))
 
     def _message(self, run_id: str = "r1", **fields: Any) -> pb.Task:
         given: dict[str, Any] = {

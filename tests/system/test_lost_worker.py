@@ -1,4 +1,4 @@
-"""Workers that are killed, as real processes: with an offer that they have not confirmed, and with a task that they run."""
+"""Workers and coordinators that are killed, as real processes, while tasks wait, are offered, and run."""
 
 from __future__ import annotations
 
@@ -118,6 +118,16 @@ class LostWorkers(TestCase):
         self.assertEqual((self.home / "ran").read_text(), "ran\n")
         status = self.last_status("root/dag-runs/*/*/*/*/attempt_*")
         self.assertEqual((status["status"], status["workerId"]), (4, "second"))
+
+    def test_the_coordinator_is_killed_while_a_run_waits(self) -> None:
+        """A run that waits for a worker is handed in again at the coordinator that comes after one that was killed."""
+        started = self.start(*DAGU, "start", "root")
+        started.wait_for("waiting for a worker with gpu=true: no worker is connected")
+        self.coordinator.stop(SIGKILL)
+        self.start(*DAGU, "coordinator", f"--coordinator.port={self.port}").wait_for("listens on")
+        self.worker("late")
+        self.assertEqual(started.wait(), 0, started.output)
+        self.assertEqual((self.home / "ran").read_text(), "ran\n")
 
     def test_killed_while_it_runs_a_child(self) -> None:
         """The parent of a child that was lost with its worker fails, and says why, when the lease has ended."""

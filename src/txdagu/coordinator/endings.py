@@ -110,3 +110,9 @@ def ending_json(ending: Ending, finished: datetime) -> str:
         return ending.outcome.report
     status = final_status(ending, finished)
     return encode_status(status).decode().rstrip("\n") if status is not None else ""
+
+
+def open_json(run: RunRef, root: RunRef, *, running: bool) -> str:
+    """The state of an open task as a line of a status file: whoever asks goes on waiting."""
+    state = RunState.RUNNING if running else RunState.QUEUED
+    return encode_status(RunStatus(run, root, state)).decode().rstrip("\n")

@@ -9,9 +9,10 @@ from typing import Any
 from twisted.logger import Logger
 
 from txdagu.coordinator.dispatcher import Dispatcher
-from txdagu.coordinator.endings import ending_json, read_report
+from txdagu.coordinator.endings import ending_json, open_json, read_report
 from txdagu.coordinator.handover import Owner, offered_task
 from txdagu.dispatch.core import Beat
+from txdagu.dispatch.machine import State
 from txdagu.dispatch.records import Poll
 from txdagu.dispatch.turn import Cancellation
 from txdagu.grpc.server_call import CallContext, Handler
@@ -24,7 +25,7 @@ from txdagu.protocol.conversion import running_task_from_message, task_from_mess
 from txdagu.wire.method import RpcMethod
 from txdagu.wire.status import RpcError, StatusCode
 
-ANNOUNCEMENT = {"txdagu-protocol": "1"}
+ANNOUNCED = {services.ANNOUNCEMENT: "1"}
 CANCEL_REASON = "asked for by {peer}"
 
 Method = Callable[[Any, CallContext], Coroutine[Any, Any, Any]]
@@ -165,12 +166,22 @@ class CoordinatorService:
     async def get_dag_run_status(
         self, request: pb.GetDAGRunStatusRequest, _context: CallContext
     ) -> pb.GetDAGRunStatusResponse:
-        """How the latest task of a run ended; not found while it is open, unknown, or only its own files can tell."""
+        """
+        How the latest task of a run ended, or that it is queued or running.
+
+        Not found: no such task is known. Found without a status: it has ended, and only the run's own files can tell how.
+        """
         _require(request.dag_run_id, "dag_run_id is required")
         run = RunRef(request.dag_name, request.dag_run_id)
-        ending = self._dispatcher.core.ended(_root(request, run), run.id)
-        json_data = ending_json(ending, self._dispatcher.wall_time(ending.at)) if ending is not None else ""
-        if not json_data:
+        root = _root(request, run)
+        core = self._dispatcher.core
+        ending = core.ended(root, run.id)
+        state = core.open_state(root, run.id)
+        if ending is not None:
+            json_data = ending_json(ending, self._dispatcher.wall_time(ending.at))
+        elif state is not None:
+            json_data = open_json(run, root, running=state is State.RUNNING)
+        else:
             return pb.GetDAGRunStatusResponse(found=False)
         return pb.GetDAGRunStatusResponse(found=True, status=pb.DAGRunStatusProto(json_data=json_data))
 
@@ -187,7 +198,7 @@ class CoordinatorService:
 def _announcing(handler: Method) -> Handler:
     @functools.wraps(handler)
     async def announce(request: Any, context: CallContext) -> Any:
-        context.set_initial_metadata(ANNOUNCEMENT)
+        context.set_initial_metadata(ANNOUNCED)
         return await handler(request, context)
 
     return announce

@@ -263,6 +263,11 @@ class DispatchCore:
         record = self._tasks.open_task(root, run_id) or self._tasks.history.find(root, run_id)
         return tuple(record.timeline) if record else ()
 
+    def open_state(self, root: RunRef, run_id: str) -> State | None:
+        """Where the open task of that run stands; None if there is none."""
+        record = self._tasks.open_task(root, run_id)
+        return None if record is None else record.state
+
     def ended(self, root: RunRef, run_id: str) -> Ending | None:
         """How the latest task of a run ended; None while one is open, or if none is remembered."""
         if self._tasks.open_task(root, run_id) is not None:

@@ -70,6 +70,7 @@ class RemoteRun:
         self._tries = tries
         self._waits = waits
         self._told = ""
+        self._forgotten = 0
         self._wake = Wake(clock)
 
     async def execute(self, stop: Stop) -> RunStatus:
@@ -99,16 +100,24 @@ class RemoteRun:
                 told = await self._ask()
                 if told is not None:
                     return await self._settle(told)
-                await self._explain()
+                await self._attempt(self._while_nobody_began(), "look after")
                 ask_at = self._clock.seconds() + ASK_EVERY
             await self._wake.wait(min(LOOK_EVERY, max(ask_at - self._clock.seconds(), 0.0)))
 
-    async def _explain(self) -> None:
-        """While nobody has begun the run, say why, as often as the reason changes."""
-        if self._waits is None:
-            return
+    async def _while_nobody_began(self) -> None:
+        """Hand the task in again if the coordinators have forgotten it; say why it waits, as often as the reason changes."""
         status: RunStatus | None = await self._store.read_status(self._run, self._root)
         if status is not None and status.state is not RunState.QUEUED and status.attempt_id != self._earlier_attempt:
+            return
+        if await self._coordinators.forgotten(self._run, self._root):
+            # Once is not enough: a worker that just begins may not have told the new coordinator yet.
+            self._forgotten += 1
+            if self._forgotten > 1:
+                self._forgotten = 0
+                await self._coordinators.dispatch(self._task, 1)
+            return
+        self._forgotten = 0
+        if self._waits is None:
             return
         view = await self._coordinators.workers()
         sentence = waiting_sentence(self._task.selector, view)
@@ -167,8 +176,8 @@ class RemoteRun:
 
     async def _cancel(self, accepted: bool) -> RunStatus:
         """Ask everybody who may know the child to end it; wait for that only if somebody has it for sure."""
-        await self._attempt(self._store.request_cancel(self._run, self._root))
-        await self._attempt(self._coordinators.cancel(self._run, self._root))
+        await self._attempt(self._store.request_cancel(self._run, self._root), "ask for the end of")
+        await self._attempt(self._coordinators.cancel(self._run, self._root), "ask for the end of")
         if not accepted:
             never = RunStatus(
                 self._run, self._root, RunState.ABORTED, error="it was stopped before a coordinator took it"
@@ -191,8 +200,8 @@ class RemoteRun:
             if timer.active():
                 timer.cancel()
 
-    async def _attempt(self, cancelling: Awaitable[Any]) -> None:
+    async def _attempt(self, asking: Awaitable[Any], purpose: str) -> None:
         try:
-            await cancelling
-        except Exception as error:  # noqa: BLE001 - the other way of cancelling may work
-            self.log.warn("could not ask for the end of {run}: {error}", run=str(self._run), error=str(error))
+            await asking
+        except Exception as error:  # noqa: BLE001 - another way may work, or the next time
+            self.log.warn("could not {purpose} {run}: {error}", purpose=purpose, run=str(self._run), error=str(error))

@@ -25,7 +25,7 @@ from txdagu.peers.merging import merge_workers
 from txdagu.peers.statuses import status_from_message
 from txdagu.protocol import coordinator_pb2 as pb
 from txdagu.protocol.conversion import task_to_message, worker_from_message
-from txdagu.protocol.services import DISPATCH, GET_DAG_RUN_STATUS, GET_WORKERS, REQUEST_CANCEL
+from txdagu.protocol.services import ANNOUNCEMENT, DISPATCH, GET_DAG_RUN_STATUS, GET_WORKERS, REQUEST_CANCEL
 from txdagu.wire.status import RpcError, StatusCode
 
 DISPATCH_DEADLINE = 10.0
@@ -151,6 +151,19 @@ class Coordinators(Service):
 
         answers, _ = await self._ask_all(ask)
         return next((status for status in answers if status is not None), None)
+
+    async def forgotten(self, run: RunRef, root: RunRef) -> bool:
+        """Whether all coordinators, each of ours, answer that they know no such task."""
+        request = pb.GetDAGRunStatusRequest(
+            dag_name=run.name, dag_run_id=run.id, root_dag_run_name=root.name, root_dag_run_id=root.id
+        )
+
+        async def ask(member: Member) -> bool:
+            reply = await self.channel(member).unary_call(GET_DAG_RUN_STATUS, request, timeout=QUESTION_DEADLINE)
+            return ANNOUNCEMENT in reply.initial_metadata and not reply.message.found
+
+        answers, errors = await self._ask_all(ask)
+        return bool(answers) and all(answers) and not errors
 
     async def cancel(self, run: RunRef, root: RunRef) -> None:
         """

@@ -33,6 +33,13 @@ class ICoordinators(Interface):
     def task_status(run: RunRef, root: RunRef) -> Awaitable[RunStatus | None]:
         """What the coordinators know of a task's end; None while it is open, unknown, or they are too old to say."""
 
+    def forgotten(run: RunRef, root: RunRef) -> Awaitable[bool]:
+        """
+        Whether every coordinator that is there says that it does not know the task, because the one that took it was replaced.
+
+        False where that is not sure: none is there, one gives no answer, or one is too old to say.
+        """
+
     def cancel(run: RunRef, root: RunRef) -> Awaitable[None]:
         """Ask the coordinators to end a task in whatever state it is. Unknown tasks and old coordinators are fine."""
 

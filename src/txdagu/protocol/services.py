@@ -13,6 +13,9 @@ from txdagu.wire.method import Cardinality, RpcMethod
 COORDINATOR_SERVICE = "coordinator.v1.CoordinatorService"
 HEALTH_SERVICE = "grpc.health.v1.Health"
 
+# A coordinator of ours says with this key in the initial metadata of every response that it knows our additions.
+ANNOUNCEMENT = "txdagu-protocol"
+
 RequestT = TypeVar("RequestT", bound=Message)
 ResponseT = TypeVar("ResponseT", bound=Message)
 

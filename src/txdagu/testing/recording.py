@@ -173,6 +173,7 @@ class RecordingCoordinators:
         self.cancelled: list[RunRef] = []
         self.asked: list[RunRef] = []
         self.ends: dict[str, RunStatus] = {}
+        self.forgot: set[str] = set()
         self.unreachable = ""
         self.waits = False
         self._workers = workers
@@ -193,6 +194,10 @@ class RecordingCoordinators:
         """What `ends` has."""
         self.asked.append(run)
         return succeed(self.ends.get(run.id))
+
+    def forgotten(self, run: RunRef, root: RunRef) -> Deferred[bool]:
+        """Whether the test put the run's id into `forgot`."""
+        return succeed(run.id in self.forgot)
 
     def cancel(self, run: RunRef, root: RunRef) -> Deferred[None]:
         """Kept."""

@@ -35,6 +35,10 @@ class StandingCoordinators:
         """Know of no end."""
         return None
 
+    async def forgotten(self, run: RunRef, root: RunRef) -> bool:
+        """Remember everything."""
+        return False
+
     async def cancel(self, run: RunRef, root: RunRef) -> None:
         """Accept at once."""
         self.cancelled.append(run)

@@ -11,7 +11,7 @@ from txdagu.peers.connecting import reconnect_pause
 from txdagu.peers.discovery import Member
 from txdagu.protocol import coordinator_pb2 as pb
 from txdagu.protocol.conversion import running_task_to_message
-from txdagu.protocol.services import HEARTBEAT, RUN_HEARTBEAT
+from txdagu.protocol.services import ANNOUNCEMENT, HEARTBEAT, RUN_HEARTBEAT
 from txdagu.system.repeating import Repeating
 from txdagu.wire.metadata import Metadata
 from txdagu.wire.status import RpcError, StatusCode
@@ -25,7 +25,6 @@ BEAT_DEADLINE = 3.0
 SILENT_BEATS = 3
 # Seconds for stopping a run beside its own time to clean up, so that it is over when its lease ends.
 STOPPING_RESERVE = 3.0
-ANNOUNCEMENT = "txdagu-protocol"
 
 
 def announces(metadata: Metadata) -> bool:

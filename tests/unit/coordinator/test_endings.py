@@ -44,12 +44,18 @@ class EndTests(CoordinatorTestCase):
         """A running state changes nothing; the final one ends the task and is told to whoever asks, word for word."""
         self.start()
         self.assertTrue(self.report(self.status(RunState.RUNNING)).accepted)
-        self.assertFalse(self.ask().found)
+        self.assertIs(status_from_message(self.ask().status).state, RunState.RUNNING)
         final = self.status(RunState.FAILED, error="step a failed")
         self.assertTrue(self.report(final).accepted)
         told = self.ask()
         self.assertTrue(told.found)
         self.assertEqual(final, status_from_message(told.status))
+
+    def test_open_and_unknown_tasks_are_told_apart(self) -> None:
+        """A task that waits is queued; of one that nobody handed in there is nothing, so that its caller may hand it in again."""
+        self.assertFalse(self.ask().found)
+        self.dispatch(make_task("r1"))
+        self.assertIs(status_from_message(self.ask().status).state, RunState.QUEUED)
 
     def test_lost_task_is_told_as_failed(self) -> None:
         """T10: when its worker falls silent the task is failed within the lease, and the state says why."""

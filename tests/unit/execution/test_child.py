@@ -249,6 +249,26 @@ class RemoteTests(ChildCase):
         self.cluster.clock.advance(1)
         self.assertIs(self.end(run).state, RunState.SUCCEEDED)
 
+    def test_forgotten(self) -> None:
+        """A task that no coordinator knows any more is handed in again, but not before they said so twice."""
+        run = self.start()
+        self.coordinators.forgot.add(self.run_id)
+        self.cluster.clock.pump([1.0] * 4)
+        self.assertEqual(len(self.coordinators.tasks), 1)
+        self.cluster.clock.pump([1.0] * 3)
+        self.assertEqual([task.run for task in self.coordinators.tasks], [self.child, self.child])
+        self.write(RunState.SUCCEEDED)
+        self.assertIs(self.end(run).state, RunState.SUCCEEDED)
+
+    def test_forgotten_while_it_runs(self) -> None:
+        """A child that has begun is never handed in again, whatever the coordinators know of it."""
+        run = self.start()
+        self.write(RunState.RUNNING)
+        self.coordinators.forgot.add(self.run_id)
+        self.cluster.clock.pump([1.0] * 20)
+        self.assertEqual(len(self.coordinators.tasks), 1)
+        self.assertNoResult(run.wait())
+
     def test_lost(self) -> None:
         """When the coordinators know the task's end while its file still says running, the step fails with their reason."""
         run = self.start()

@@ -212,6 +212,18 @@ class CoordinatorsTests(SynchronousTestCase):
         found = self.successResultOf(self._do(self.coordinators.task_status(RUN, RUN)))
         self.assertEqual((found.run, found.state), (RUN, RunState.FAILED))
 
+    def test_forgotten(self) -> None:
+        """Only when all coordinators answer, are ours, and know nothing, is a task forgotten."""
+        one, two = self._register("one"), self._register("two")
+        one.metadata = two.metadata = {"txdagu-protocol": "1"}
+        unknown, known = (pb.GetDAGRunStatusResponse(found=found) for found in (False, True))
+        old = RpcError(StatusCode.UNIMPLEMENTED, "unknown method")
+        for first, second, expected in ((unknown, unknown, True), (unknown, known, False), (unknown, old, False)):
+            one.answers["GetDAGRunStatus"], two.answers["GetDAGRunStatus"] = first, second
+            self.assertIs(self.successResultOf(self._do(self.coordinators.forgotten(RUN, RUN))), expected)
+        two.answers["GetDAGRunStatus"], two.metadata = unknown, {}
+        self.assertIs(self.successResultOf(self._do(self.coordinators.forgotten(RUN, RUN))), False)
+
     def test_unreadable_status(self) -> None:
         """A state that cannot be read is no answer, and no crash."""
         answer = pb.GetDAGRunStatusResponse(found=True, status=pb.DAGRunStatusProto(json_data="{"))

@@ -26,7 +26,8 @@ from txdagu.grpc.server import GrpcServerFactory
 from txdagu.model.addresses import join_host_port
 from txdagu.model.errors import InvalidInputError, Problem, UnavailableError
 from txdagu.protocol.services import COORDINATOR_SERVICE
-from txdagu.registry.cleaning import WorkerFileCleaner
+from txdagu.registry.cleaning import StaleFileCleaner
+from txdagu.registry.entries import Kind
 from txdagu.registry.publication import Publication, coordinator_publication
 from txdagu.store.interfaces import IRunStore
 from txdagu.system.clock import local_now, monotonic
@@ -63,7 +64,8 @@ class CoordinatorServer(Service):
         self._health = HealthService([COORDINATOR_SERVICE])
         rpc = CoordinatorService(self._dispatcher, lambda: self.owner)
         self._factory = GrpcServerFactory([rpc, self._health], reactor)
-        self._cleaner = WorkerFileCleaner(reactor, settings.paths.service_registry_dir, monotonic)
+        registry = settings.paths.service_registry_dir
+        self._cleaners = [StaleFileCleaner(reactor, registry, kind, monotonic) for kind in Kind]
         self._publication: Publication | None = None
         self._port: Any = None
         self.owner = Owner("", "", 0)
@@ -88,7 +90,8 @@ class CoordinatorServer(Service):
         self._publication = publication
         self.owner = Owner(publication.entry.id, advertised.host, port)
         publication.startService()
-        self._cleaner.startService()
+        for cleaner in self._cleaners:
+            cleaner.startService()
         self.log.info(
             "coordinator {id} listens on {bound}; workers dial {advertised}",
             id=self.owner.id,
@@ -129,7 +132,8 @@ class CoordinatorServer(Service):
         self._health.set_all(False)
         if self._publication is not None:
             await self._publication.stopService()
-        await maybeDeferred(self._cleaner.stopService)
+        for cleaner in self._cleaners:
+            await maybeDeferred(cleaner.stopService)
         self._dispatcher.stop()
         if self._port is not None:
             await maybeDeferred(self._port.stopListening)

@@ -11,6 +11,7 @@ from twisted.logger import Logger
 
 from txdagu.dispatch.matching import Fit, nearest_first, verdict
 from txdagu.execution.stop import Stop, StopRequested
+from txdagu.model.errors import DaguError
 from txdagu.model.labels import Labels, format_labels
 from txdagu.model.run import RunStatus
 from txdagu.model.status import RunState
@@ -88,8 +89,8 @@ class RemoteRun:
         finally:
             unwatch()
 
-    async def _end(self) -> RunStatus:
-        ask_at = self._clock.seconds() + ASK_EVERY
+    async def _end(self, first_ask: float = ASK_EVERY) -> RunStatus:
+        ask_at = self._clock.seconds() + first_ask
         while True:
             status = await self._ended_in_store()
             if status is not None:
@@ -140,27 +141,45 @@ class RemoteRun:
             await self._wake.wait(LOOK_EVERY)
         if status is not None:
             return status
-        return told if successful or told.nodes else await self._with_steps(told)
+        return told if successful or told.nodes else await self._end_in_its_stead(told)
 
-    async def _with_steps(self, told: RunStatus) -> RunStatus:
-        """The end of a run that was lost with its worker, with the steps as that left them in the store."""
+    async def _end_in_its_stead(self, told: RunStatus) -> RunStatus:
+        """
+        The end of a run that nobody else writes down, because its worker was lost or none had it yet.
+
+        It goes into an attempt of its own, which whoever may still write into the former one does not change.
+        """
         left: RunStatus | None = await self._store.read_status(self._run, self._root)
-        if left is None or (self._earlier_attempt and left.attempt_id == self._earlier_attempt):
+        if left is None or not left.state.active:
             return told
-        return replace(
-            told_as_failed(left, told.error), state=told.state, error=told.error, finished_at=told.finished_at
-        )
+        ended = told_as_failed(left, told.error)
+        ended = replace(ended, state=told.state, error=told.error, finished_at=told.finished_at)
+        try:
+            dag = await self._store.read_dag(self._run, self._root)
+            if dag is not None:
+                sink = await self._store.open_attempt(dag, self._run, self._root)
+                ended = replace(ended, attempt_id=sink.attempt_id, log=sink.log)
+                await sink.close(ended)
+        except (DaguError, OSError) as error:
+            # A root run's liveness file speaks for its lost worker a while longer; then readers see by that file that it is dead.
+            self.log.debug("the end of {run} is not written down: {error}", run=str(self._run), error=str(error))
+        return ended
 
     async def _cancel(self, accepted: bool) -> RunStatus:
         """Ask everybody who may know the child to end it; wait for that only if somebody has it for sure."""
         await self._attempt(self._store.request_cancel(self._run, self._root))
         await self._attempt(self._coordinators.cancel(self._run, self._root))
         if not accepted:
-            return RunStatus(self._run, self._root, RunState.ABORTED)
+            never = RunStatus(
+                self._run, self._root, RunState.ABORTED, error="it was stopped before a coordinator took it"
+            )
+            status: RunStatus | None = await self._store.read_status(self._run, self._root)
+            waits = status is not None and status.state is RunState.QUEUED
+            return await self._end_in_its_stead(never) if waits else never
         limit = Stop()
         timer = self._clock.callLater(self._patience, limit.request)
         try:
-            return await limit.race(self._end())
+            return await limit.race(self._end(first_ask=0.0))
         except StopRequested:
             return RunStatus(
                 self._run,

@@ -1,4 +1,4 @@
-"""Removal of the files that dead workers left behind. A coordinator does it."""
+"""Removal of the files that the dead left behind. A coordinator does it."""
 
 from __future__ import annotations
 
@@ -20,20 +20,25 @@ from txdagu.system.threads import threads_of
 CLEANING_INTERVAL = 5.0
 
 
-class WorkerFileCleaner(Service):
+class StaleFileCleaner(Service):
     """
-    Removes the files of workers that are stale, or whose process on this very machine is gone.
+    Removes the files of one `kind` that are stale, or whose process on this very machine is gone.
 
-    Only workers' files: those of coordinators and schedulers belong to their owners alone. A file that changed since it was
-    looked at stays; an owner that lives after all writes its file anew at its next beat.
+    A file that changed since it was looked at stays; an owner that lives after all writes its file anew at its next beat.
+    `now` is a monotonic clock in seconds.
     """
 
     log = Logger()
 
     def __init__(
-        self, reactor: Any, directory: str, now: Callable[[], float], interval: float = CLEANING_INTERVAL
+        self,
+        reactor: Any,
+        directory: str,
+        kind: Kind,
+        now: Callable[[], float],
+        interval: float = CLEANING_INTERVAL,
     ) -> None:
-        self.view = MembershipView(reactor, directory, Kind.WORKER, now)
+        self.view = MembershipView(reactor, directory, kind, now)
         self._in_thread = threads_of(reactor)
         self._troubled: set[str] = set()
         self._loop = Repeating(reactor, interval, self._clean, f"cleaning {self.view.directory}")
@@ -69,8 +74,9 @@ class WorkerFileCleaner(Service):
             self._troubled.discard(stale.file.name)
             if removed:
                 self.log.info(
-                    "worker {worker_id} left {name} behind ({reason}): removed",
-                    worker_id=stale.entry.id,
+                    "{kind} {id} left {name} behind ({reason}): removed",
+                    kind=self.view.kind.value,
+                    id=stale.entry.id,
                     name=stale.file.name,
                     reason=stale.reason,
                 )

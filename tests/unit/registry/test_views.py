@@ -13,7 +13,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
-from txdagu.registry.cleaning import WorkerFileCleaner
+from txdagu.registry.cleaning import StaleFileCleaner
 from txdagu.registry.entries import Beat, Kind, ServiceEntry, entry_to_json
 from txdagu.registry.files import machine_name, write_entry
 from txdagu.registry.views import MembershipView
@@ -94,7 +94,7 @@ class CleanerTests(SynchronousTestCase):
         """A registry without files."""
         self.reactor = MemoryReactorClock()
         self.root = self.mktemp()
-        self.cleaner = WorkerFileCleaner(self.reactor, self.root, self.reactor.seconds)
+        self.cleaner = StaleFileCleaner(self.reactor, self.root, Kind.WORKER, self.reactor.seconds)
 
     def _put(self, worker_id: str, sequence: int, pid: int, machine: str = "other") -> Path:
         path = Path(self.root, "worker", f"{worker_id}.json")
@@ -126,13 +126,18 @@ class CleanerTests(SynchronousTestCase):
         self.assertFalse(gone.exists())
         self.assertTrue(alive.exists())
 
-    def test_others_are_left_alone(self) -> None:
-        """Stale files of coordinators are not ours to remove."""
+    def test_each_kind_has_its_own_cleaner(self) -> None:
+        """A coordinator's file that no longer changes is removed by the cleaner of coordinators, and by no other."""
         path = Path(self.root, "coordinator", "c.json")
         write_entry(path, entry_to_json(ServiceEntry("c", "h", 1, 1)))
         self._start()
         self.reactor.pump([2.0] * 30)
         self.assertTrue(path.exists())
+        cleaner = StaleFileCleaner(self.reactor, self.root, Kind.COORDINATOR, self.reactor.seconds)
+        cleaner.startService()
+        self.addCleanup(cleaner.stopService)
+        self.reactor.pump([2.0] * 20)
+        self.assertFalse(path.exists())
 
 
 class InotifyTests(TestCase):

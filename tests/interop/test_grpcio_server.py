@@ -15,25 +15,8 @@ from twisted.python.threadpool import ThreadPool
 from twisted.trial.unittest import TestCase
 
 from txdagu.grpc.channel import Channel, tcp_channel
-from txdagu.wire.method import Cardinality, RpcMethod
+from txdagu.testing.echo import CHAT, COUNT, ECHO, FAIL, JOIN, MISSING, PARK, SIZES
 from txdagu.wire.status import RpcError, StatusCode
-
-SIZES = [0, 1, 16 * 1024 - 1, 16 * 1024, 16 * 1024 + 1, 70_000, 5_000_000]
-
-
-def raw(name: str, cardinality: Cardinality = Cardinality.UNARY_UNARY) -> RpcMethod[bytes, bytes]:
-    """A method whose messages are plain bytes."""
-    return RpcMethod("test.Echo", name, cardinality, bytes, bytes, bytes, bytes)
-
-
-ECHO = raw("Echo")
-FAIL = raw("Fail")
-CRASH = raw("Crash")
-PARK = raw("Park")
-MISSING = raw("Missing")
-COUNT = raw("Count", Cardinality.UNARY_STREAM)
-JOIN = raw("Join", Cardinality.STREAM_UNARY)
-CHAT = raw("Chat", Cardinality.STREAM_STREAM)
 
 
 class Base(TestCase):

@@ -28,6 +28,11 @@ def make_directory(path: str, mode: int = 0o755) -> None:
         raise StepFileError(f"cannot create the working directory {path}: {error.strerror}") from error
 
 
+def first_directory(candidates: tuple[str, ...]) -> str:
+    """The first of the paths that is a directory; empty if none is."""
+    return next((path for path in candidates if path and Path(path).is_dir()), "")
+
+
 def write_script(directory: str, suffix: str, text: str) -> str:
     """Write a script that its owner can execute; its path. Nothing is left behind when that fails."""
     try:

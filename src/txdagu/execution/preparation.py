@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 
 from txdagu.execution import files
 from txdagu.execution.backtick import BacktickRunner
@@ -52,11 +51,6 @@ class PreparedRun:
         return tuple(f"{name}={value}" for name, value in self.environment.params.items())
 
 
-def _backticks(request: RunRequest, tools: Tools, stop: Stop, environment: Mapping[str, str]) -> BacktickRunner:
-    directory = next((path for path in (request.working_dir, request.dag.base_dir) if path and Path(path).is_dir()), "")
-    return BacktickRunner(tools, stop, lambda: environment, directory, request.dag.max_output_size)
-
-
 @dataclass(frozen=True)
 class Inputs:
     """
@@ -72,16 +66,19 @@ class Inputs:
 async def evaluate_inputs(request: RunRequest, tools: Tools, stop: Stop) -> Inputs:
     """Evaluate env, then params. Raises `DaguError` with one sentence, `StopRequested` if the run is stopped meanwhile."""
     dag = request.dag
+    directory = await tools.in_thread(partial(files.first_directory, (request.working_dir, dag.base_dir)))
+
+    def backticks(environment: Mapping[str, str]) -> BacktickRunner:
+        return BacktickRunner(tools, stop, lambda: environment, directory, dag.max_output_size)
+
     host = {**tools.environ, **request.inherited_env}
-    env = await evaluate_assignments(
-        dag.env, Scope({}, host), _backticks(request, tools, stop, host), chained=True, where=f"{dag.name}: env"
-    )
+    env = await evaluate_assignments(dag.env, Scope({}, host), backticks(host), chained=True, where=f"{dag.name}: env")
     evaluation = {**host, **env}
     if request.previous is not None and request.previous.params:
         params = dict(map(split_assignment, request.previous.params))
     else:
         merged = merge_params(dag.params, request.params)
-        params = await evaluate_params(merged, evaluation, _backticks(request, tools, stop, evaluation))
+        params = await evaluate_params(merged, evaluation, backticks(evaluation))
     stop.check()
     return Inputs(env, params, evaluation)
 

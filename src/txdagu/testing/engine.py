@@ -11,8 +11,9 @@ from txdagu.execution.engine import Engine, Run, RunRequest
 from txdagu.model.dag import Dag
 from txdagu.model.errors import NotFoundError
 from txdagu.model.run import RunRef
+from txdagu.testing.coordinators import ScriptedCoordinators
 from txdagu.testing.processes import Behaviour, MemoryProcessRunner
-from txdagu.testing.recording import RecordingCoordinators, RecordingStore
+from txdagu.testing.recording import RecordingStore
 
 BEGINNING = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -29,7 +30,7 @@ class EngineHarness:
         directory: str,
         behaviour: Behaviour | None = None,
         *,
-        coordinators: RecordingCoordinators | None = None,
+        coordinators: ScriptedCoordinators | None = None,
         environ: Mapping[str, str] | None = None,
         mode: str = "local",
     ) -> None:

@@ -1,4 +1,4 @@
-"""A store and coordinators that write down what they are asked, for tests of the run engine."""
+"""A store that writes down what it is asked, for tests of the run engine."""
 
 from __future__ import annotations
 
@@ -11,10 +11,8 @@ from twisted.internet.defer import Deferred, fail, succeed
 from zope.interface import implementer
 
 from txdagu.model.dag import Dag
-from txdagu.model.errors import ConflictError, UnavailableError
+from txdagu.model.errors import ConflictError
 from txdagu.model.run import RunRef, RunStatus
-from txdagu.model.task import Task, WorkerStatus
-from txdagu.peers.interfaces import ICoordinators, WorkersView
 from txdagu.store.interfaces import IRunSink, IRunStore, StepLogs
 
 
@@ -158,52 +156,3 @@ class RecordingStore:
         """Kept as a state of the run."""
         self.put(status)
         return succeed(None)
-
-
-@implementer(ICoordinators)
-class RecordingCoordinators:
-    """
-    Coordinators that take every task, kept in `tasks`; `taken` is called with each.
-
-    `unreachable` lets `dispatch` fail with that text, `waits` lets it never answer; `ends` is what is told of tasks by run id.
-    """
-
-    def __init__(self, workers: tuple[WorkerStatus, ...] = (), taken: Callable[[Task], None] | None = None) -> None:
-        self.tasks: list[Task] = []
-        self.cancelled: list[RunRef] = []
-        self.asked: list[RunRef] = []
-        self.ends: dict[str, RunStatus] = {}
-        self.forgot: set[str] = set()
-        self.unreachable = ""
-        self.waits = False
-        self._workers = workers
-        self._taken = taken
-
-    def dispatch(self, task: Task, tries: int | None = None) -> Deferred[None]:
-        """Kept."""
-        if self.unreachable:
-            return fail(UnavailableError(self.unreachable))
-        self.tasks.append(task)
-        if self.waits:
-            return Deferred()
-        if self._taken is not None:
-            self._taken(task)
-        return succeed(None)
-
-    def task_status(self, run: RunRef, root: RunRef) -> Deferred[RunStatus | None]:
-        """What `ends` has."""
-        self.asked.append(run)
-        return succeed(self.ends.get(run.id))
-
-    def forgotten(self, run: RunRef, root: RunRef) -> Deferred[bool]:
-        """Whether the test put the run's id into `forgot`."""
-        return succeed(run.id in self.forgot)
-
-    def cancel(self, run: RunRef, root: RunRef) -> Deferred[None]:
-        """Kept."""
-        self.cancelled.append(run)
-        return succeed(None)
-
-    def workers(self) -> Deferred[WorkersView]:
-        """Those given."""
-        return succeed(WorkersView(self._workers))

@@ -1,4 +1,4 @@
-"""A queue consumer over a store in memory, with an engine and coordinators that do what the test wants."""
+"""A queue consumer over a store in memory, with an engine that does what the test wants."""
 
 from __future__ import annotations
 
@@ -16,9 +16,8 @@ from txdagu.model.dag import Dag
 from txdagu.model.labels import WorkerSelector
 from txdagu.model.run import RunRef, RunStatus
 from txdagu.model.status import RunState
-from txdagu.model.task import Task
-from txdagu.peers.interfaces import WorkersView
 from txdagu.scheduler.consumer import QueueConsumer
+from txdagu.testing.coordinators import ScriptedCoordinators
 from txdagu.testing.store import MemoryStore
 
 BEGINNING = datetime(2026, 1, 1, tzinfo=UTC)
@@ -93,35 +92,6 @@ class BrokenRun:
         """It has ended already."""
 
 
-class Coordinators:
-    """Takes tasks in and remembers them."""
-
-    def __init__(self) -> None:
-        self.tasks: list[Task] = []
-        self.cancelled: list[RunRef] = []
-        self.ends: dict[str, RunStatus] = {}
-        self.view = WorkersView()
-        self.error: Exception | None = None
-
-    async def dispatch(self, task: Task) -> None:
-        """Accept, or fail as the test wants."""
-        if self.error is not None:
-            raise self.error
-        self.tasks.append(task)
-
-    async def task_status(self, run: RunRef, _root: RunRef) -> RunStatus | None:
-        """The end that the test put there."""
-        return self.ends.get(run.id)
-
-    async def cancel(self, run: RunRef, _root: RunRef) -> None:
-        """Remember it."""
-        self.cancelled.append(run)
-
-    async def workers(self) -> WorkersView:
-        """The workers that the test put there."""
-        return self.view
-
-
 class ConsumerTestCase(SynchronousTestCase):
     """A consumer over a store in memory."""
 
@@ -133,12 +103,12 @@ class ConsumerTestCase(SynchronousTestCase):
         self.clock = Clock()
         self.store = MemoryStore(self.clock, lambda: BEGINNING + timedelta(seconds=self.clock.seconds()))
         self.engine = HeldEngine(self.store)
-        self.coordinators = Coordinators()
+        self.coordinators = ScriptedCoordinators()
         self.leads = True
         self.consumer = QueueConsumer(
             self.store,
             self.store.queue,
-            self.coordinators,  # type: ignore[arg-type]
+            self.coordinators,
             self.engine,
             self.clock,
             self.mode,

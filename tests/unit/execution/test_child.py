@@ -12,15 +12,17 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from txdagu.execution.engine import Run
 from txdagu.model.dag import ChildCall, Command, Dag, Output, Step
+from txdagu.model.errors import UnavailableError
 from txdagu.model.health import Health
 from txdagu.model.ids import child_run_id
 from txdagu.model.labels import WorkerSelector
 from txdagu.model.run import NodeStatus, RunRef, RunStatus
 from txdagu.model.status import NodeState, RunState
 from txdagu.model.task import Operation, Task, WorkerStatus
+from txdagu.peers.interfaces import WorkersView
+from txdagu.testing.coordinators import ScriptedCoordinators
 from txdagu.testing.engine import EngineHarness
 from txdagu.testing.processes import Script, by_command
-from txdagu.testing.recording import RecordingCoordinators
 
 GPU = WorkerSelector({"gpu": "true"})
 ROOT = RunRef("main", "run-1")
@@ -157,7 +159,7 @@ class RoutingTests(ChildCase):
             ("auto", WorkerSelector(), WorkerSelector(), (replace(healthy, health=Health.OFFLINE),), None),
             ("distributed", WorkerSelector(), WorkerSelector(), (), {}),
         ):
-            coordinators = RecordingCoordinators(workers)
+            coordinators = ScriptedCoordinators(WorkersView(workers))
             harness = self.harness(coordinators=coordinators, mode=mode)
             dag = replace(caller(worker_selector=steps_own), local_dags={"child": replace(CHILD, worker_selector=own)})
             harness.start(dag).cancel("enough")
@@ -174,7 +176,7 @@ class RoutingTests(ChildCase):
 
 class RemoteTests(ChildCase):
     def setUp(self) -> None:
-        self.coordinators = RecordingCoordinators()
+        self.coordinators = ScriptedCoordinators()
         self.cluster = self.harness(coordinators=self.coordinators)
         self.run_id = child_run_id("run-1", "call", 'P="7"')
         self.child = RunRef("child", self.run_id)
@@ -339,8 +341,9 @@ class RemoteTests(ChildCase):
 
     def test_refused(self) -> None:
         """A task that nobody takes fails the step with the reason."""
-        self.coordinators.unreachable = "no coordinator answers at 10.0.0.1:50055: connection refused"
-        self.assertEqual(self.end(self.start()).node("call").error, self.coordinators.unreachable)
+        reason = "no coordinator answers at 10.0.0.1:50055: connection refused"
+        self.coordinators.refusal = UnavailableError(reason)
+        self.assertEqual(self.end(self.start()).node("call").error, reason)
         self.assertEqual(self.cluster.store.watchers, 0)
 
     def test_retry(self) -> None:

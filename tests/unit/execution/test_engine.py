@@ -18,9 +18,9 @@ from txdagu.model.run import RunRef, RunStatus
 from txdagu.model.status import NodeState, RunState
 from txdagu.peers.interfaces import ICoordinators
 from txdagu.store.interfaces import IRunSink, IRunStore
+from txdagu.testing.coordinators import ScriptedCoordinators
 from txdagu.testing.engine import EngineHarness
 from txdagu.testing.processes import Script, by_command
-from txdagu.testing.recording import RecordingCoordinators
 
 
 def step(name: str, *lines: str, **more: object) -> Step:
@@ -44,7 +44,7 @@ class InterfaceTests(EngineCase):
         self.finish(harness, Dag("d", (step("a", "x"),)))
         verifyObject(IRunStore, harness.store)
         verifyObject(IRunSink, harness.store.sinks[0])
-        verifyObject(ICoordinators, RecordingCoordinators())
+        verifyObject(ICoordinators, ScriptedCoordinators())
         verifyObject(IProcessRunner, harness.processes)
         verifyObject(IStartedProcess, harness.processes.started[0])
 

@@ -15,9 +15,9 @@ from txdagu.model.ids import child_run_id
 from txdagu.model.labels import WorkerSelector
 from txdagu.model.run import RunRef, RunStatus
 from txdagu.model.status import RunState
+from txdagu.testing.coordinators import ScriptedCoordinators
 from txdagu.testing.engine import EngineHarness
 from txdagu.testing.processes import Script, by_command
-from txdagu.testing.recording import RecordingCoordinators
 
 GPU = WorkerSelector({"gpu": "true"})
 ROOT = RunRef("main", "run-1")
@@ -48,7 +48,7 @@ class SlotTests(SynchronousTestCase):
         directory = mkdtemp()
         self.addCleanup(rmtree, directory)
         self.cluster = EngineHarness(
-            directory, by_command([("long", Script(None))]), coordinators=RecordingCoordinators()
+            directory, by_command([("long", Script(None))]), coordinators=ScriptedCoordinators()
         )
         self.child = RunRef("child", child_run_id("run-1", "call", ""))
 

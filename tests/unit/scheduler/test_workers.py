@@ -64,18 +64,18 @@ class WorkerTests(ConsumerTestCase):
 
     def test_unreachable_coordinators(self) -> None:
         """While no coordinator takes it the run stays queued, does not block the queue, and goes later."""
-        self.coordinators.error = UnavailableError("no coordinator answers")
+        self.coordinators.refusal = UnavailableError("no coordinator answers")
         self.enqueue("r1", worker_selector=GPU)
         self.enqueue("r2")
         self.assertEqual(["r2"], self.engine.names())
         self.engine.runs[0].end()
-        self.coordinators.error = None
+        self.coordinators.refusal = None
         self.wait(31)
         self.assertEqual(["r1"], [task.run.id for task in self.coordinators.tasks])
 
     def test_refused_task_fails_once(self) -> None:
         """T45: a task that no coordinator will ever take fails, with the reason, once."""
-        self.coordinators.error = InvalidInputError([Problem("the definition is larger than 4 MiB")])
+        self.coordinators.refusal = InvalidInputError([Problem("the definition is larger than 4 MiB")])
         run = self.enqueue("r1", worker_selector=GPU)
         self.wait(1)
         status = self.status(run)

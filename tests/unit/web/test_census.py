@@ -15,7 +15,7 @@ from txdagu.model.errors import UnavailableError
 from txdagu.model.health import Health
 from txdagu.model.task import WorkerStatus
 from txdagu.peers.interfaces import ICoordinators, WorkersView
-from txdagu.testing.standing import StandingCoordinators
+from txdagu.testing.coordinators import ScriptedCoordinators
 from txdagu.web.census import KEPT_FOR, Census, Snapshot
 
 VIEW = WorkersView((WorkerStatus("</script>&\u2028é", {}, Health.HEALTHY, 1, 0),))
@@ -25,7 +25,7 @@ class CensusTests(SynchronousTestCase):
     def setUp(self) -> None:
         """A census whose time stands."""
         self.clock: Any = Clock()
-        self.coordinators = StandingCoordinators(VIEW)
+        self.coordinators = ScriptedCoordinators(VIEW)
         self.census = Census(self.coordinators, self.clock, lambda: 1000.0 + self.clock.seconds())
 
     def test_fake_is_whole(self) -> None:
@@ -36,7 +36,7 @@ class CensusTests(SynchronousTestCase):
         """Whoever comes while the question is out gets its answer and asks no second one."""
         self.coordinators.slow = True
         answers = [self.census.take() for _ in range(3)]
-        self.assertEqual(self.coordinators.asked, 1)
+        self.assertEqual(self.coordinators.looks, 1)
         self.coordinators.pending[0].callback(VIEW)
         self.assertEqual(len({id(self.successResultOf(answer)) for answer in answers}), 1)
 
@@ -48,14 +48,14 @@ class CensusTests(SynchronousTestCase):
         self.clock.advance(0.02)
         second = self.successResultOf(self.census.take())
         self.assertIsNot(second, first)
-        self.assertEqual((self.coordinators.asked, second.at), (2, 1000.0 + KEPT_FOR + 0.01))
+        self.assertEqual((self.coordinators.looks, second.at), (2, 1000.0 + KEPT_FOR + 0.01))
 
     def test_trouble_is_shared_too(self) -> None:
         """A failing question is not asked again for each browser either, and the next one may succeed."""
         self.coordinators.view = UnavailableError("nobody")
         for _ in range(2):
             self.failureResultOf(self.census.take(), UnavailableError)
-        self.assertEqual(self.coordinators.asked, 1)
+        self.assertEqual(self.coordinators.looks, 1)
         self.coordinators.view = VIEW
         self.clock.advance(KEPT_FOR)
         self.assertIs(self.successResultOf(self.census.take()).view, VIEW)

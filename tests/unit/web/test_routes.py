@@ -19,7 +19,7 @@ from txdagu.model.health import Health
 from txdagu.model.run import RunRef
 from txdagu.model.task import RunningTask, WorkerStatus
 from txdagu.peers.interfaces import WorkersView
-from txdagu.testing.standing import StandingCoordinators
+from txdagu.testing.coordinators import ScriptedCoordinators
 from txdagu.web.census import Census
 from txdagu.web.service import site_resource
 
@@ -40,7 +40,7 @@ class RouteTestCase(SynchronousTestCase):
     def setUp(self) -> None:
         """The whole site, in memory."""
         self.clock: Any = Clock()
-        self.coordinators = StandingCoordinators(workers())
+        self.coordinators = ScriptedCoordinators(workers())
         census = Census(self.coordinators, self.clock, self.wall)
         self.resource = site_resource(self.base_path, census, self.clock, self.wall)
         self.agent: Any = RequestTraversalAgent(self.resource)
@@ -142,10 +142,10 @@ class ApiTests(RouteTestCase):
         for _ in range(20):
             self.ask("/api/v2/workers")
             self.ask("/workers")
-        self.assertEqual(self.coordinators.asked, 1)
+        self.assertEqual(self.coordinators.looks, 1)
         self.clock.advance(0.6)
         self.ask("/api/v2/workers")
-        self.assertEqual(self.coordinators.asked, 2)
+        self.assertEqual(self.coordinators.looks, 2)
 
     def test_browser_leaves_while_waiting(self) -> None:
         """A connection closed before the answer costs nothing and logs nothing."""

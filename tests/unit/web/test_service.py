@@ -18,7 +18,7 @@ from txdagu.model.errors import UnavailableError
 from txdagu.peers.interfaces import WorkersView
 from txdagu.registry.entries import Kind
 from txdagu.registry.publication import server_publication
-from txdagu.testing.standing import StandingCoordinators
+from txdagu.testing.coordinators import ScriptedCoordinators
 from txdagu.web.listening import host_in_links
 from txdagu.web.service import WebService
 
@@ -79,7 +79,7 @@ class WebServiceTests(TestCase):
         self.reactor: Any = reactor
         self.events: list[str] = []
         self.published: list[tuple[str, int]] = []
-        self.coordinators = StandingCoordinators(WorkersView())
+        self.coordinators = ScriptedCoordinators(WorkersView())
 
     def publish(self, host: str, port: int) -> IService:
         """What stands for the registry."""

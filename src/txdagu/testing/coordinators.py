@@ -1,0 +1,74 @@
+"""Coordinators with nobody behind them, for tests of those who ask them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from twisted.internet.defer import Deferred
+from zope.interface import implementer
+
+from txdagu.model.run import RunRef, RunStatus
+from txdagu.model.task import Task
+from txdagu.peers.interfaces import ICoordinators, WorkersView
+
+
+@implementer(ICoordinators)
+class ScriptedCoordinators:
+    """
+    Provides `ICoordinators` as a test wants it.
+
+    They take every task, kept in `tasks`, and call `taken` with it; a `refusal` is raised instead, and with `waits` they never
+    answer. `ends` is what they tell of tasks, by run id, and `asked` for which runs they were asked; `cancelled` holds the runs
+    whose end was asked for. `view` is the answer to `workers`, or is raised if it is an exception; with `slow` the questions wait
+    in `pending` until the test answers them. `looks` counts those questions.
+    """
+
+    def __init__(
+        self, view: WorkersView | Exception | None = None, taken: Callable[[Task], None] | None = None
+    ) -> None:
+        self.tasks: list[Task] = []
+        self.refusal: Exception | None = None
+        self.waits = False
+        self.ends: dict[str, RunStatus] = {}
+        self.forgot: set[str] = set()
+        self.asked: list[RunRef] = []
+        self.cancelled: list[RunRef] = []
+        self.view: WorkersView | Exception = WorkersView() if view is None else view
+        self.slow = False
+        self.pending: list[Deferred[WorkersView]] = []
+        self.looks = 0
+        self._taken = taken
+
+    async def dispatch(self, task: Task, tries: int | None = None) -> None:
+        """Take the task, or not, as the test wants."""
+        if self.refusal is not None:
+            raise self.refusal
+        self.tasks.append(task)
+        if self.waits:
+            await Deferred()
+        if self._taken is not None:
+            self._taken(task)
+
+    async def task_status(self, run: RunRef, root: RunRef) -> RunStatus | None:
+        """The end that the test put there."""
+        self.asked.append(run)
+        return self.ends.get(run.id)
+
+    async def forgotten(self, run: RunRef, root: RunRef) -> bool:
+        """Whether the test put the run's id into `forgot`."""
+        return run.id in self.forgot
+
+    async def cancel(self, run: RunRef, root: RunRef) -> None:
+        """Remember it."""
+        self.cancelled.append(run)
+
+    async def workers(self) -> WorkersView:
+        """The workers that the test put there."""
+        self.looks += 1
+        if self.slow:
+            question: Deferred[WorkersView] = Deferred()
+            self.pending.append(question)
+            return await question
+        if isinstance(self.view, Exception):
+            raise self.view
+        return self.view

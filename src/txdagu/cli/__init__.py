@@ -4,8 +4,8 @@ The `dagu` command: a table of sub-commands, each a function in a module of its 
 A command takes its arguments as a list and returns an exit code (None is 0). What it raises on purpose is shown on standard
 error, one line a problem, with exit code 1. To add one: write the module, add a line to `COMMANDS`.
 
-`arguments` parses options, `settings` makes settings of them, `dagfiles` finds the DAG file that an argument means, `logging`
-writes the log lines of services.
+`output` is about the streams of the process, `arguments` parses options, `settings` makes settings of them, `logging` writes the
+log lines of services.
 """
 
 from __future__ import annotations
@@ -40,17 +40,21 @@ def main(argv: Sequence[str] | None = None) -> int | None:
         name = "version"
     if name not in COMMANDS:
         return _unknown(name)
+    from txdagu.cli.output import give_up, prepare_streams, write_or_drop
     from txdagu.model.errors import DaguError, error_lines
 
+    prepare_streams()
     try:
-        return _load(COMMANDS[name][0])(arguments)
+        code = _load(COMMANDS[name][0])(arguments)
+        sys.stdout.flush()
+        return code
     except DaguError as error:
-        sys.stderr.write(f"{error_lines(error)}\n")
+        write_or_drop(sys.stderr, f"{error_lines(error)}\n")
         return error.exit_code
     except KeyboardInterrupt:
         return 130
-    except BrokenPipeError:
-        return _reader_gone()
+    except OSError as error:
+        return give_up(error)
 
 
 def usage() -> str:
@@ -86,12 +90,4 @@ def _unknown(name: str) -> int:
     meant = nearest(name, COMMANDS, cutoff=0.5)
     advice = f"did you mean {meant}?" if meant else "dagu help lists the commands"
     sys.stderr.write(f'Error: unknown command "{name}" ({advice})\n')
-    return 1
-
-
-def _reader_gone() -> int:
-    """Whoever read our output has gone (``dagu … | head``): nothing to complain about, also not when Python ends."""
-    import os
-
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 1

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from datetime import datetime
+from functools import partial
 from types import TracebackType
 from typing import Protocol, Self
 
@@ -13,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from txdagu.cli.following import Family
+from txdagu.cli.output import write_or_drop
 from txdagu.cli.report import duration
 from txdagu.model.run import NodeStatus, RunStatus
 from txdagu.model.status import NodeState
@@ -103,7 +106,8 @@ class LiveTable:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._live.__exit__(kind, error, trace)
+        with suppress(OSError):  # the terminal has gone
+            self._live.__exit__(kind, error, trace)
 
     def show(self, family: Family) -> None:
         """Take this state; the next drawing shows it."""
@@ -182,4 +186,4 @@ def progress_view(console: Console, now: Callable[[], datetime]) -> ProgressView
     """A live table where the console is a terminal, else lines on it."""
     if console.is_terminal:
         return LiveTable(console, now)
-    return ChangeLines(lambda text: console.print(text, end="", markup=False, highlight=False, soft_wrap=True))
+    return ChangeLines(partial(write_or_drop, console.file))

@@ -19,6 +19,26 @@ steps:
 """
 
 
+class WaitingTests(SynchronousTestCase):
+    """Somebody who only looks."""
+
+    def test_ctrl_c_while_waiting_for_a_run(self) -> None:
+        """``dagu status --wait`` ends without a word and with the shell's code; the run goes on."""
+        home = Path(tempfile.mkdtemp(prefix="txdagu-waiting-"))
+        self.addCleanup(shutil.rmtree, home, ignore_errors=True)
+        dag = home / "waiting.yaml"
+        dag.write_text("steps:\n  - command: while ! test -e gate; do sleep 0.05; done\n")
+        env = {"DAGU_HOME": str(home), "DAGU_DEFAULT_EXECUTION_MODE": "local"}
+        with Program([*DAGU, "start", str(dag)], env) as start:
+            start.wait_for("started, here")
+            with Program([*DAGU, "status", "--wait", str(dag)], env) as status:
+                status.wait_for("started, here")
+                self.assertEqual(status.stop(SIGINT), 130)
+            self.assertEqual(len(status.lines), 1, status.output)
+            (home / "gate").touch()
+            self.assertEqual(start.wait(), 0, start.output)
+
+
 class SecondSignalTests(SynchronousTestCase):
     """Somebody who does not want to wait."""
 

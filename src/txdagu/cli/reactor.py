@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Coroutine
+from signal import Signals
 from typing import Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.python.failure import Failure
 
 from txdagu.cli.output import write_or_drop
@@ -51,7 +52,7 @@ def run_in_reactor(main: Main) -> int:
     Run `main` with the process' reactor until it returns the exit code.
 
     The first signal interrupts it, a second one makes it hurry, a third one ends the process at once. What it raises is raised
-    here.
+    here; if it gives up what it waits for because of a signal, that makes the exit code.
     """
     from twisted.internet import reactor as process_reactor  # noqa: TID251 - this is the main program
 
@@ -73,6 +74,8 @@ def run_in_reactor(main: Main) -> int:
         raise DaguError("interrupted before anything began")
     result = results[0]
     if isinstance(result, Failure):
+        if interruption.signal and result.check(CancelledError):
+            return 128 + Signals[interruption.signal]
         result.raiseException()
     assert isinstance(result, int), "a failure was raised"
     return result

@@ -26,7 +26,8 @@ class InterruptedDemoTests(SynchronousTestCase):
         """The step that runs on a worker is ended too, and no temporary file is left."""
         temporary = tempfile.mkdtemp(prefix="txdagu-demo-test-")
         self.addCleanup(shutil.rmtree, temporary, ignore_errors=True)
-        with Program([*DAGU, "demo"], {"TMPDIR": temporary, "COLUMNS": "120"}) as demo:
+        with Program([*DAGU, "demo"], {"TMPDIR": temporary, "COLUMNS": "40"}) as demo:
+            demo.wait_for(r"main .*coordinator  http://127\.0\.0\.1:\d+/workers$")  # whole, however narrow it is
             demo.wait_for(r"train-model > ▶ train started")
             self.assertEqual(demo.stop(SIGINT), 1, demo.output)
         self.assertRegex(demo.output, r"train-model > ✘ train aborted")

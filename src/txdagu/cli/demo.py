@@ -168,11 +168,11 @@ class Demonstration:
             await sleep(self._reactor, LOOK_SECONDS)
 
     def _introduce(self, address: str) -> None:
-        table = Table(box=None, pad_edge=False, show_header=False)
-        table.add_row("  main", "scheduler, web pages, coordinator", f"{address}/workers")
-        for name, labels in WORKERS.items():
-            table.add_row(f"  worker {name}", format_labels(labels))
-        self._console.print(table)
+        lines = [("main", f"scheduler, web pages, coordinator  {address}/workers")]
+        lines += [(f"worker {name}", format_labels(labels)) for name, labels in WORKERS.items()]
+        width = max(len(name) for name, _ in lines)
+        for name, what in lines:  # soft: an address that is cut or torn cannot be clicked
+            self._console.print(f"  {name:<{width}}  {what}", soft_wrap=True, highlight=False)
         self._console.print()
 
     async def _run(self, parts: Foreground, dag: Dag) -> Family:

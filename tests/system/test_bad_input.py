@@ -98,6 +98,17 @@ class BadInputTests(SynchronousTestCase):
             self.assertIn(str(blocked), text)
             self.assertLessEqual(len(text.splitlines()), 3, text)
 
+    def test_home_that_leads_nowhere(self) -> None:
+        """A home on a disk that is not mounted, or where no directory can be made, is one sentence too."""
+        dangling = self.home / "dangling"
+        dangling.symlink_to(self.home / "not-mounted")
+        dag = self.dag("steps:\n  - command: echo x\n")
+        for nowhere in (str(dangling), "/proc/nowhere"):
+            for command in ("start", "enqueue"):
+                text = self.refused(command, "-q", dag, DAGU_HOME=nowhere, DAGU_DEFAULT_EXECUTION_MODE="local")
+                self.assertIn(nowhere, text)
+                self.assertEqual(len(text.splitlines()), 1, text)
+
     def test_port_in_use(self) -> None:
         """A busy port ends the process with the address and the option that changes it."""
         with socket.create_server(("127.0.0.1", 0)) as taken:

@@ -1,11 +1,14 @@
 """`dagu demo`, as a user runs it."""
 
 import re
+import shutil
+import tempfile
 from pathlib import Path
+from signal import SIGINT
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from txdagu.testing.programs import DAGU, run
+from txdagu.testing.programs import DAGU, Program, run
 
 ROOT = Path(__file__).parents[2]
 
@@ -14,6 +17,22 @@ def masked(output: str) -> list[str]:
     """The lines without what differs from run to run: directories, ports, durations, blanks at the end."""
     text = re.sub(r"/tmp/dagu-demo-\w+|127\.0\.0\.1:\d+|after [\d.]+s", "…", output)
     return [line.rstrip() for line in text.strip().splitlines()]
+
+
+class InterruptedDemoTests(SynchronousTestCase):
+    """Ctrl-C in the middle."""
+
+    def test_nothing_stays(self) -> None:
+        """The step that runs on a worker is ended too, and no temporary file is left."""
+        temporary = tempfile.mkdtemp(prefix="txdagu-demo-test-")
+        self.addCleanup(shutil.rmtree, temporary, ignore_errors=True)
+        with Program([*DAGU, "demo"], {"TMPDIR": temporary, "COLUMNS": "40"}) as demo:
+            demo.wait_for(r"main .*coordinator  http://127\.0\.0\.1:\d+/workers$")  # whole, however narrow it is
+            demo.wait_for(r"train-model > ▶ train started")
+            self.assertEqual(demo.stop(SIGINT), 1, demo.output)
+        self.assertRegex(demo.output, r"train-model > ✘ train aborted")
+        self.assertEqual(demo.lines[-1], "Interrupted.")
+        self.assertEqual(list(Path(temporary).iterdir()), [])
 
 
 class DemoTests(SynchronousTestCase):

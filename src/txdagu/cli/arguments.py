@@ -13,8 +13,14 @@ AnyOptions = TypeVar("AnyOptions", bound=SettingsOptions)
 
 
 def parse(options: AnyOptions, command: str, arguments: list[str]) -> AnyOptions:
-    """The options, filled. ``--help`` prints and raises `SystemExit`; bad usage raises `InvalidInputError`."""
-    options.synopsis = f"Usage: dagu {command} [options]"
+    """
+    The options, filled.
+
+    What they call `operands` is shown in the usage line. ``--help`` prints and raises `SystemExit`; bad usage raises
+    `InvalidInputError`.
+    """
+    operands = getattr(options, "operands", "")
+    options.synopsis = f"Usage: dagu {command} [options] {operands}".rstrip()
     try:
         options.parseOptions(arguments)
     except UsageError as error:

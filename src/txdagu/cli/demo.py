@@ -61,12 +61,21 @@ async def _demo(console: Console, reactor: Any, interruption: Interruption, *, k
 
     def failed(sentence: str) -> None:
         lost.append(sentence)
+        demonstration.abandon()
         showing.cancel()
+
+    def interrupted(signal: str) -> None:
+        if not demonstration.end_run(f"{signal} was received"):
+            showing.cancel()
+
+    def hurry() -> None:
+        demonstration.abandon()
+        cluster.kill()
 
     cluster = Cluster(PidfdProcessRunner(reactor), reactor, home.path, os.environ, failed)
     demonstration = Demonstration(console, home, cluster, reactor, keep=keep)
     showing = Deferred.fromCoroutine(demonstration.show())
-    interruption.on(lambda signal: showing.cancel())
+    interruption.on(interrupted, hurry)
     try:
         return await showing
     except CancelledError:
@@ -94,6 +103,8 @@ class Demonstration:
         self._cluster = cluster
         self._reactor = reactor
         self._keep = keep
+        self._running: ForegroundRun | None = None
+        self._interrupted = False
         environ = {name: value for name, value in os.environ.items() if not name.startswith("DAGU_")}
         self._settings: Settings = load_settings(
             flags={"dagu-home": home.path},
@@ -105,6 +116,19 @@ class Demonstration:
             cwd=home.path,
             path_exists=os.path.exists,
         )
+
+    def end_run(self, reason: str) -> bool:
+        """Ask the run to end, which ends the showing; False if there is none just now."""
+        if self._running is None:
+            return False
+        self._running.cancel(reason)
+        self._interrupted = True
+        return True
+
+    def abandon(self) -> None:
+        """Make the run end by force, if there is one."""
+        if self._running is not None:
+            self._running.kill()
 
     async def show(self) -> int:
         """The whole of it; returns the exit code."""
@@ -144,17 +168,24 @@ class Demonstration:
             await deferLater(self._reactor, LOOK_SECONDS)
 
     def _introduce(self, address: str) -> None:
-        table = Table(box=None, pad_edge=False, show_header=False)
-        table.add_row("  main", "scheduler, web pages, coordinator", f"{address}/workers")
-        for name, labels in WORKERS.items():
-            table.add_row(f"  worker {name}", format_labels(labels))
-        self._console.print(table)
+        lines = [("main", f"scheduler, web pages, coordinator  {address}/workers")]
+        lines += [(f"worker {name}", format_labels(labels)) for name, labels in WORKERS.items()]
+        width = max(len(name) for name, _ in lines)
+        for name, what in lines:  # soft: an address that is cut or torn cannot be clicked
+            self._console.print(f"  {name:<{width}}  {what}", soft_wrap=True, highlight=False)
         self._console.print()
 
     async def _run(self, parts: Foreground, dag: Dag) -> Family:
         run = RunRef(dag.name, new_run_id(unix_now_ms(), os.urandom(10)))
         with progress_view(self._console, local_now) as view:
-            return await ForegroundRun(parts, RunRequest(dag=dag, run=run, root=run, new=True), view).follow()
+            self._running = ForegroundRun(parts, RunRequest(dag=dag, run=run, root=run, new=True), view)
+            try:
+                family = await self._running.follow()
+            finally:
+                self._running = None
+        if self._interrupted:
+            raise CancelledError
+        return family
 
     def _conclude(self, family: Family, found: list[Placement], address: str) -> None:
         out = self._console

@@ -127,9 +127,14 @@ class LiveTable:
         table.title = f"{self._family.top.run.name} · {self._family.top.state.label}"
         for name, node, where in rows(self._family):
             sign, style = SIGNS[node.state]
-            took = duration(node.started_at, node.finished_at or self._now())
+            took = duration(_whole(node.started_at), _whole(node.finished_at or self._now()))
             table.add_row(Text(sign, style), Text(name), Text(where, "cyan"), Text(took, "dim"))
         return table
+
+
+def _whole(time: datetime | None) -> datetime | None:
+    """In whole seconds, as states come from files; so that a step never seems to run longer than the one that called it."""
+    return None if time is None else time.replace(microsecond=0)
 
 
 def _all_told(node: NodeStatus, children: list[RunStatus]) -> bool:

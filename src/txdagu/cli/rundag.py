@@ -19,6 +19,7 @@ from txdagu.tap.options import SettingsOptions
 class RunDagOptions(SettingsOptions):
     """Options with which a DAG is run: which file, which params, which run id."""
 
+    operands = "FILE [-- PARAMS]"
     optParameters = [
         ["params", "p", None, 'Params, as "value NAME=value NAME=\\"two words\\"" or JSON; after -- as arguments.'],
         ["name", "N", None, "Name of the DAG, instead of the one in its file."],
@@ -51,7 +52,7 @@ class RunDagOptions(SettingsOptions):
 def load(settings: Settings, options: RunDagOptions) -> Dag:
     """The DAG that the options mean. Raises `DaguError` with everything that is wrong with it, missing children included."""
     if not options["dag"]:
-        raise InvalidInputError([Problem("DAG file path is required", advice="dagu start FILE [-- PARAMS]")])
+        raise InvalidInputError([Problem("DAG file path is required", advice=options.synopsis.removeprefix("Usage: "))])
     cwd = str(Path.cwd())
     dag = load_source(find_dag(options["dag"], cwd, settings.paths.dags_dir), options["name"] or "")
     parse_params(options.given_params, "--params")

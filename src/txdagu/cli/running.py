@@ -105,6 +105,12 @@ class ForegroundRun:
         if self._here is not None:
             self._here.cancel(reason)
 
+    def kill(self) -> None:
+        """Make it end: SIGKILL to what runs here."""
+        self._stop.request(force=True)
+        if self._here is not None:
+            self._here.kill()
+
     async def _run_here(self, follower: Follower) -> RunStatus:
         self._here = self._parts.engine.start(self._request, follower.saw)
         if self._reason:

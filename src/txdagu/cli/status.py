@@ -23,6 +23,7 @@ class Options(SettingsOptions):
     """Which run to tell about."""
 
     longdesc = "Show the newest run of a DAG, or the one with --run-id, as a tree."
+    operands = "DAG"
     optParameters = [["run-id", "r", None, "Id of the run, instead of the newest one."]]
     optFlags = [["wait", None, "Show progress until the run has ended; the exit code is then the run's."]]
 

@@ -17,15 +17,12 @@ class Options(SettingsOptions):
     """Options of ``dagu validate``."""
 
     longdesc = "Check DAG files, given as paths or as names in the directory of DAGs. Nothing is run."
+    operands = "FILE…"
     optParameters = parameters("dags")
 
     def parseArgs(self, *files: str) -> None:
         """At least one file."""
         self.files = files
-
-    def getSynopsis(self) -> str:
-        """With the arguments."""
-        return "Usage: dagu validate [options] FILE…"
 
 
 def validate(arguments: list[str]) -> int:

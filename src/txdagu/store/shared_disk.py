@@ -16,7 +16,7 @@ from txdagu.config.settings import PathSettings
 from txdagu.model.dag import Dag
 from txdagu.model.run import RunRef, RunStatus
 from txdagu.store.attempt import Attempt
-from txdagu.store.errors import CorruptRecordError
+from txdagu.store.errors import CorruptRecordError, writing
 from txdagu.store.interfaces import IRunQueue, IRunStore
 from txdagu.store.liveness import BEAT_SECONDS
 from txdagu.store.runs import Runs
@@ -63,7 +63,10 @@ class SharedDiskStore:
         """See `IRunStore`. With an `attempt_name`, liveness files that earlier owners of the run left are taken away."""
         handover = _Handover()
         try:
-            attempt = await self._in_thread(lambda: handover.give(self._runs.begin(dag, run, root, attempt_name, new)))
+            with writing():
+                attempt = await self._in_thread(
+                    lambda: handover.give(self._runs.begin(dag, run, root, attempt_name, new))
+                )
         except CancelledError:
             self._in_thread(handover.give_up).addErrback(
                 lambda failure: self.log.failure("run {run}: giving up its attempt", failure, run=run)
@@ -93,7 +96,8 @@ class SharedDiskStore:
 
     async def enqueue(self, dag: Dag, status: RunStatus, queue: str) -> None:
         """See `IRunStore`."""
-        await self._in_thread(lambda: self._runs.enqueue(dag, status, queue))
+        with writing():
+            await self._in_thread(lambda: self._runs.enqueue(dag, status, queue))
 
     async def withdraw(self, run: RunRef) -> bool:
         """See `IRunStore`."""

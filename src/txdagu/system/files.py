@@ -7,16 +7,24 @@ import secrets
 from contextlib import suppress
 from pathlib import Path
 
+_TRIES = 3
+
 
 def make_directories(path: Path) -> None:
-    """Make the directory, mode 0750, with its parents; one system call if they are there."""
-    try:
-        path.mkdir(0o750)
-    except FileExistsError:
+    """
+    Make the directory, mode 0750, with its parents; one system call if they are there.
+
+    Another process may remove empty ones meanwhile, so it is tried again. `OSError` if it cannot be made at all.
+    """
+    for _ in range(_TRIES):
+        with suppress(FileExistsError):
+            try:
+                path.mkdir(0o750)
+            except FileNotFoundError:
+                make_directories(path.parent)
+                continue
         return
-    except FileNotFoundError:
-        make_directories(path.parent)
-        make_directories(path)
+    path.mkdir(0o750)
 
 
 def names_in(path: Path) -> list[str]:

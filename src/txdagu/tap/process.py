@@ -66,22 +66,26 @@ class UnixProcess:
             sys.__stderr__.write(f"{line}\n")
             sys.__stderr__.flush()
 
-    def watch_signals(self, stop: Callable[[str], None]) -> None:
+    def watch_signals(self, stop: Callable[[str], None], hurry: Callable[[str], None] | None = None) -> None:
         """
+        The first signal calls `stop`, the second `hurry` if there is one; the next ends the process at once.
+
         Take SIGTERM, SIGINT and SIGHUP. To be called once the reactor runs, to replace its own handlers: with those, twistd
         would kill itself by the same signal after a clean end. Signals that our parent had us ignore (nohup) stay so.
         """
+        ways = [stop] if hurry is None else [stop, hurry]
 
         def asked(number: int, frame: FrameType | None) -> None:
             name = signal.Signals(number).name
             if self._asked is not None:
-                first, at = self._asked
-                if first == number and self._now() - at < SAME_REQUEST:
+                last, at = self._asked
+                if last == number and self._now() - at < SAME_REQUEST:
                     return
+            self._asked = (number, self._now())
+            if not ways:
                 self.complain(f"{name} again: ending at once, without waiting for anything")
                 os._exit(128 + number)
-            self._asked = (number, self._now())
-            self._reactor.callFromThread(stop, name)
+            self._reactor.callFromThread(ways.pop(0), name)
 
         signal.signal(signal.SIGTERM, asked)
         for number in (signal.SIGINT, signal.SIGHUP):

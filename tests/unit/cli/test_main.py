@@ -52,6 +52,21 @@ class Main(SynchronousTestCase):
         self.assertEqual(caught.exception.code, 0)
         self.assertTrue(self.out.getvalue().startswith("Usage: dagu worker [options]"), self.out.getvalue())
 
+    def test_usage_names_the_operands(self) -> None:
+        """What a command takes besides options stands in its usage, and in the error when it is missing."""
+        for command, operands in (
+            ("start", "FILE [-- PARAMS]"),
+            ("enqueue", "FILE [-- PARAMS]"),
+            ("status", "DAG"),
+            ("validate", "FILE…"),
+        ):
+            self.out.truncate(0)
+            with self.assertRaises(SystemExit):
+                cli.main([command, "--help"])
+            self.assertIn(f"Usage: dagu {command} [options] {operands}\n", self.out.getvalue())
+        self.assertEqual(cli.main(["enqueue"]), 1)
+        self.assertIn("(dagu enqueue [options] FILE [-- PARAMS])", self.err.getvalue())
+
     def test_every_command_exists(self) -> None:
         """Each line of the table leads to a function."""
         for name, (where, _) in cli.COMMANDS.items():

@@ -1,11 +1,14 @@
 """Progress lines for pipes and log files."""
 
+import io
 from dataclasses import replace
+from datetime import UTC, datetime
 
+from rich.console import Console
 from twisted.trial.unittest import SynchronousTestCase
 
 from txdagu.cli.following import Family
-from txdagu.cli.progress import ChangeLines
+from txdagu.cli.progress import ChangeLines, LiveTable
 from txdagu.model.dag import ChildCall, Step
 from txdagu.model.run import ChildRun, NodeStatus, RunRef, RunStatus
 from txdagu.model.status import NodeState, RunState
@@ -52,3 +55,18 @@ class ChangeLinesTests(SynchronousTestCase):
         """A child lost with its worker seems to run for ever; its caller's failure is told with the reason."""
         self.view.show(Family(top(NodeState.FAILED, "worker gpu-1 was silent"), {"k": KID}))
         self.assertEqual(self.lines[-1], "✘ call failed: worker gpu-1 was silent")
+
+
+class LiveTableTests(SynchronousTestCase):
+    def test_a_child_never_seems_older_than_its_caller(self) -> None:
+        """Times read from files are whole seconds, those of a run of our own are not; the table treats both alike."""
+
+        def at(seconds: int, microseconds: int = 0) -> datetime:
+            return datetime(2026, 11, 23, 12, 0, seconds, microseconds, UTC)
+
+        caller = replace(CALL, started_at=at(1, 900_000))
+        called = replace(KID, nodes=(replace(WORK, started_at=at(1)),))
+        screen = io.StringIO()
+        with LiveTable(Console(file=screen, force_terminal=True, width=80), lambda: at(4, 700_000)) as view:
+            view.show(Family(replace(TOP, nodes=(caller,)), {"k": called}))
+        self.assertEqual(screen.getvalue().count("3.0s"), 2, screen.getvalue())

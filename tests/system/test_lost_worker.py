@@ -7,7 +7,8 @@ import shutil
 import sys
 import tempfile
 from pathlib import Path
-from signal import SIGKILL
+from signal import SIGINT, SIGKILL
+from typing import Any
 from unittest import TestCase
 
 from txdagu.testing.programs import DAGU, Program
@@ -90,6 +91,12 @@ class LostWorkers(TestCase):
         worker.wait_for("coordinator .* answers")
         return worker
 
+    def last_status(self, attempts: str) -> dict[str, Any]:
+        """The last line of the newest of these attempts' status files."""
+        newest = max(self.home.glob(f"data/dag-runs/{attempts}/status.jsonl"))
+        status: dict[str, Any] = json.loads(newest.read_text().splitlines()[-1])
+        return status
+
     def kill_while_it_runs(self, dag: str) -> Program:
         """Start the DAG, kill the only worker once the step runs, and return the ended command."""
         (self.home / "flag").touch()
@@ -109,8 +116,7 @@ class LostWorkers(TestCase):
         self.worker("second")
         self.assertEqual(started.wait(), 0, started.output)
         self.assertEqual((self.home / "ran").read_text(), "ran\n")
-        attempts = self.home.glob("data/dag-runs/root/dag-runs/*/*/*/*/attempt_*/status.jsonl")
-        status = json.loads(max(attempts).read_text().splitlines()[-1])
+        status = self.last_status("root/dag-runs/*/*/*/*/attempt_*")
         self.assertEqual((status["status"], status["workerId"]), (4, "second"))
 
     def test_killed_while_it_runs_a_child(self) -> None:
@@ -121,6 +127,16 @@ class LostWorkers(TestCase):
             started.output, r"Error: parent .*failed: worker first was silent for \d+ s while running child:"
         )
         self.assertNotIn("Traceback", started.output)
+        child = self.last_status("parent/dag-runs/*/*/*/*/children/*/attempt_*")
+        self.assertEqual((child["status"], child["nodes"][0]["status"]), (2, 2))
+
+    def test_stopped_while_it_waits(self) -> None:
+        """A run that no worker takes and that is stopped is told as aborted, at once and ever after."""
+        started = self.start(*DAGU, "start", "root")
+        started.wait_for("root runs on a worker")
+        self.assertEqual(started.stop(SIGINT), 0, started.output)
+        self.assertIn("Result: Aborted", started.output)
+        self.assertEqual(self.last_status("root/dag-runs/*/*/*/*/attempt_*")["status"], 3)
 
     def test_killed_while_it_runs_a_root(self) -> None:
         """A run that was started on a worker and lost with it has failed, and the command says why."""

@@ -9,6 +9,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.task import deferLater
 
 from txdagu.cli.arguments import parse
 from txdagu.cli.cluster import Cluster
@@ -21,10 +22,8 @@ from txdagu.cli.running import Foreground, ForegroundRun, foreground
 from txdagu.config.loading import load_settings
 from txdagu.config.settings import Settings
 from txdagu.dagfile import load_dag
-from txdagu.execution.assembly import local_now, now_ms
 from txdagu.execution.engine import RunRequest
 from txdagu.execution.processes import PidfdProcessRunner
-from txdagu.execution.stop import sleep
 from txdagu.model.dag import Dag
 from txdagu.model.errors import DaguError
 from txdagu.model.health import Health
@@ -33,6 +32,7 @@ from txdagu.model.labels import format_labels
 from txdagu.model.run import RunRef
 from txdagu.registry.entries import Kind
 from txdagu.registry.views import MembershipView
+from txdagu.system.clock import local_now, unix_now_ms
 from txdagu.tap.options import SettingsOptions
 
 START_SECONDS = 60.0
@@ -165,7 +165,7 @@ class Demonstration:
                 raise DaguError(
                     f"{missing} did not appear within {START_SECONDS:.0f} s (logs are in {self._home.path})"
                 )
-            await sleep(self._reactor, LOOK_SECONDS)
+            await deferLater(self._reactor, LOOK_SECONDS)
 
     def _introduce(self, address: str) -> None:
         lines = [("main", f"scheduler, web pages, coordinator  {address}/workers")]
@@ -176,7 +176,7 @@ class Demonstration:
         self._console.print()
 
     async def _run(self, parts: Foreground, dag: Dag) -> Family:
-        run = RunRef(dag.name, new_run_id(now_ms(), os.urandom(10)))
+        run = RunRef(dag.name, new_run_id(unix_now_ms(), os.urandom(10)))
         with progress_view(self._console, local_now) as view:
             self._running = ForegroundRun(parts, RunRequest(dag=dag, run=run, root=run, new=True), view)
             try:

@@ -32,9 +32,9 @@ def enqueue(arguments: list[str]) -> int:
         raise DaguError(f"queues are disabled in configuration (queues.enabled from {where})")
     dag = load(settings, options)
     from txdagu.cli.reactor import run_in_reactor
-    from txdagu.execution.assembly import now_ms
+    from txdagu.system.clock import unix_now_ms
 
-    run = RunRef(dag.name, run_id(options, now_ms()))
+    run = RunRef(dag.name, run_id(options, unix_now_ms()))
     queue = options["queue"] or dag.queue_name
     params = options.given_params
     run_in_reactor(lambda reactor, interruption: _enqueue(settings, dag, run, params, queue, reactor))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from txdagu.cli.following import Family, Follower
 from txdagu.cli.progress import ProgressView
 from txdagu.config.settings import Settings
 from txdagu.dispatch.routing import Place, needs_census, route
-from txdagu.execution.assembly import engine, local_now, run_store
+from txdagu.execution.assembly import engine, run_store
 from txdagu.execution.engine import Engine, Run, RunRequest
 from txdagu.execution.remote import RemoteRun
 from txdagu.execution.stop import Stop
@@ -29,6 +28,7 @@ from txdagu.model.task import Operation, Task
 from txdagu.peers.coordinators import Coordinators
 from txdagu.peers.interfaces import ICoordinators
 from txdagu.store.interfaces import IRunStore
+from txdagu.system.clock import local_now, monotonic
 
 # Somebody waits at the terminal: say soon that nobody takes the run, rather than try for minutes as a running DAG does.
 DISPATCH_TRIES = 4
@@ -49,7 +49,7 @@ class Foreground:
 async def foreground(settings: Settings, reactor: Any) -> AsyncIterator[Foreground]:
     """The parts as settings say; channels are closed at the end."""
     store = run_store(settings, reactor)
-    coordinators = Coordinators(settings, reactor, SystemRandom(), time.monotonic)
+    coordinators = Coordinators(settings, reactor, SystemRandom(), monotonic)
     coordinators.startService()
     try:
         runs = engine(settings, reactor, store, coordinators)

@@ -35,10 +35,10 @@ def start(arguments: list[str]) -> int:
     settings = settings_from(options)
     dag = load(settings, options)
     from txdagu.cli.reactor import run_in_reactor
-    from txdagu.execution.assembly import now_ms
     from txdagu.execution.engine import RunRequest
+    from txdagu.system.clock import unix_now_ms
 
-    run = RunRef(dag.name, run_id(options, now_ms()))
+    run = RunRef(dag.name, run_id(options, unix_now_ms()))
     root, parent = _family(options, run)
     request = RunRequest(
         dag=dag,
@@ -82,7 +82,7 @@ async def _start(
     from txdagu.cli.progress import Silence, progress_view
     from txdagu.cli.report import report
     from txdagu.cli.running import ForegroundRun, exit_code, failure_sentence, foreground
-    from txdagu.execution.assembly import local_now
+    from txdagu.system.clock import local_now
 
     console = Console(stderr=True)
     begin_logging(StandardError(), settings.log_format, debug=settings.debug, quiet=quiet or console.is_terminal)

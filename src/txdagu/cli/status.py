@@ -80,7 +80,7 @@ async def _follow(store: Any, run: Any, interruption: Interruption, *, wait: boo
 
     from txdagu.cli.following import Follower
     from txdagu.cli.progress import progress_view
-    from txdagu.execution.assembly import local_now
+    from txdagu.system.clock import local_now
 
     with progress_view(Console(stderr=True), local_now) as view:
         follower = Follower(store, run, view.show if wait else lambda family: None)

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from ipaddress import ip_address
 
-Resolve = Callable[[str], Sequence[str]]
-
-ANY_ADDRESS = ("0.0.0.0", "::", "")  # noqa: S104 - to recognise them, not to bind them
+from txdagu.model.addresses import EVERYWHERE, is_loopback
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +38,7 @@ def outward_address() -> str:
             except OSError:
                 continue
             address = str(probe.getsockname()[0])
-            if not _is_loopback(address):
+            if not is_loopback(address):
                 return address
     return _interface_address()
 
@@ -51,7 +48,7 @@ def _interface_address() -> str:
     import ifaddr
 
     found = [ip.ip for adapter in ifaddr.get_adapters() for ip in adapter.ips if ip.is_IPv4]
-    return next((str(ip) for ip in found if not _is_loopback(str(ip))), "")
+    return next((str(ip) for ip in found if not is_loopback(str(ip))), "")
 
 
 def advertised_host(
@@ -70,8 +67,8 @@ def advertised_host(
     """
     if configured:
         return Advertised(configured)
-    everywhere = bound in ANY_ADDRESS
-    if host_name and (bound in resolved or (everywhere and any(not _is_loopback(address) for address in resolved))):
+    everywhere = bound in EVERYWHERE
+    if host_name and (bound in resolved or (everywhere and any(not is_loopback(address) for address in resolved))):
         return Advertised(host_name, "" if everywhere else _loopback_warning(host_name, bound))
     if not everywhere:
         return Advertised(bound, _loopback_warning(bound, bound))
@@ -85,18 +82,9 @@ def advertised_host(
 
 
 def _loopback_warning(host: str, bound: str) -> str:
-    if not _is_loopback(bound):
+    if not is_loopback(bound):
         return ""
     return (
         f"workers will dial {host}, which only this host can reach: "
         "set coordinator.host to 0.0.0.0 to take workers of other hosts"
     )
-
-
-def _is_loopback(address: str) -> bool:
-    if address == "localhost":
-        return True
-    try:
-        return ip_address(address).is_loopback
-    except ValueError:
-        return False

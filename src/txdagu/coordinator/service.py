@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import socket
-import time
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import datetime
+from functools import partial
 from typing import Any
 
 from twisted.application.service import IService, Service
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.error import CannotListenError
-from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 
 from txdagu.config.settings import Settings
@@ -22,14 +21,17 @@ from txdagu.coordinator.naming import RandomNames
 from txdagu.coordinator.rpc import CoordinatorService
 from txdagu.dispatch.core import DispatchCore
 from txdagu.dispatch.journal import Journal, MemoryJournal
-from txdagu.grpc.address import join_host_port
 from txdagu.grpc.health import HealthService
 from txdagu.grpc.server import GrpcServerFactory
+from txdagu.model.addresses import join_host_port
 from txdagu.model.errors import InvalidInputError, Problem, UnavailableError
 from txdagu.protocol.services import COORDINATOR_SERVICE
-from txdagu.registry.cleaning import WorkerFileCleaner
-from txdagu.registry.publication import Publication, coordinator_publication, local_now
+from txdagu.registry.cleaning import StaleFileCleaner
+from txdagu.registry.entries import Kind
+from txdagu.registry.publication import Publication, coordinator_publication
 from txdagu.store.interfaces import IRunStore
+from txdagu.system.clock import local_now, monotonic
+from txdagu.system.threads import threads_of
 
 DRAIN_TIME = 2.0
 
@@ -62,7 +64,8 @@ class CoordinatorServer(Service):
         self._health = HealthService([COORDINATOR_SERVICE])
         rpc = CoordinatorService(self._dispatcher, lambda: self.owner)
         self._factory = GrpcServerFactory([rpc, self._health], reactor)
-        self._cleaner = WorkerFileCleaner(reactor, settings.paths.service_registry_dir, monotonic)
+        registry = settings.paths.service_registry_dir
+        self._cleaners = [StaleFileCleaner(reactor, registry, kind, monotonic) for kind in Kind]
         self._publication: Publication | None = None
         self._port: Any = None
         self.owner = Owner("", "", 0)
@@ -87,7 +90,8 @@ class CoordinatorServer(Service):
         self._publication = publication
         self.owner = Owner(publication.entry.id, advertised.host, port)
         publication.startService()
-        self._cleaner.startService()
+        for cleaner in self._cleaners:
+            cleaner.startService()
         self.log.info(
             "coordinator {id} listens on {bound}; workers dial {advertised}",
             id=self.owner.id,
@@ -116,8 +120,7 @@ class CoordinatorServer(Service):
             return Advertised(configured)
         name = socket.gethostname()
         # The name service may take its time.
-        pool = self._reactor.getThreadPool()
-        resolved = await deferToThreadPool(self._reactor, pool, resolve, name)
+        resolved = await threads_of(self._reactor)(partial(resolve, name))
         return advertised_host(bound, "", name, resolved, outward_address())
 
     def stopService(self) -> Deferred[None]:
@@ -129,7 +132,8 @@ class CoordinatorServer(Service):
         self._health.set_all(False)
         if self._publication is not None:
             await self._publication.stopService()
-        await maybeDeferred(self._cleaner.stopService)
+        for cleaner in self._cleaners:
+            await maybeDeferred(cleaner.stopService)
         self._dispatcher.stop()
         if self._port is not None:
             await maybeDeferred(self._port.stopListening)
@@ -157,4 +161,4 @@ def coordinator_service(settings: Settings, reactor: Any) -> IService:
     from txdagu.store.shared_disk import SharedDiskStore
 
     store = SharedDiskStore(settings.paths, reactor, local_now)
-    return CoordinatorServer(settings, reactor, MemoryJournal(), store, lambda: datetime.now(UTC), time.monotonic)
+    return CoordinatorServer(settings, reactor, MemoryJournal(), store, local_now, monotonic)

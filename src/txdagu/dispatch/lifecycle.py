@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple, Protocol, TypeVar
 
 from txdagu.dispatch.history import History
@@ -82,10 +82,6 @@ class Lifecycle:
     def open_task(self, root: RunRef, run_id: str) -> TaskRecord | None:
         """The open task of that run."""
         return self._open.get((root, run_id))
-
-    def open_tasks(self) -> Iterable[TaskRecord]:
-        """All open tasks, in no order."""
-        return self._open.values()
 
     def of_token(self, token: str) -> TaskRecord | None:
         """The open task that was once offered with that token."""

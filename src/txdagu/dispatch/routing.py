@@ -7,8 +7,6 @@ from enum import Enum
 
 from txdagu.model.labels import WorkerSelector, format_labels
 
-EXECUTION_MODES = ("auto", "local", "distributed")
-
 
 class Place(Enum):
     """Where work runs."""

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Awaitable, Callable
-from datetime import datetime
+from functools import partial
 from typing import Any
-
-from twisted.internet.threads import deferToThreadPool
 
 from txdagu.config.settings import Settings
 from txdagu.execution.engine import Engine
@@ -18,16 +15,8 @@ from txdagu.peers.interfaces import ICoordinators
 from txdagu.store.dagfiles import load_child
 from txdagu.store.interfaces import IRunStore
 from txdagu.store.shared_disk import SharedDiskStore
-
-
-def local_now() -> datetime:
-    """The time, with the zone of this host, as people read it in files and reports."""
-    return datetime.now().astimezone()
-
-
-def now_ms() -> int:
-    """The time in Unix milliseconds."""
-    return time.time_ns() // 1_000_000
+from txdagu.system.clock import local_now
+from txdagu.system.threads import threads_of
 
 
 def run_store(settings: Settings, reactor: Any) -> SharedDiskStore:
@@ -52,8 +41,9 @@ def engine(settings: Settings, reactor: Any, store: IRunStore, coordinators: ICo
 
 def child_finder(reactor: Any, dags_dir: str) -> Callable[[str, str], Awaitable[Dag]]:
     """What an engine asks for a child by name and the directory of the calling DAG's file; reads in threads."""
+    in_thread = threads_of(reactor)
 
     def find(name: str, directory: str) -> Awaitable[Dag]:
-        return deferToThreadPool(reactor, reactor.getThreadPool(), load_child, name, directory, dags_dir)
+        return in_thread(partial(load_child, name, directory, dags_dir))
 
     return find

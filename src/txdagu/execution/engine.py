@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
-from typing import TypeVar
 
-from twisted.internet.defer import Deferred, succeed
-from twisted.internet.interfaces import IReactorThreads, IReactorTime
-from twisted.internet.threads import deferToThreadPool
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from txdagu.execution.interfaces import IProcessRunner, ISlot
@@ -17,41 +15,15 @@ from txdagu.execution.record import OnStatus
 from txdagu.execution.request import RunRequest
 from txdagu.execution.run import Run
 from txdagu.execution.slot import SharedSlot
-from txdagu.execution.steps.context import InThread, Tools
+from txdagu.execution.steps.context import Tools
 from txdagu.execution.stop import Stop
 from txdagu.model.dag import Dag
 from txdagu.model.run import RunStatus
 from txdagu.peers.interfaces import ICoordinators
 from txdagu.store.interfaces import IRunStore
+from txdagu.system.threads import threads_of
 
 __all__ = ["Engine", "ISlot", "Run", "RunRequest"]
-
-T = TypeVar("T")
-
-
-class ReactorThreads:
-    """Calls functions that block in the reactor's thread pool."""
-
-    def __init__(self, reactor: IReactorThreads) -> None:
-        self._reactor = reactor
-
-    def __call__(self, work: Callable[[], T], /) -> Awaitable[T]:
-        """The result of `work`."""
-        result: Deferred[T] = deferToThreadPool(self._reactor, self._reactor.getThreadPool(), work)
-        return result
-
-
-class SameThread:
-    """Calls functions at once, for clocks that have no threads: in tests."""
-
-    def __call__(self, work: Callable[[], T], /) -> Awaitable[T]:
-        """The result of `work`."""
-        try:
-            return succeed(work())
-        except Exception:  # noqa: BLE001 - it travels as the result, as from a thread
-            broken: Deferred[T] = Deferred()
-            broken.errback()
-            return broken
 
 
 class Engine:
@@ -59,7 +31,7 @@ class Engine:
     Runs DAGs: their commands as processes of this machine, their children here or on workers.
 
     `clock` is the reactor; files are touched in its threads if it has any. `now` tells the time with its zone. `environ` is the
-    environment of this process, `execution_mode` one of `txdagu.dispatch.routing.EXECUTION_MODES`. `find_dag` is called
+    environment of this process, `execution_mode` ``auto``, ``local`` or ``distributed``. `find_dag` is called
     with a child's name and the directory of the calling DAG's file, and raises `NotFoundError`. `default_shell` is a command
     line; empty: ``SHELL``, else ``sh``. Without `coordinators` nothing can run on workers, and a step that has to fails.
     """
@@ -79,7 +51,6 @@ class Engine:
         find_dag: Callable[[str, str], Awaitable[Dag]],
         default_shell: str = "",
     ) -> None:
-        in_thread: InThread = ReactorThreads(clock) if IReactorThreads.providedBy(clock) else SameThread()
         self._tools = Tools(
             store=store,
             coordinators=coordinators,
@@ -90,7 +61,7 @@ class Engine:
             execution_mode=execution_mode,
             find_dag=find_dag,
             default_shell=default_shell,
-            in_thread=in_thread,
+            in_thread=threads_of(clock),
             start=self._begin,
         )
 

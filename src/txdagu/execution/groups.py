@@ -5,9 +5,10 @@ from __future__ import annotations
 import signal
 
 from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import deferLater
 
 from txdagu.execution.interfaces import ExitStatus, IProcessRunner, IStartedProcess, ProcessSpec
-from txdagu.execution.stop import Stop, sleep
+from txdagu.execution.stop import Stop
 
 LOOK_SOON, LOOK_LATE = 0.01, 0.25  # seconds between looks at a group that has lost its leader, growing
 AFTER_KILL = 2.0  # seconds; who survives SIGKILL longer hangs in the kernel, and cannot be waited for
@@ -45,5 +46,5 @@ async def _wait_for_group(process: IStartedProcess, stop: Stop, clock: IReactorT
             killed_at = clock.seconds() if killed_at is None else killed_at
             if clock.seconds() - killed_at > AFTER_KILL:
                 return
-        await sleep(clock, pause)
+        await deferLater(clock, pause)
         pause = min(pause * 1.5, LOOK_LATE)

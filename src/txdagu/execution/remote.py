@@ -6,12 +6,12 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Any
 
-from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from txdagu.dispatch.matching import Fit, nearest_first, verdict
 from txdagu.execution.stop import Stop, StopRequested
+from txdagu.model.errors import DaguError
 from txdagu.model.labels import Labels, format_labels
 from txdagu.model.run import RunStatus
 from txdagu.model.status import RunState
@@ -19,40 +19,12 @@ from txdagu.model.task import Task
 from txdagu.peers.interfaces import ICoordinators, WorkersView
 from txdagu.store.interfaces import IRunStore
 from txdagu.store.statusjson import told_as_failed
+from txdagu.system.waiting import Wake
 
 ASK_EVERY = 3.0  # seconds between questions to the coordinators about a child that seems to run
 LOOK_EVERY = 1.0  # seconds; the store's watch is faster where it can be
 FILE_PATIENCE = 5.0  # seconds for the store to show an end that the coordinators know already
 STOP_PATIENCE = 10.0  # seconds beyond the child's own time to clean up
-
-
-class Wake:
-    """Remembers that something happened until somebody has waited for it."""
-
-    def __init__(self, clock: IReactorTime) -> None:
-        self._clock = clock
-        self._happened = False
-        self._waiter: Deferred[None] | None = None
-
-    def happen(self) -> None:
-        """Something happened."""
-        self._happened = True
-        waiter, self._waiter = self._waiter, None
-        if waiter is not None:
-            waiter.callback(None)
-
-    async def wait(self, seconds: float) -> None:
-        """Return when something happened since the last call, at the latest after `seconds`."""
-        if not self._happened:
-            self._waiter = Deferred()
-            timer = self._clock.callLater(seconds, self.happen)
-            try:
-                await self._waiter
-            finally:
-                self._waiter = None
-                if timer.active():
-                    timer.cancel()
-        self._happened = False
 
 
 def waiting_sentence(selector: Labels, view: WorkersView) -> str:
@@ -117,8 +89,8 @@ class RemoteRun:
         finally:
             unwatch()
 
-    async def _end(self) -> RunStatus:
-        ask_at = self._clock.seconds() + ASK_EVERY
+    async def _end(self, first_ask: float = ASK_EVERY) -> RunStatus:
+        ask_at = self._clock.seconds() + first_ask
         while True:
             status = await self._ended_in_store()
             if status is not None:
@@ -169,27 +141,45 @@ class RemoteRun:
             await self._wake.wait(LOOK_EVERY)
         if status is not None:
             return status
-        return told if successful or told.nodes else await self._with_steps(told)
+        return told if successful or told.nodes else await self._end_in_its_stead(told)
 
-    async def _with_steps(self, told: RunStatus) -> RunStatus:
-        """The end of a run that was lost with its worker, with the steps as that left them in the store."""
+    async def _end_in_its_stead(self, told: RunStatus) -> RunStatus:
+        """
+        The end of a run that nobody else writes down, because its worker was lost or none had it yet.
+
+        It goes into an attempt of its own, which whoever may still write into the former one does not change.
+        """
         left: RunStatus | None = await self._store.read_status(self._run, self._root)
-        if left is None or (self._earlier_attempt and left.attempt_id == self._earlier_attempt):
+        if left is None or not left.state.active:
             return told
-        return replace(
-            told_as_failed(left, told.error), state=told.state, error=told.error, finished_at=told.finished_at
-        )
+        ended = told_as_failed(left, told.error)
+        ended = replace(ended, state=told.state, error=told.error, finished_at=told.finished_at)
+        try:
+            dag = await self._store.read_dag(self._run, self._root)
+            if dag is not None:
+                sink = await self._store.open_attempt(dag, self._run, self._root)
+                ended = replace(ended, attempt_id=sink.attempt_id, log=sink.log)
+                await sink.close(ended)
+        except (DaguError, OSError) as error:
+            # A root run's liveness file speaks for its lost worker a while longer; then readers see by that file that it is dead.
+            self.log.debug("the end of {run} is not written down: {error}", run=str(self._run), error=str(error))
+        return ended
 
     async def _cancel(self, accepted: bool) -> RunStatus:
         """Ask everybody who may know the child to end it; wait for that only if somebody has it for sure."""
         await self._attempt(self._store.request_cancel(self._run, self._root))
         await self._attempt(self._coordinators.cancel(self._run, self._root))
         if not accepted:
-            return RunStatus(self._run, self._root, RunState.ABORTED)
+            never = RunStatus(
+                self._run, self._root, RunState.ABORTED, error="it was stopped before a coordinator took it"
+            )
+            status: RunStatus | None = await self._store.read_status(self._run, self._root)
+            waits = status is not None and status.state is RunState.QUEUED
+            return await self._end_in_its_stead(never) if waits else never
         limit = Stop()
         timer = self._clock.callLater(self._patience, limit.request)
         try:
-            return await limit.race(self._end())
+            return await limit.race(self._end(first_ask=0.0))
         except StopRequested:
             return RunStatus(
                 self._run,

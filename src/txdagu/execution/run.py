@@ -68,7 +68,7 @@ class Run:
         Ask for the run's end; it ends as aborted.
 
         Running steps get SIGTERM, after the DAG's time to clean up SIGKILL; children are cancelled. `reason` goes to the run's
-        log. Only the first call counts.
+        log and, where the run ends as aborted, into its error. Only the first call counts.
         """
         if self._ended or self._reason:
             return
@@ -116,6 +116,8 @@ class Run:
         self._record.open(sink)
         self._record.write("INFO", "DAG run started", dag=request.dag.name, run_id=request.run.id)
         state, problem = await self._outcome(sink)
+        if state is RunState.ABORTED and self._reason:
+            problem = f"it was stopped: {self._reason}"
         await sink.close(self._record.finish(state, problem))
 
     async def _outcome(self, sink: IRunSink) -> tuple[RunState, str]:

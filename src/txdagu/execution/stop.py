@@ -6,7 +6,6 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.interfaces import IReactorTime
 
 T = TypeVar("T")
 
@@ -24,13 +23,6 @@ def as_deferred(awaitable: Awaitable[T]) -> Deferred[T]:
         return await awaitable
 
     return Deferred.fromCoroutine(wait())
-
-
-def sleep(clock: IReactorTime, seconds: float) -> Deferred[None]:
-    """Fires after that many seconds of the clock; may be cancelled."""
-    waiting: Deferred[None] = Deferred(lambda _: call.cancel())
-    call = clock.callLater(seconds, waiting.callback, None)
-    return waiting
 
 
 class Stop:

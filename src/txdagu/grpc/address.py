@@ -1,24 +1,11 @@
-"""Addresses as people and ``:authority`` headers write them."""
+"""Addresses of connections as logs and call contexts write them."""
 
 from __future__ import annotations
-
-from ipaddress import ip_address
 
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.internet.interfaces import IAddress
 
-
-def join_host_port(host: str, port: int) -> str:
-    """``host:port``, with brackets around an IPv6 literal."""
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-
-
-def ip_version(host: str) -> int | None:
-    """4 or 6 for an IP literal (an IPv6 zone such as ``%eth0`` is fine), None for a name."""
-    try:
-        return ip_address(host).version
-    except ValueError:
-        return None
+from txdagu.model.addresses import join_host_port
 
 
 def format_address(address: IAddress | None) -> str:

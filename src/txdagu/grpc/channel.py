@@ -12,10 +12,10 @@ from twisted.internet.endpoints import HostnameEndpoint, TCP4ClientEndpoint, TCP
 from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
 
 from txdagu import __version__
-from txdagu.grpc.address import ip_version, join_host_port
 from txdagu.grpc.client_call import ClientCall, ResponseStream, UnaryReply, stop_sender
 from txdagu.grpc.client_connection import ConnectionOwner, GrpcClientProtocol
 from txdagu.grpc.connector import DEFAULT_BACKOFF, Backoff, ChannelState, Connector
+from txdagu.model.addresses import ip_version, join_host_port
 from txdagu.wire.client import ClientConnection
 from txdagu.wire.connection import DEFAULT_MAX_MESSAGE_SIZE
 from txdagu.wire.metadata import NONE, Metadata, encode_metadata

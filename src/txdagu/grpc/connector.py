@@ -110,7 +110,6 @@ class Connector:
         self._others: dict[GrpcClientProtocol, None] = {}  # still closing, or finishing their calls
         self._attempt: Deferred[Any] | None = None
         self._timer: IDelayedCall | None = None
-        self._retry_at = 0.0
         self._failures = 0
         self._closing: list[Deferred[None]] = []
 
@@ -225,7 +224,6 @@ class Connector:
         self._stop_timer()
         self._failures += 1
         delay = self._backoff.delay(self._failures, self._random)
-        self._retry_at = self._clock.seconds() + delay
         self._timer = self._clock.callLater(delay, self._backoff_over)
         self._enter(ChannelState.BACKING_OFF, reason)
         self._user.attempt_failed(reason)

@@ -96,7 +96,6 @@ class ServerCall:
         self._handler = handler
         self._arrived: deque[tuple[bytes, int]] = deque()
         self._requests_ended = False
-        self._rejection: RpcError | None = None
         self._waiting_for_request: Deferred[None] | None = None
         self._waiting_to_send: list[Deferred[None]] = []
         self._running: Deferred[None] | None = None

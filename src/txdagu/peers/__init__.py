@@ -1,9 +1,10 @@
 """
 The coordinators of the cluster, as dispatchers, viewers and workers see them.
 
-`interfaces` says what others may ask of them; `discovery` knows where they are (one address that was configured, or the
-living in the registry) and keeps one channel to each; `coordinators` asks them: hands in tasks, follows and cancels them,
-and lists the workers; `backoff` says how long to wait before asking again, `merging` makes one list of workers out of several.
+`interfaces` says what others may ask of them; `discovery` knows where they are (one address that was configured, or the living
+in the registry) and keeps one channel to each, opened as `connecting` says; `coordinators` asks them: hands in tasks, follows
+and cancels them, and lists the workers; `backoff` says how long to wait before asking again, `merging` makes one list of
+workers out of several, and `statuses` puts states of runs into messages and takes them out.
 
 A call that no coordinator answered is always an error that names each address and what was wrong there.
 """

@@ -50,8 +50,16 @@ class RpcChannel(Protocol):
 Connect = Callable[[str, int], RpcChannel]
 
 
-# A coordinator that is back shall not wait for its peers longer than leases do.
 LONGEST_RECONNECT_PAUSE = 5.0
+
+
+def reconnect_pause(lease_ttl: float) -> float:
+    """
+    How long a channel waits at most before it dials again, in seconds.
+
+    A small part of a lease: what was met at the last attempt must still be news when leases are looked at.
+    """
+    return min(LONGEST_RECONNECT_PAUSE, lease_ttl / 6)
 
 
 def connector(settings: Settings, reactor: Any) -> Connect:
@@ -71,6 +79,5 @@ def connector(settings: Settings, reactor: Any) -> Connect:
                 )
             ]
         )
-    return lambda host, port: tcp_channel(
-        reactor, host, port, backoff=Backoff(initial=0.5, maximum=LONGEST_RECONNECT_PAUSE)
-    )
+    pause = reconnect_pause(settings.coordinator.lease_ttl)
+    return lambda host, port: tcp_channel(reactor, host, port, backoff=Backoff(initial=min(0.5, pause), maximum=pause))

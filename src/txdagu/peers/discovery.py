@@ -12,6 +12,7 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from txdagu.config.settings import Settings
+from txdagu.model.addresses import join_host_port
 from txdagu.peers.connecting import Connect, RpcChannel, connector
 from txdagu.registry.entries import Kind, ServiceEntry
 from txdagu.registry.views import MembershipView
@@ -31,7 +32,7 @@ class Member:
     @property
     def address(self) -> str:
         """``host:port``, IPv6 addresses in brackets."""
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+        return join_host_port(self.host, self.port)
 
     def __str__(self) -> str:
         """For logs and errors: the id, and the address where the id does not say it."""

@@ -1,58 +1,58 @@
-"""Removal of the files that dead workers left behind. A coordinator does it."""
+"""Removal of the files that the dead left behind. A coordinator does it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred
-from twisted.internet.task import LoopingCall
-from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 
 from txdagu.registry.entries import Kind
 from txdagu.registry.files import remove_if_unchanged
-from txdagu.registry.membership import StaleFile
 from txdagu.registry.views import MembershipView
+from txdagu.system.repeating import Repeating
+from txdagu.system.threads import threads_of
 
 CLEANING_INTERVAL = 5.0
 
 
-class WorkerFileCleaner(Service):
+class StaleFileCleaner(Service):
     """
-    Removes the files of workers that are stale, or whose process on this very machine is gone.
+    Removes the files of one `kind` that are stale, or whose process on this very machine is gone.
 
-    Only workers' files: those of coordinators and schedulers belong to their owners alone. A file that changed since it was
-    looked at stays; an owner that lives after all writes its file anew at its next beat.
+    A file that changed since it was looked at stays; an owner that lives after all writes its file anew at its next beat.
+    `now` is a monotonic clock in seconds.
     """
 
     log = Logger()
 
     def __init__(
-        self, reactor: Any, directory: str, now: Callable[[], float], interval: float = CLEANING_INTERVAL
+        self,
+        reactor: Any,
+        directory: str,
+        kind: Kind,
+        now: Callable[[], float],
+        interval: float = CLEANING_INTERVAL,
     ) -> None:
-        self.view = MembershipView(reactor, directory, Kind.WORKER, now)
-        self._reactor = reactor
-        self._interval = interval
+        self.view = MembershipView(reactor, directory, kind, now)
+        self._in_thread = threads_of(reactor)
         self._troubled: set[str] = set()
-        self._loop = LoopingCall(self._clean)
-        self._loop.clock = reactor
+        self._loop = Repeating(reactor, interval, self._clean, f"cleaning {self.view.directory}")
 
     def startService(self) -> None:
         """Look now and every five seconds."""
         Service.startService(self)
         self.view.startService()
-        self._loop.start(self._interval).addErrback(
-            lambda failure: self.log.failure("cleaning {path} ended", failure, path=self.view.directory)
-        )
+        self._loop.start()
 
     def stopService(self) -> Deferred[None] | None:
         """Stop looking; waits for a reading under way."""
         Service.stopService(self)
-        if self._loop.running:
-            self._loop.stop()
+        self._loop.stop()
         return self.view.stopService()
 
     def _clean(self) -> Deferred[None]:
@@ -61,7 +61,7 @@ class WorkerFileCleaner(Service):
     async def _remove_stale(self) -> None:
         for stale in self.view.stale():
             try:
-                removed = await deferToThreadPool(self._reactor, self._reactor.getThreadPool(), self._remove, stale)
+                removed = await self._in_thread(partial(remove_if_unchanged, self.view.directory, stale.file))
             except OSError as error:
                 if stale.file.name not in self._troubled:
                     self._troubled.add(stale.file.name)
@@ -74,11 +74,9 @@ class WorkerFileCleaner(Service):
             self._troubled.discard(stale.file.name)
             if removed:
                 self.log.info(
-                    "worker {worker_id} left {name} behind ({reason}): removed",
-                    worker_id=stale.entry.id,
+                    "{kind} {id} left {name} behind ({reason}): removed",
+                    kind=self.view.kind.value,
+                    id=stale.entry.id,
                     name=stale.file.name,
                     reason=stale.reason,
                 )
-
-    def _remove(self, stale: StaleFile) -> bool:
-        return remove_if_unchanged(self.view.directory, stale.file)

@@ -10,6 +10,8 @@ from enum import Enum, IntEnum
 from hashlib import sha256
 from typing import Any
 
+from txdagu.model.addresses import join_host_port
+
 SUFFIX = ".json"
 MAX_SAFE_ID = 100
 MAX_WORKER_STEM = 200
@@ -71,7 +73,7 @@ class ServiceEntry:
     @property
     def address(self) -> str:
         """``host:port`` as people write it, IPv6 addresses in brackets."""
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+        return join_host_port(self.host, self.port)
 
 
 def entry_to_json(entry: ServiceEntry) -> bytes:

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import os
-import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from txdagu.registry.entries import SUFFIX
+from txdagu.system.files import make_directories, put_in_place
 
-DIRECTORY_MODE = 0o750
-FILE_MODE = 0o600
 # An entry has a few hundred bytes. Whatever is larger is none, and is not read into memory to find out.
 MAX_SIZE = 64 * 1024
 
@@ -71,24 +69,10 @@ def _read(path: str) -> bytes:
         return b""
 
 
-def write_atomically(path: str, data: bytes) -> None:
-    """
-    Put a file in place so that readers see the old or the new content, never a part.
-
-    The temporary name is drawn by chance and does not end in ``.json``: two processes that write the same entry never
-    share it, and readers skip it. Makes the directory if it is missing. Raises `OSError`, leaving nothing half-written.
-    """
-    target = Path(path)
-    target.parent.mkdir(mode=DIRECTORY_MODE, parents=True, exist_ok=True)
-    temporary = f"{path}.{secrets.token_hex(8)}.tmp"
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, FILE_MODE)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-        Path(temporary).replace(target)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+def write_entry(path: Path, data: bytes) -> None:
+    """Put an entry's file in place whole, and make the directory if it is missing. Raises `OSError`."""
+    make_directories(path.parent)
+    put_in_place(path, data)
 
 
 def touch(path: str) -> bool:

@@ -7,13 +7,12 @@ import socket
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, DeferredLock
-from twisted.internet.task import LoopingCall
-from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 
 from txdagu.config.settings import Settings
@@ -27,10 +26,12 @@ from txdagu.registry.entries import (
     service_file_name,
     worker_file_name,
 )
-from txdagu.registry.files import machine_name, touch, write_atomically
+from txdagu.registry.files import MAX_SIZE, machine_name, touch, write_entry
+from txdagu.system.clock import local_now
+from txdagu.system.repeating import Repeating
+from txdagu.system.threads import threads_of
 
 BEAT_INTERVAL = 10.0
-MAX_READ = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +40,6 @@ class WorkerState:
 
     health: str = "healthy"
     active_tasks: int = 0
-
-
-def local_now() -> datetime:
-    """The time in the local zone, as people write it into files."""
-    return datetime.now().astimezone()
 
 
 class Publication(Service):
@@ -70,31 +66,26 @@ class Publication(Service):
         self.path = str(Path(directory, file_name))
         self.entry = entry
         self.problem = ""
-        self._reactor = reactor
+        self._in_thread = threads_of(reactor)
         self._now = now
         self._state = state
         self._sequence = 0
         self._conflict = ""
         self._ours: bytes | None = None
-        self._interval = interval
         # One access to the file at a time: a beat that is still in its thread must not bring back a removed file.
         self._lock = DeferredLock()
-        self._loop = LoopingCall(self._beat)
-        self._loop.clock = reactor
+        self._loop = Repeating(reactor, interval, self._beat, f"beating in {self.path}")
 
     def startService(self) -> None:
         """Write the entry now, and beat from then on."""
         Service.startService(self)
         self.entry = replace(self.entry, started_at=self._now().isoformat())
-        self._loop.start(self._interval).addErrback(
-            lambda failure: self.log.failure("beating in {path} ended", failure, path=self.path)
-        )
+        self._loop.start()
 
     def stopService(self) -> Deferred[None]:
         """Remove the file; fires when it is gone, or could not be removed, which is logged."""
         Service.stopService(self)
-        if self._loop.running:
-            self._loop.stop()
+        self._loop.stop()
         return self._lock.run(lambda: Deferred.fromCoroutine(self._remove()))
 
     def update(self, status: Activity) -> Deferred[None]:
@@ -116,7 +107,7 @@ class Publication(Service):
             beat = Beat(self._now().isoformat(), self._sequence, state.health, state.active_tasks)
             entry = replace(entry, beat=beat)
         try:
-            stranger = await self._in_thread(self._write, entry)
+            stranger = await self._in_thread(partial(self._write, entry))
         except OSError as error:
             problem = f"the registry file {self.path} cannot be written: {error.strerror or error}"
             if problem != self.problem:
@@ -140,7 +131,7 @@ class Publication(Service):
         stranger = self._stranger()
         unchanged = self._ours == data and not stranger
         if not (unchanged and touch(self.path)):
-            write_atomically(self.path, data)
+            write_entry(Path(self.path), data)
         self._ours = data
         return stranger
 
@@ -149,7 +140,7 @@ class Publication(Service):
             return ""  # at the first beat the file may be what a former life left
         try:
             with Path(self.path).open("rb") as file:
-                found = file.read(MAX_READ)
+                found = file.read(MAX_SIZE)
         except FileNotFoundError:
             return ""
         if found == self._ours:
@@ -176,9 +167,6 @@ class Publication(Service):
         """In a thread: remove the file, unless somebody else has put his own there."""
         if not self._stranger():
             Path(self.path).unlink(missing_ok=True)
-
-    def _in_thread(self, function: Callable[..., Any], *arguments: Any) -> Deferred[Any]:
-        return deferToThreadPool(self._reactor, self._reactor.getThreadPool(), function, *arguments)
 
 
 def coordinator_publication(

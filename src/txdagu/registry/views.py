@@ -8,14 +8,14 @@ from typing import Any
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred
-from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
-from twisted.python.failure import Failure
 
 from txdagu.registry.entries import Kind, ServiceEntry
 from txdagu.registry.files import FoundFile, machine_name, process_exists, read_directory
 from txdagu.registry.membership import STALE_AFTER, Membership, StaleFile
 from txdagu.registry.watching import SWEEP_INTERVAL, DirectoryWatch
+from txdagu.system.threads import threads_of
+from txdagu.system.waiting import end_of
 
 
 class MembershipView(Service):
@@ -42,7 +42,7 @@ class MembershipView(Service):
         self.directory = str(Path(directory, kind.value))
         self.kind = kind
         self.problem = ""
-        self._reactor = reactor
+        self._in_thread = threads_of(reactor)
         self._now = now
         self._host_name = host_name
         self._core = Membership(stale_after)
@@ -98,7 +98,7 @@ class MembershipView(Service):
         """Read the directory now. Readings never overlap: one asked for during another begins after it."""
         if self._reading is not None:
             self._again = True
-            await _after(self._reading)
+            await end_of(self._reading)
             return
         done: Deferred[None] = Deferred()
         self._reading = done
@@ -114,7 +114,7 @@ class MembershipView(Service):
 
     async def _read(self) -> None:
         try:
-            found = await deferToThreadPool(self._reactor, self._reactor.getThreadPool(), self._look)
+            found = await self._in_thread(self._look)
         except OSError as error:
             self._trouble(error)
             return
@@ -170,15 +170,3 @@ class MembershipView(Service):
         else:
             here = bool(self._host_name) and self._host_name in (entry.host, entry.id.rpartition("@")[0])
         return here and entry.pid > 0 and not process_exists(entry.pid)
-
-
-def _after(reading: Deferred[None]) -> Deferred[None]:
-    """Fires when `reading` does, without taking its result."""
-    waiting: Deferred[None] = Deferred()
-
-    def fire(result: Failure | None) -> Failure | None:
-        waiting.callback(None)
-        return result
-
-    reading.addBoth(fire)
-    return waiting

@@ -21,6 +21,7 @@ from txdagu.model.task import Operation, Task
 from txdagu.peers.interfaces import ICoordinators
 from txdagu.store.errors import CorruptRecordError
 from txdagu.store.interfaces import IRunQueue, IRunStore
+from txdagu.system.waiting import Wake
 
 ASK_INTERVAL = 5.0
 DISPATCH_INTERVAL = 30.0
@@ -167,8 +168,8 @@ class Carrier:
     async def _follow(self, carried: Carried, task: Task, dag: Dag) -> None:
         """Wait for the run's beginning and end, by its files and, while it waits, by what the coordinators know of it."""
         run = carried.run
-        news = _News()
-        stop = self._store.watch(run, run, news.arrived)
+        news = Wake(self._clock)
+        stop = self._store.watch(run, run, news.happen)
         asked_at = dispatched_at = self._clock.seconds()
         try:
             while True:
@@ -247,30 +248,6 @@ class Carrier:
         Deferred.fromCoroutine(remove()).addErrback(
             lambda failure: self.log.failure("run {run} cannot leave its queue", failure, run=str(carried.run))
         )
-
-
-class _News:
-    """Something may have happened, once or often, since one last waited for it."""
-
-    def __init__(self) -> None:
-        self._pending = False
-        self._waiting: Deferred[None] | None = None
-
-    def arrived(self) -> None:
-        waiting, self._waiting = self._waiting, None
-        if waiting is not None:
-            waiting.callback(None)
-        else:
-            self._pending = True
-
-    async def wait(self) -> None:
-        if not self._pending:
-            self._waiting = Deferred()
-            try:
-                await self._waiting
-            finally:
-                self._waiting = None
-        self._pending = False
 
 
 def reason_to_wait(error: Exception) -> str:

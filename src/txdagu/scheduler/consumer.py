@@ -14,6 +14,7 @@ from txdagu.model.run import RunRef
 from txdagu.peers.interfaces import ICoordinators
 from txdagu.scheduler.carrier import Carried, Carrier, RunsHere, reason_to_wait
 from txdagu.store.interfaces import IRunQueue, IRunStore
+from txdagu.system.waiting import end_of
 
 HOLD_OFF = 30.0
 # A run's liveness file goes shortly after its last state is there; looking again soon keeps a short queue moving.
@@ -97,7 +98,7 @@ class QueueConsumer:
                 self.log.error("leaving although {count} runs did not end", count=len(self._carried))
 
     async def _all_ended(self, seconds: float) -> bool:
-        ends = DeferredList([_end_of(carrying) for _, carrying in self._carried.values()], consumeErrors=True)
+        ends = DeferredList([end_of(carrying) for _, carrying in self._carried.values()], consumeErrors=True)
         # When the time is up the list is over too, with what had ended until then.
         await ends.addTimeout(seconds, self._clock)
         return not self._carried
@@ -210,16 +211,3 @@ class QueueConsumer:
         self._second_looks = [call for call in self._second_looks if call.active()]
         if not self._second_looks:
             self._second_looks = [self._clock.callLater(pause, self.look) for pause in SECOND_LOOKS]
-
-
-def _end_of(deferred: Deferred[None]) -> Deferred[None]:
-    """Fires when that one has, whatever with; cancelling it leaves that one alone."""
-    end: Deferred[None] = Deferred()
-
-    def pass_on(result: object) -> object:
-        if not end.called:
-            end.callback(None)
-        return result
-
-    deferred.addBoth(pass_on)
-    return end

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from functools import partial
+from typing import Any
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall
-from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 
 from txdagu.scheduler.lockdir import LockDirectory, Look
-
-T = TypeVar("T")
+from txdagu.system.threads import threads_of
 
 BEAT_INTERVAL = 7.0
 # A lock that looks stale by its time must also be seen unchanged for longer than its holder's beat: clocks of hosts differ.
@@ -46,6 +45,7 @@ class Leadership(Service):
         lost: Callable[[], None],
     ) -> None:
         self._reactor = reactor
+        self._in_thread = threads_of(reactor)
         self._lock = lock
         self._stale_after = stale_after
         self._beat_interval = min(BEAT_INTERVAL, stale_after / BEATS_PER_THRESHOLD)
@@ -86,7 +86,7 @@ class Leadership(Service):
         ours, self._ours = self._ours, None
         if ours is not None:
             try:
-                await self._in_thread(self._lock.release, ours)
+                await self._in_thread(partial(self._lock.release, ours))
             except OSError as error:
                 self.log.warn(
                     "the lock {path} cannot be given back: {error}", path=str(self._lock.path), error=str(error)
@@ -117,7 +117,7 @@ class Leadership(Service):
     async def _keep(self) -> None:
         assert self._ours is not None
         asked_at = self._now()
-        kept = await self._in_thread(self._lock.keep, self._ours)
+        kept = await self._in_thread(partial(self._lock.keep, self._ours))
         if kept is None:
             self._lose("another scheduler has taken the lock over")
         else:
@@ -157,7 +157,4 @@ class Leadership(Service):
         self.log.warn(
             "the lock of the leading scheduler was not touched for {seconds:.0f} s: taking over", seconds=watched
         )
-        return await self._in_thread(self._lock.clear, look)
-
-    def _in_thread(self, function: Callable[..., T], *arguments: Any) -> Deferred[T]:
-        return deferToThreadPool(self._reactor, self._reactor.getThreadPool(), function, *arguments)
+        return await self._in_thread(partial(self._lock.clear, look))

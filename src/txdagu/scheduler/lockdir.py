@@ -8,7 +8,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-LOCK_NAME = ".dagu_lock"
+from txdagu.store.dirlock import LOCK_NAME
+from txdagu.system.files import make_directories
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +33,7 @@ class LockDirectory:
 
     def take(self) -> Look | None:
         """Take the lock; None if somebody has it. Raises `OSError` if the directory cannot be written."""
-        self.path.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
+        make_directories(self.path.parent)
         try:
             self.path.mkdir(mode=0o700)
         except FileExistsError:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from pathlib import Path
 from random import SystemRandom
@@ -21,6 +20,7 @@ from txdagu.scheduler.consumer import QueueConsumer
 from txdagu.scheduler.leadership import Leadership
 from txdagu.scheduler.lockdir import LockDirectory
 from txdagu.store.interfaces import IRunQueue, IRunStore
+from txdagu.system.clock import monotonic, unix_now
 
 
 class SchedulerServer(Service):
@@ -107,12 +107,7 @@ def scheduler_service(settings: Settings, reactor: Any) -> IService:
     """The scheduler set up as `settings` say."""
     from txdagu.execution.assembly import engine, run_store
 
-    coordinators = Coordinators(settings, reactor, SystemRandom(), time.monotonic)
+    coordinators = Coordinators(settings, reactor, SystemRandom(), monotonic)
     store = run_store(settings, reactor)
     runs_here = engine(settings, reactor, store, coordinators)
-    return SchedulerServer(settings, reactor, store, store.queue, coordinators, runs_here, time.monotonic, _wall)
-
-
-def _wall() -> float:
-    """The time of day in Unix seconds."""
-    return time.time_ns() / 1e9
+    return SchedulerServer(settings, reactor, store, store.queue, coordinators, runs_here, monotonic, unix_now)

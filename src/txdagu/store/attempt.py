@@ -13,12 +13,12 @@ from txdagu.model.dag import Dag
 from txdagu.model.run import RunRef, RunStatus
 from txdagu.model.status import RunState
 from txdagu.store.dagjson import encode_dag, params_list
-from txdagu.store.directories import make_directories, open_new, write_file
 from txdagu.store.layout import CANCEL_FILE, DAG_FILE, OUTPUTS_FILE, STATUS_FILE, step_log_stem
 from txdagu.store.liveness import ProcFile
 from txdagu.store.outputsjson import encode_outputs
-from txdagu.store.statusfile import StatusFile, write_all
+from txdagu.store.statusfile import StatusFile
 from txdagu.store.statusjson import StatusEncoder
+from txdagu.system.files import make_directories, open_new, write_all, write_file
 
 if TYPE_CHECKING:
     from txdagu.store.interfaces import StepLogs

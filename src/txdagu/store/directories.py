@@ -2,50 +2,19 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 
 from txdagu.model.run import RunRef
 from txdagu.store.layout import birthday, parse_attempt_dir, parse_run_dir, run_prefix
+from txdagu.system.files import names_in
 
 _REMEMBERED_RUNS = 4096
 _REMEMBERED_DAYS = 8
 _SETTLED_NS = 2_000_000_000
-_TRIES = 3
-
-
-def make_directories(path: Path) -> None:
-    """
-    Make the directory, mode 0750, with its parents; one system call if they are there.
-
-    Another process may remove empty ones meanwhile, so it is tried again. `OSError` if it cannot be made at all.
-    """
-    for _ in range(_TRIES):
-        with suppress(FileExistsError):
-            try:
-                path.mkdir(0o750)
-            except FileNotFoundError:
-                make_directories(path.parent)
-                continue
-        return
-    path.mkdir(0o750)
-
-
-def open_new(path: Path) -> int:
-    """A descriptor of a new file, mode 0600, open for writing; `FileExistsError` if there is one."""
-    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-
-
-def write_file(path: Path, data: bytes) -> None:
-    """Put `data` into the file, mode 0600, in place of what was there. Not atomic."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "wb", buffering=0) as file:
-        file.write(data)
 
 
 def remove_tree(path: Path) -> None:
@@ -53,13 +22,6 @@ def remove_tree(path: Path) -> None:
     import shutil
 
     shutil.rmtree(path)
-
-
-def names_in(path: Path) -> list[str]:
-    """Names of what is in the directory, in no order; empty if there is no such directory."""
-    with suppress(FileNotFoundError, NotADirectoryError), os.scandir(path) as entries:
-        return [entry.name for entry in entries]
-    return []
 
 
 def attempts_of(run_dir: Path) -> list[str]:

@@ -13,7 +13,7 @@ from datetime import datetime
 from pathlib import Path
 
 from txdagu.model.errors import UnavailableError
-from txdagu.store.directories import make_directories
+from txdagu.system.files import make_directories
 
 LOCK_NAME = ".dagu_lock"
 RUNS_STALE_SECONDS = 30.0

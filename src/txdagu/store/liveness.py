@@ -15,9 +15,9 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from txdagu.model.errors import ConflictError
-from txdagu.store.directories import make_directories, names_in, open_new
 from txdagu.store.dirlock import PROC_STALE_SECONDS, DirectoryLocks
 from txdagu.store.layout import parse_proc_file, proc_file_name, single_name
+from txdagu.system.files import make_directories, names_in, open_new
 
 BEAT_SECONDS = 15.0
 ALIVE_SECONDS = 45.0

@@ -16,7 +16,7 @@ from txdagu.model.run import NodeStatus, RunRef, RunStatus
 from txdagu.model.status import RunState
 from txdagu.store.attempt import Attempt, AttemptPlace
 from txdagu.store.dagjson import encode_dag, params_list
-from txdagu.store.directories import RunDirectories, attempts_of, make_directories, remove_tree, write_file
+from txdagu.store.directories import RunDirectories, attempts_of, remove_tree
 from txdagu.store.dirlock import RUNS_STALE_SECONDS, DirectoryLocks
 from txdagu.store.errors import CorruptRecordError
 from txdagu.store.layout import (
@@ -37,6 +37,7 @@ from txdagu.store.layout import (
 from txdagu.store.liveness import ProcFiles
 from txdagu.store.statusfile import StatusFile
 from txdagu.store.statusjson import encode_status
+from txdagu.system.files import make_directories, write_file
 
 
 @dataclass(frozen=True, slots=True)

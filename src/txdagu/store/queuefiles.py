@@ -6,7 +6,6 @@ The run in the file counts; the file's name only gives the order.
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -16,11 +15,10 @@ from pathlib import Path
 import msgspec
 
 from txdagu.model.run import RunRef
-from txdagu.store.directories import make_directories, names_in, open_new
 from txdagu.store.errors import CorruptRecordError
 from txdagu.store.layout import queue_item_name, queue_item_order, single_name
-from txdagu.store.statusfile import write_all
 from txdagu.store.stepjson import encode_json
+from txdagu.system.files import make_directories, names_in, put_in_place
 
 
 class _RunRecord(msgspec.Struct):
@@ -65,17 +63,7 @@ class QueueFiles:
             "queuedAt": f"{at:%Y-%m-%dT%H:%M:%S}.{at.microsecond:06d}000Z",
         }
         make_directories(directory)
-        temporary = directory / f"queue_{token}"
-        descriptor = open_new(temporary)
-        try:
-            try:
-                write_all(descriptor, encode_json(item))
-            finally:
-                os.close(descriptor)
-            temporary.replace(directory / name)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
+        put_in_place(directory / name, encode_json(item), f"queue_{token}")
 
     def items(self) -> list[tuple[str, RunRef]]:
         """All waiting runs as (queue, run), queues by name, high priority first and then oldest first within each."""

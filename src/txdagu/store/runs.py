@@ -27,10 +27,10 @@ from txdagu.store.layout import (
     single_name,
 )
 from txdagu.store.liveness import ALIVE_SECONDS, ProcFiles
-from txdagu.store.places import Place, Places
 from txdagu.store.queuefiles import QueueFiles
 from txdagu.store.statusfile import read_last
 from txdagu.store.statusjson import UnknownStateError, decode_status, told_as_failed
+from txdagu.system.places import Place, Places
 
 if TYPE_CHECKING:
     from txdagu.config.settings import PathSettings

@@ -19,12 +19,12 @@ from txdagu.store.attempt import Attempt
 from txdagu.store.errors import CorruptRecordError, writing
 from txdagu.store.interfaces import IRunQueue, IRunStore
 from txdagu.store.liveness import BEAT_SECONDS
-from txdagu.store.notices import Notices
-from txdagu.store.rounds import Rounds
 from txdagu.store.runs import Runs
 from txdagu.store.sink import SharedDiskSink
-from txdagu.store.threads import InThread, reactor_threads
 from txdagu.store.watching import Watch
+from txdagu.system.notices import Notices
+from txdagu.system.rounds import Rounds
+from txdagu.system.threads import InThread, threads_of
 
 LOOK_SECONDS = 1.0
 
@@ -50,7 +50,7 @@ class SharedDiskStore:
         in_thread: InThread | None = None,
     ) -> None:
         self._reactor = reactor
-        self._in_thread = in_thread or reactor_threads(reactor)
+        self._in_thread = in_thread or threads_of(reactor)
         self._runs = Runs(paths, now, randomness, warn=self._corrupt)
         self._notices = Notices(reactor)
         self._looks = Rounds(reactor, LOOK_SECONDS, self._in_thread)

@@ -15,10 +15,10 @@ from txdagu.model.run import RunStatus
 from txdagu.store.attempt import Attempt
 from txdagu.store.interfaces import IRunSink, StepLogs
 from txdagu.store.layout import CANCEL_FILE
-from txdagu.store.notices import Notices
-from txdagu.store.places import Place
-from txdagu.store.rounds import Rounds
-from txdagu.store.threads import InThread
+from txdagu.system.notices import Notices
+from txdagu.system.places import Place
+from txdagu.system.rounds import Rounds
+from txdagu.system.threads import InThread
 
 # A run of a thousand steps has lines of hundreds of kilobytes. Each holds the whole state, so leaving some out loses nothing, and
 # the status file grows by what a disk takes easily, not with the square of the steps.

@@ -12,8 +12,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-from txdagu.store.directories import names_in, open_new
 from txdagu.store.errors import CorruptRecordError, UnfinishedRecordError
+from txdagu.system.files import names_in, put_in_place, write_all
 
 T = TypeVar("T")
 
@@ -60,25 +60,8 @@ class StatusFile:
             return
         if len(line) == self._size:
             line = line[:-1] + b" \n"
-        temporary = self.path.with_name(f"{_COMPACT}{token}.tmp")
-        descriptor = open_new(temporary)
-        try:
-            try:
-                write_all(descriptor, line)
-            finally:
-                os.close(descriptor)
-            temporary.replace(self.path)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
+        put_in_place(self.path, line, f"{_COMPACT}{token}.tmp")
         self._size = len(line)
-
-
-def write_all(descriptor: int, data: bytes) -> None:
-    """Write all of `data`, however little the system takes at once."""
-    view = memoryview(data)
-    while view:
-        view = view[os.write(descriptor, view) :]
 
 
 def read_last(path: Path, decode: Callable[[bytes], T]) -> T:

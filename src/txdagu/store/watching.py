@@ -8,10 +8,10 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from txdagu.store.notices import Notices
-from txdagu.store.places import Place, Places
-from txdagu.store.rounds import Rounds
-from txdagu.store.threads import InThread
+from txdagu.system.notices import Notices
+from txdagu.system.places import Place, Places
+from txdagu.system.rounds import Rounds
+from txdagu.system.threads import InThread
 
 
 class Watch:

@@ -1,6 +1,8 @@
 """
 What tests need, ours and those of users: production code never imports this package.
 
-In-memory providers of our interfaces (channel, store, process runner) make tests of whole flows possible without sockets,
-files or processes; `programs` runs real ones for the few tests at the top.
+`channel`, `store` and `processes` are providers in memory of our interfaces: whole flows are tested without sockets, files or
+processes. `engine`, `coordinator` and `scheduling` put them together around the part under test; `scripted`, `standing` and
+`recording` stand for a single neighbour and note what was asked of it; `dispatch` and `wire` are short ways to drive the cores.
+`programs` runs real ones for the few tests at the top.
 """

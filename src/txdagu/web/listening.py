@@ -4,24 +4,19 @@ from __future__ import annotations
 
 import errno
 import socket
-from ipaddress import ip_address
+from functools import partial
 from typing import Any
 
 from twisted.internet.endpoints import TCP4ServerEndpoint, TCP6ServerEndpoint
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort, IProtocolFactory
-from twisted.internet.threads import deferToThreadPool
 
 from txdagu.config.settings import Settings
+from txdagu.model.addresses import EVERYWHERE, ip_version, join_host_port
 from txdagu.model.errors import UnavailableError
+from txdagu.system.threads import threads_of
 
-EVERYWHERE = ("", "0.0.0.0", "::")  # noqa: S104 - to recognise them, not to bind them
 BACKLOG = 128
-
-
-def host_and_port(host: str, port: int) -> str:
-    """``host:port``, IPv6 addresses in brackets."""
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def host_in_links(host: str) -> str:
@@ -45,7 +40,7 @@ async def listen(settings: Settings, reactor: Any, factory: IProtocolFactory) ->
         reason = getattr(error.socketError, "strerror", None) or str(error.socketError)
         number = getattr(error.socketError, "errno", None)
         raise UnavailableError(
-            f"the web server cannot listen on {host_and_port(host, port)}{_origin(settings)}: {reason}; {_advice(number)}"
+            f"the web server cannot listen on {join_host_port(host, port)}{_origin(settings)}: {reason}; {_advice(number)}"
         ) from None
     return listening
 
@@ -53,28 +48,18 @@ async def listen(settings: Settings, reactor: Any, factory: IProtocolFactory) ->
 async def _address(settings: Settings, reactor: Any) -> str:
     """The address to bind for a host that may be given by name; IPv4 first, as browsers on old systems want it."""
     host = settings.server.host
-    if host in EVERYWHERE or _is_address(host):
+    if host in EVERYWHERE or ip_version(host):
         return host
     try:
-        found = await deferToThreadPool(
-            reactor, reactor.getThreadPool(), socket.getaddrinfo, host, None, type=socket.SOCK_STREAM
-        )
+        found = await threads_of(reactor)(partial(socket.getaddrinfo, host, None, type=socket.SOCK_STREAM))
     except (OSError, UnicodeError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise UnavailableError(
-            f"the web server cannot listen on {host_and_port(host, settings.server.port)}{_origin(settings)}: "
+            f"the web server cannot listen on {join_host_port(host, settings.server.port)}{_origin(settings)}: "
             f"{host} is no address: {reason}; give an address of this host with --host, for example 127.0.0.1"
         ) from None
     addresses = [str(address[0]) for *_, address in found]
     return min(addresses, key=lambda address: ":" in address)
-
-
-def _is_address(host: str) -> bool:
-    try:
-        ip_address(host)
-    except ValueError:
-        return False
-    return True
 
 
 def _origin(settings: Settings) -> str:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import socket
-import time
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
 from random import SystemRandom
 from typing import Any
 
@@ -20,24 +18,21 @@ from twisted.web.server import Site
 
 from txdagu import __version__
 from txdagu.config.settings import Settings
+from txdagu.model.addresses import EVERYWHERE, join_host_port
 from txdagu.peers.interfaces import ICoordinators
 from txdagu.registry.publication import server_publication
+from txdagu.system.clock import monotonic, unix_now
 from txdagu.web.answers import Answers
 from txdagu.web.assets import page_templates, static_files
 from txdagu.web.census import Census
 from txdagu.web.front import Front
-from txdagu.web.listening import EVERYWHERE, host_and_port, host_in_links, listen
+from txdagu.web.listening import host_in_links, listen
 from txdagu.web.routes import Routes
 
 IDLE_TIMEOUT = 120
 GRACE = 1.0
 
 Publish = Callable[[str, int], IService]
-
-
-def wall_time() -> float:
-    """Unix seconds."""
-    return datetime.now(UTC).timestamp()
 
 
 class QuietSite(Site):
@@ -107,7 +102,7 @@ class WebService(Service):
         coordinators: ICoordinators,
         publish: Publish,
         companions: Sequence[IService] = (),
-        wall: Callable[[], float] = wall_time,
+        wall: Callable[[], float] = unix_now,
     ) -> None:
         self._settings = settings
         self._reactor = reactor
@@ -134,7 +129,7 @@ class WebService(Service):
     def url(self) -> str:
         """Where the workers page is, as people on this host write it."""
         server = self._settings.server
-        return f"http://{host_and_port(host_in_links(server.host), self.port)}{server.base_path}/workers"
+        return f"http://{join_host_port(host_in_links(server.host), self.port)}{server.base_path}/workers"
 
     def startService(self) -> Deferred[None]:
         """Open the port. The Deferred fails with `UnavailableError` if it cannot be had; then nothing is left running."""
@@ -205,7 +200,7 @@ def web_service(settings: Settings, reactor: Any) -> IService:
     """The web server of the main instance, with its own channels to the coordinators."""
     from txdagu.peers.coordinators import Coordinators
 
-    coordinators = Coordinators(settings, reactor, SystemRandom(), time.monotonic)
+    coordinators = Coordinators(settings, reactor, SystemRandom(), monotonic)
     return WebService(
         settings,
         reactor,

@@ -5,7 +5,7 @@ For each coordinator there is a `session`: it beats every second (`heartbeat`), 
 coordinator speaks our additions, and parks calls for work (`polling`) as far as there are free `slots`. An offered
 task is confirmed, made into a run and followed to its end by `tasks`; `requests` makes the run out of the task,
 `running` is the table of what is in hand, `reports` tells the owner how a run ended. `holding` is a slot as the
-engine sees it, `children` finds the files of child DAGs, `identity` says who we are, `complaints` keeps lasting
+engine sees it, `identity` says who we are, `surroundings` is what all parts work with, `complaints` keeps lasting
 trouble from filling the log. `service` starts and stops it all in order: a worker that is told to leave takes nothing
 new, lets running tasks end, and says good-bye.
 

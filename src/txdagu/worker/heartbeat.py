@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any
 
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IReactorTime
-from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
-from txdagu.peers.connecting import LONGEST_RECONNECT_PAUSE
-from txdagu.peers.discovery import CoordinatorDirectory, Member
+from txdagu.peers.connecting import reconnect_pause
+from txdagu.peers.discovery import Member
 from txdagu.protocol import coordinator_pb2 as pb
 from txdagu.protocol.conversion import running_task_to_message
 from txdagu.protocol.services import HEARTBEAT, RUN_HEARTBEAT
+from txdagu.system.repeating import Repeating
 from txdagu.wire.metadata import Metadata
 from txdagu.wire.status import RpcError, StatusCode
 from txdagu.worker.complaints import Complaint
-from txdagu.worker.identity import Identity
 from txdagu.worker.running import TaskInHand, TasksInHand
-from txdagu.worker.slots import Slots
+from txdagu.worker.surroundings import Surroundings
 
 BEAT_INTERVAL = 1.0
 BEAT_DEADLINE = 3.0
@@ -49,51 +46,31 @@ class Heartbeat:
     log = Logger()
 
     def __init__(
-        self,
-        reactor: IReactorTime,
-        directory: CoordinatorDirectory,
-        member: Member,
-        identity: Identity,
-        slots: Slots,
-        tasks: TasksInHand,
-        now: Callable[[], float],
-        lease_ttl: float,
-        answered: Callable[[bool], None],
+        self, around: Surroundings, member: Member, tasks: TasksInHand, answered: Callable[[bool], None]
     ) -> None:
         self.reachable = False
-        self._directory = directory
+        self._around = around
         self._member = member
-        self._identity = identity
-        self._slots = slots
         self._tasks = tasks
-        self._now = now
-        self._lease_ttl = lease_ttl
         self._answered = answered
         self._announced = False
         self._greeted = False
         self._silent = 0
-        self._complaint = Complaint(lambda sentence: self.log.warn("{what}", what=sentence), now)
+        self._complaint = Complaint(lambda sentence: self.log.warn("{what}", what=sentence), around.now)
         self._beating: Deferred[None] | None = None
-        self._loop = LoopingCall(self._beat)
-        self._loop.clock = reactor
+        self._loop = Repeating(around.reactor, BEAT_INTERVAL, self._beat, f"a beat at coordinator {member}")
         # A beat may hang for its whole deadline; leases do not wait for it.
-        self._fencing = LoopingCall(self._fence)
-        self._fencing.clock = reactor
+        self._fencing = Repeating(around.reactor, BEAT_INTERVAL, self._fence, f"fencing runs of coordinator {member}")
 
     def start(self) -> None:
         """Beat now and every second."""
         for loop in (self._loop, self._fencing):
-            loop.start(BEAT_INTERVAL).addErrback(
-                lambda failure: self.log.failure(
-                    "beating at coordinator {member} ended", failure, member=str(self._member)
-                )
-            )
+            loop.start()
 
     async def stop(self, leaving: bool) -> None:
         """Stop beating; if `leaving`, say so in a last beat to a coordinator that answers."""
         for loop in (self._loop, self._fencing):
-            if loop.running:
-                loop.stop()
+            loop.stop()
         if self._beating is not None:
             self._beating.cancel()
         if leaving and self.reachable:
@@ -101,12 +78,7 @@ class Heartbeat:
 
     def _beat(self) -> Deferred[None]:
         self._beating = Deferred.fromCoroutine(self._once())
-        return self._beating.addErrback(self._cancelled)
-
-    def _cancelled(self, failure: Any) -> None:
-        # Only `stop` cancels. Anything else is a fault of ours, which must not end the beats.
-        if self._loop.running:
-            self.log.failure("a beat at coordinator {member} failed", failure, member=str(self._member))
+        return self._beating
 
     async def _once(self) -> None:
         if await self._send(leaving=False):
@@ -117,24 +89,26 @@ class Heartbeat:
     async def _send(self, leaving: bool) -> bool:
         running = self._tasks.running()
         request = pb.HeartbeatRequest(
-            worker_id=self._identity.id,
-            labels=dict(self._identity.labels),
+            worker_id=self._around.identity.id,
+            labels=dict(self._around.identity.labels),
             stats=pb.WorkerStats(
-                total_pollers=self._slots.total,
-                busy_pollers=self._slots.busy,
+                total_pollers=self._around.slots.total,
+                busy_pollers=self._around.slots.busy,
                 running_tasks=[running_task_to_message(task.as_running()) for task in running],
             ),
-            incarnation=self._identity.incarnation,
+            incarnation=self._around.identity.incarnation,
             leaving=leaving,
         )
-        sent_at = self._now()
+        sent_at = self._around.now()
         try:
-            reply = await self._directory.channel(self._member).unary_call(HEARTBEAT, request, timeout=BEAT_DEADLINE)
+            reply = await self._around.directory.channel(self._member).unary_call(
+                HEARTBEAT, request, timeout=BEAT_DEADLINE
+            )
         except RpcError as error:
             self._unanswered(error, sent_at)
             return False
         self._silent = 0
-        self._directory.answered(self._member)
+        self._around.directory.answered(self._member)
         announced = announces(reply.initial_metadata)
         if self._complaint.settled() or not self._greeted or announced != self._announced:
             self.log.info(
@@ -155,9 +129,9 @@ class Heartbeat:
             # Nobody listens there: nobody who could give our tasks away, and a coordinator that comes back grants every
             # lease its full time again. A channel that pauses tells what it met up to one pause ago.
             for task in self._tasks.owned_by(self._member):
-                task.renewed_at = max(task.renewed_at, sent_at - LONGEST_RECONNECT_PAUSE)
+                task.renewed_at = max(task.renewed_at, sent_at - reconnect_pause(self._around.lease_ttl))
         self._complaint.trouble(f"coordinator {self._member} does not answer heartbeats: {error}")
-        self._directory.review()
+        self._around.directory.review()
         if error.code is not StatusCode.DEADLINE_EXCEEDED:
             self._silent = 0
             return
@@ -165,18 +139,20 @@ class Heartbeat:
         if self._silent >= SILENT_BEATS:
             # A peer that vanished without a word keeps its connection open for hours, and our parked calls with it.
             self._silent = 0
-            self._directory.redial(self._member)
+            self._around.directory.redial(self._member)
 
     async def _renew(self, owned: list[TaskInHand]) -> None:
-        sent_at = self._now()
+        sent_at = self._around.now()
         request = pb.RunHeartbeatRequest(
-            worker_id=self._identity.id,
+            worker_id=self._around.identity.id,
             owner_coordinator_id=owned[0].owner_id,
             running_tasks=[running_task_to_message(task.as_running()) for task in owned],
-            incarnation=self._identity.incarnation,
+            incarnation=self._around.identity.incarnation,
         )
         try:
-            response = await self._directory.channel(self._member).unary(RUN_HEARTBEAT, request, timeout=BEAT_DEADLINE)
+            response = await self._around.directory.channel(self._member).unary(
+                RUN_HEARTBEAT, request, timeout=BEAT_DEADLINE
+            )
         except RpcError as error:
             self._complaint.trouble(f"coordinator {self._member} does not renew leases: {error}")
             return
@@ -197,11 +173,11 @@ class Heartbeat:
 
     def _fence(self) -> None:
         """End runs whose lease is about to end unrenewed: afterwards another worker may be running them."""
-        now = self._now()
+        now = self._around.now()
         for task in self._tasks.owned_by(self._member):
-            reserve = min(task.clean_up_seconds + STOPPING_RESERVE, self._lease_ttl / 2)
+            reserve = min(task.clean_up_seconds + STOPPING_RESERVE, self._around.lease_ttl / 2)
             silence = now - task.renewed_at
-            if silence < self._lease_ttl - reserve or task.ended:
+            if silence < self._around.lease_ttl - reserve or task.ended:
                 continue
             reason = (
                 f"coordinator {self._member} has not renewed its lease for {silence:.0f} s, "

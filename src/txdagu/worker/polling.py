@@ -4,27 +4,28 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable
-from random import Random
 
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from txdagu.peers.backoff import FullJitter
-from txdagu.peers.discovery import CoordinatorDirectory, Member
+from txdagu.peers.discovery import Member
 from txdagu.protocol import coordinator_pb2 as pb
 from txdagu.protocol.services import POLL
 from txdagu.wire.status import RpcError
 from txdagu.worker.complaints import Complaint
-from txdagu.worker.identity import Identity
-from txdagu.worker.slots import Slots
+from txdagu.worker.surroundings import Surroundings
 
 FIRST_PAUSE = 1.0
 LONGEST_PAUSE = 60.0
 LEAST_PAUSE = 0.1
 # An empty answer that comes sooner than this is no long poll, and asking again at once would be a busy loop.
 EARLY_ANSWER = 1.0
+
+Accept = Callable[[Member, bool, pb.Task], None]
+"""Takes an offer of that coordinator, which announced our additions or did not."""
 
 
 class Polling:
@@ -40,26 +41,12 @@ class Polling:
 
     log = Logger()
 
-    def __init__(
-        self,
-        reactor: IReactorTime,
-        directory: CoordinatorDirectory,
-        member: Member,
-        identity: Identity,
-        slots: Slots,
-        accept: Callable[[Member, bool, pb.Task], None],
-        random: Random,
-        now: Callable[[], float],
-    ) -> None:
-        self._reactor = reactor
-        self._directory = directory
+    def __init__(self, around: Surroundings, member: Member, accept: Accept) -> None:
+        self._around = around
         self._member = member
-        self._identity = identity
-        self._slots = slots
         self._accept = accept
-        self._now = now
-        self._backoff = FullJitter(random, FIRST_PAUSE, LONGEST_PAUSE, LEAST_PAUSE)
-        self._complaint = Complaint(lambda sentence: self.log.warn("{what}", what=sentence), now)
+        self._backoff = FullJitter(around.random, FIRST_PAUSE, LONGEST_PAUSE, LEAST_PAUSE)
+        self._complaint = Complaint(lambda sentence: self.log.warn("{what}", what=sentence), around.now)
         self._parked: dict[Deferred[None], None] = {}
         self._pause: IDelayedCall | None = None
         self._announced = False
@@ -71,7 +58,7 @@ class Polling:
         self._announced = announced
         if not self._active:
             self._active = True
-            self._slots.subscribe(self._fill)
+            self._around.slots.subscribe(self._fill)
             self._fill()
 
     async def stop(self) -> None:
@@ -79,7 +66,7 @@ class Polling:
         if not self._active:
             return
         self._active = False
-        self._slots.unsubscribe(self._fill)
+        self._around.slots.unsubscribe(self._fill)
         if self._pause is not None:
             self._pause.cancel()
             self._pause = None
@@ -91,7 +78,7 @@ class Polling:
             return
         self._filling = True
         try:
-            free = self._slots.free
+            free = self._around.slots.free
             if self._announced and not free:
                 for call in list(self._parked):
                     call.cancel()
@@ -101,7 +88,7 @@ class Polling:
             self._filling = False
 
     def _wanted(self) -> int:
-        free = self._slots.free
+        free = self._around.slots.free
         return min(free, 1) if self._announced else free
 
     def _park(self) -> None:
@@ -123,17 +110,17 @@ class Polling:
         self._hold_off()
 
     async def _poll(self) -> None:
-        began = self._now()
+        began = self._around.now()
         announced = self._announced
         request = pb.PollRequest(
-            worker_id=self._identity.id,
+            worker_id=self._around.identity.id,
             poller_id=str(uuid.uuid4()),
-            labels=dict(self._identity.labels),
-            incarnation=self._identity.incarnation,
-            free_slots=self._slots.free,
+            labels=dict(self._around.identity.labels),
+            incarnation=self._around.identity.incarnation,
+            free_slots=self._around.slots.free,
         )
         try:
-            response = await self._directory.channel(self._member).unary(POLL, request)
+            response = await self._around.directory.channel(self._member).unary(POLL, request)
         except CancelledError:
             return
         except RpcError as error:
@@ -145,7 +132,7 @@ class Polling:
             self._backoff.reset()
             self._settled()
             self._accept(self._member, announced, response.task)
-        elif self._now() - began < EARLY_ANSWER:
+        elif self._around.now() - began < EARLY_ANSWER:
             self._complaint.trouble(f"coordinator {self._member} answers calls for work at once and with nothing")
             self._hold_off()
         else:
@@ -158,7 +145,7 @@ class Polling:
 
     def _hold_off(self) -> None:
         if self._pause is None and self._active:
-            self._pause = self._reactor.callLater(self._backoff.next(), self._resume)
+            self._pause = self._around.reactor.callLater(self._backoff.next(), self._resume)
 
     def _resume(self) -> None:
         self._pause = None

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
-from random import Random
 
-from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from txdagu.model.run import RunStatus
 from txdagu.peers.backoff import FullJitter
-from txdagu.peers.discovery import CoordinatorDirectory, Member
+from txdagu.peers.discovery import Member
 from txdagu.peers.statuses import status_to_message
 from txdagu.protocol import coordinator_pb2 as pb
 from txdagu.protocol.services import REPORT_STATUS
 from txdagu.wire.status import RpcError, StatusCode
 from txdagu.worker.complaints import Complaint
 from txdagu.worker.running import TaskInHand
+from txdagu.worker.surroundings import Surroundings
 
 REPORT_DEADLINE = 10.0
 FIRST_PAUSE = 0.2
@@ -36,35 +34,26 @@ class Reports:
 
     log = Logger()
 
-    def __init__(
-        self,
-        reactor: IReactorTime,
-        directory: CoordinatorDirectory,
-        worker_id: str,
-        random: Random,
-        now: Callable[[], float],
-    ) -> None:
-        self._reactor = reactor
-        self._directory = directory
-        self._worker_id = worker_id
-        self._random = random
-        self._now = now
+    def __init__(self, around: Surroundings) -> None:
+        self._around = around
 
     async def deliver(self, task: TaskInHand, status: RunStatus) -> None:
         """Report how the task ended; returns when the owner took note, or will never."""
-        backoff = FullJitter(self._random, FIRST_PAUSE, LONGEST_PAUSE, FIRST_PAUSE / 2)
-        complaint = Complaint(lambda sentence: self.log.warn("{what}", what=sentence), self._now)
+        backoff = FullJitter(self._around.random, FIRST_PAUSE, LONGEST_PAUSE, FIRST_PAUSE / 2)
+        complaint = Complaint(lambda sentence: self.log.warn("{what}", what=sentence), self._around.now)
         while True:
             owner = self._owner(task)
             request = pb.ReportStatusRequest(
-                worker_id=self._worker_id,
+                worker_id=self._around.identity.id,
                 status=status_to_message(status),
                 owner_coordinator_id=task.owner_id,
                 attempt_key=task.attempt_key,
                 epoch=task.epoch,
             )
             try:
-                response = await self._directory.channel(owner).unary(REPORT_STATUS, request, timeout=REPORT_DEADLINE)
+                response = await self._around.directory.channel(owner).unary(
+                    REPORT_STATUS, request, timeout=REPORT_DEADLINE
+                )
             except RpcError as error:
                 if error.code is StatusCode.RESOURCE_EXHAUSTED and status.nodes:
                     # Too large for one message. The end is what counts; the steps are in the store.
@@ -78,11 +67,11 @@ class Reports:
                 if not response.accepted:
                     self._refused(task, owner, response.error)
                 return
-            await deferLater(self._reactor, backoff.next())
+            await deferLater(self._around.reactor, backoff.next())
 
     def _owner(self, task: TaskInHand) -> Member:
         """The owner where it is now: a coordinator that was replaced has its id at another address."""
-        return next((member for member in self._directory.known() if member.id == task.owner.id), task.owner)
+        return next((member for member in self._around.directory.known() if member.id == task.owner.id), task.owner)
 
     def _refused(self, task: TaskInHand, owner: Member, why: str) -> None:
         self.log.warn(

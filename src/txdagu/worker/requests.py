@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from functools import partial
+from typing import Any
 
-from twisted.internet.defer import Deferred
-from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 
 from txdagu.dagfile import load_dag
@@ -18,10 +16,9 @@ from txdagu.model.dag import Dag
 from txdagu.model.errors import DaguError, NotFoundError
 from txdagu.model.task import Operation, Task
 from txdagu.store.interfaces import IRunStore
+from txdagu.system.threads import threads_of
 
 DIRECTORY_PREFIX = "dagu-run-"
-
-Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +42,7 @@ class Requests:
     log = Logger()
 
     def __init__(self, reactor: Any, store: IRunStore, worker_id: str) -> None:
-        self._reactor = reactor
+        self._in_thread = threads_of(reactor)
         self._store = store
         self._worker_id = worker_id
 
@@ -63,7 +60,7 @@ class Requests:
         previous = await self._store.read_status(task.run, task.root)
         own_directory = ""
         if not dag.working_dir and not dag.base_dir:
-            own_directory = await self._in_thread(tempfile.mkdtemp, "", DIRECTORY_PREFIX)
+            own_directory = await self._in_thread(partial(tempfile.mkdtemp, prefix=DIRECTORY_PREFIX))
         request = RunRequest(
             dag=dag,
             run=task.run,
@@ -83,7 +80,7 @@ class Requests:
         if not prepared.own_directory:
             return
         try:
-            await self._in_thread(shutil.rmtree, prepared.own_directory)
+            await self._in_thread(partial(shutil.rmtree, prepared.own_directory))
         except OSError as error:
             self.log.warn(
                 "{path}, the working directory of run {run}, cannot be removed: {error}",
@@ -103,10 +100,7 @@ class Requests:
                 "do worker and dispatcher share their data directory?"
             )
         # YAML of unusual size takes its time.
-        return await self._in_thread(load_definition, task)
-
-    def _in_thread(self, function: Callable[..., Result], *arguments: Any) -> Deferred[Result]:
-        return deferToThreadPool(self._reactor, self._reactor.getThreadPool(), function, *arguments)
+        return await self._in_thread(partial(load_definition, task))
 
 
 def load_definition(task: Task) -> Dag:

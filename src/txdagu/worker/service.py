@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Awaitable, Callable
 from datetime import datetime
 from random import Random, SystemRandom
@@ -19,11 +18,13 @@ from txdagu.execution.assembly import engine, run_store
 from txdagu.execution.engine import Engine
 from txdagu.peers.coordinators import Coordinators
 from txdagu.peers.discovery import Member
-from txdagu.registry.publication import Publication, WorkerState, local_now, worker_publication
+from txdagu.registry.publication import Publication, WorkerState, worker_publication
 from txdagu.store.interfaces import IRunStore
+from txdagu.system.clock import local_now, monotonic
 from txdagu.worker.identity import Identity, identity
 from txdagu.worker.session import Session
 from txdagu.worker.slots import Slots
+from txdagu.worker.surroundings import Surroundings
 from txdagu.worker.tasks import Tasks
 
 # How long cancelled runs may take to end, beyond their own time to clean up, before we leave without them.
@@ -61,10 +62,10 @@ class WorkerService(Service):
         self._reactor = reactor
         self._coordinators = coordinators
         self._directory = coordinators.directory
-        self._random = random
-        self._now = now
-        self._lease_ttl = settings.coordinator.lease_ttl
-        self.tasks = Tasks(reactor, who, store, engine, self._directory, self.slots, random, now, wall, self._lease_ttl)
+        self._around = Surroundings(
+            reactor, self._directory, who, self.slots, random, now, wall, settings.coordinator.lease_ttl
+        )
+        self.tasks = Tasks(self._around, store, engine)
         self._publication: Publication = worker_publication(settings, reactor, who.id, self._state, wall)
         self._sessions: dict[Member, Session] = {}
         self._leaving = False
@@ -103,25 +104,11 @@ class WorkerService(Service):
         for member in members:
             if member not in self._sessions:
                 self.log.info("found coordinator {member}", member=str(member))
-                session = self._sessions[member] = self._session(member)
+                session = self._sessions[member] = Session(self._around, member, self.tasks.in_hand, self.tasks.accept)
                 session.start(polling=self.slots.total > 0)
         for member in [member for member in self._sessions if member not in members]:
             self.log.info("coordinator {member} is gone", member=str(member))
             self._quietly(self._sessions.pop(member).stop(leaving=False))
-
-    def _session(self, member: Member) -> Session:
-        return Session(
-            self._reactor,
-            self._directory,
-            member,
-            self.identity,
-            self.slots,
-            self.tasks.in_hand,
-            self.tasks.accept,
-            self._random,
-            self._now,
-            self._lease_ttl,
-        )
 
     def _state(self) -> WorkerState:
         if self._leaving:
@@ -230,8 +217,8 @@ def worker_service(settings: Settings, reactor: Any) -> IService:
     Raises `InvalidInputError` for settings that a worker cannot work with.
     """
     random = SystemRandom()
-    coordinators = Coordinators(settings, reactor, random, time.monotonic)
+    coordinators = Coordinators(settings, reactor, random, monotonic)
     store = run_store(settings, reactor)
     runs = engine(settings, reactor, store, coordinators)
     who = identity(settings)
-    return WorkerService(settings, reactor, who, store, runs, coordinators, random, time.monotonic)
+    return WorkerService(settings, reactor, who, store, runs, coordinators, random, monotonic)

@@ -2,20 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from random import Random
-
-from twisted.internet.interfaces import IReactorTime
-
-from txdagu.peers.discovery import CoordinatorDirectory, Member
-from txdagu.protocol import coordinator_pb2 as pb
+from txdagu.peers.discovery import Member
 from txdagu.worker.heartbeat import Heartbeat
-from txdagu.worker.identity import Identity
-from txdagu.worker.polling import Polling
+from txdagu.worker.polling import Accept, Polling
 from txdagu.worker.running import TasksInHand
-from txdagu.worker.slots import Slots
-
-Accept = Callable[[Member, bool, pb.Task], None]
+from txdagu.worker.surroundings import Surroundings
 
 
 class Session:
@@ -25,22 +16,9 @@ class Session:
     The first answer tells whether the coordinator knows our additions, on which it depends how work is asked for.
     """
 
-    def __init__(
-        self,
-        reactor: IReactorTime,
-        directory: CoordinatorDirectory,
-        member: Member,
-        identity: Identity,
-        slots: Slots,
-        tasks: TasksInHand,
-        accept: Accept,
-        random: Random,
-        now: Callable[[], float],
-        lease_ttl: float,
-    ) -> None:
-        self.member = member
-        self._heartbeat = Heartbeat(reactor, directory, member, identity, slots, tasks, now, lease_ttl, self._answered)
-        self._polling = Polling(reactor, directory, member, identity, slots, accept, random, now)
+    def __init__(self, around: Surroundings, member: Member, tasks: TasksInHand, accept: Accept) -> None:
+        self._heartbeat = Heartbeat(around, member, tasks, self._answered)
+        self._polling = Polling(around, member, accept)
         self._wanted = False
 
     @property

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from datetime import datetime
-from random import Random
 from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred
@@ -19,18 +16,17 @@ from txdagu.model.run import RunStatus
 from txdagu.model.status import RunState
 from txdagu.model.task import Task
 from txdagu.peers.backoff import FullJitter
-from txdagu.peers.discovery import CoordinatorDirectory, Member
+from txdagu.peers.discovery import Member
 from txdagu.protocol import coordinator_pb2 as pb
 from txdagu.protocol.conversion import attempt_key, task_from_message
 from txdagu.protocol.services import ACK_TASK_CLAIM
 from txdagu.store.interfaces import IRunStore
 from txdagu.wire.status import RpcError, StatusCode
 from txdagu.worker.holding import TaskSlot
-from txdagu.worker.identity import Identity
 from txdagu.worker.reports import Reports
 from txdagu.worker.requests import PreparedRun, Requests
 from txdagu.worker.running import TaskInHand, TasksInHand
-from txdagu.worker.slots import Slots
+from txdagu.worker.surroundings import Surroundings
 
 ACK_DEADLINE = 5.0
 ACK_TRIES = 4
@@ -46,32 +42,13 @@ class Tasks:
 
     log = Logger()
 
-    def __init__(
-        self,
-        reactor: Any,
-        identity: Identity,
-        store: IRunStore,
-        engine: Engine,
-        directory: CoordinatorDirectory,
-        slots: Slots,
-        random: Random,
-        now: Callable[[], float],
-        wall: Callable[[], datetime],
-        lease_ttl: float,
-    ) -> None:
+    def __init__(self, around: Surroundings, store: IRunStore, engine: Engine) -> None:
         self.in_hand = TasksInHand()
-        self._reactor = reactor
-        self._identity = identity
+        self._around = around
         self._store = store
         self._engine = engine
-        self._directory = directory
-        self._slots = slots
-        self._random = random
-        self._now = now
-        self._wall = wall
-        self._lease_ttl = lease_ttl
-        self._requests = Requests(reactor, store, identity.id)
-        self._reports = Reports(reactor, directory, identity.id, random, now)
+        self._requests = Requests(around.reactor, store, around.identity.id)
+        self._reports = Reports(around)
         self._handling: dict[Deferred[None], None] = {}
         self._closed = ""
 
@@ -91,7 +68,7 @@ class Tasks:
         except ValueError as error:
             self.log.error("coordinator {member} offered what is no task: {error}", member=str(member), error=error)
             return
-        handling = Deferred.fromCoroutine(self._handle(member, announced, message, task, TaskSlot(self._slots)))
+        handling = Deferred.fromCoroutine(self._handle(member, announced, message, task, TaskSlot(self._around.slots)))
         if handling.called:
             handling.addErrback(self._broken, task)
             return
@@ -125,11 +102,11 @@ class Tasks:
         try:
             if message.claim_token:
                 await slot.acquire()
-                hand.renewed_at = self._now()
+                hand.renewed_at = self._around.now()
                 if not await self._confirm(member, message.claim_token, task):
                     return
             # A peer that asks for no confirmation has forgotten the task by now: it is ours whether we have a slot or not.
-            hand.started_at = int(self._wall().timestamp())
+            hand.started_at = int(self._around.wall().timestamp())
             self.in_hand.add(hand)
             if not message.claim_token:
                 await self._wait_for_slot(hand, slot)
@@ -167,14 +144,16 @@ class Tasks:
         if self._closed:
             self.log.info("the offer of run {run} is let go: {why}", run=str(task.run), why=self._closed)
             return False
-        request = pb.AckTaskClaimRequest(worker_id=self._identity.id, claim_token=token)
-        backoff = FullJitter(self._random, 0.2, 2.0)
+        request = pb.AckTaskClaimRequest(worker_id=self._around.identity.id, claim_token=token)
+        backoff = FullJitter(self._around.random, 0.2, 2.0)
         reason = ""
         for attempt in range(ACK_TRIES):
             if attempt:
-                await deferLater(self._reactor, backoff.next())
+                await deferLater(self._around.reactor, backoff.next())
             try:
-                answer = await self._directory.channel(member).unary(ACK_TASK_CLAIM, request, timeout=ACK_DEADLINE)
+                answer = await self._around.directory.channel(member).unary(
+                    ACK_TASK_CLAIM, request, timeout=ACK_DEADLINE
+                )
             except RpcError as error:
                 reason = str(error)
                 if error.code in (StatusCode.INVALID_ARGUMENT, StatusCode.NOT_FOUND, StatusCode.UNIMPLEMENTED):
@@ -202,8 +181,8 @@ class Tasks:
         try:
             prepared = await self._requests.prepare(task, hand.attempt_name)
             hand.clean_up_seconds = prepared.request.dag.max_clean_up_seconds
-            silence = self._now() - hand.renewed_at
-            if hand.ours and silence > self._lease_ttl:
+            silence = self._around.now() - hand.renewed_at
+            if hand.ours and silence > self._around.lease_ttl:
                 hand.cancel(f"its lease ended before it could start: nothing was renewed for {silence:.0f} s")
             if hand.cancel_reason:
                 return await self._unstarted(hand, prepared.request.dag, RunState.ABORTED, hand.cancel_reason)
@@ -238,14 +217,14 @@ class Tasks:
         return status
 
     def _status(self, hand: TaskInHand, state: RunState, reason: str, attempt_id: str = "", log: str = "") -> RunStatus:
-        now = self._wall()
+        now = self._around.wall()
         return RunStatus(
             run=hand.run,
             root=hand.task.root,
             state=state,
             parent=hand.task.parent,
             attempt_id=attempt_id,
-            worker_id=self._identity.id,
+            worker_id=self._around.identity.id,
             pid=os.getpid(),
             created_at_ms=int(now.timestamp() * 1000),
             started_at=now,

@@ -10,6 +10,7 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.error import CannotListenError
+from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from txdagu.config.settings import CoordinatorSettings, PathSettings, PeerSettings, Settings
@@ -20,7 +21,6 @@ from txdagu.model.errors import InvalidInputError, UnavailableError
 from txdagu.protocol import coordinator_pb2 as pb
 from txdagu.protocol import health_pb2 as health
 from txdagu.protocol import services
-from txdagu.testing.threadless import ThreadlessReactor
 from txdagu.wire.status import RpcError, StatusCode
 
 WALL = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -38,7 +38,7 @@ def server_of(settings: Settings, reactor: Any) -> CoordinatorServer:
     return CoordinatorServer(settings, reactor, MemoryJournal(), None, lambda: WALL, reactor.seconds)
 
 
-class BusyPortReactor(ThreadlessReactor):
+class BusyPortReactor(MemoryReactorClock):
     """A reactor on which no port is free."""
 
     def listenTCP(self, port: int, factory: Any, backlog: int = 50, interface: str = "") -> Any:
@@ -52,7 +52,7 @@ class StartTests(SynchronousTestCase):
     def test_entry_lives_as_long_as_the_port(self) -> None:
         """The registry file is there while the coordinator serves, names what workers dial, and is gone afterwards."""
         settings = settings_in(self.mktemp(), port=50055, advertise="coordinator.example")
-        reactor = ThreadlessReactor()
+        reactor = MemoryReactorClock()
         server = server_of(settings, reactor)
         self.successResultOf(server.startService())
         self.assertEqual(1, len(reactor.tcpServers))
@@ -80,7 +80,7 @@ class StartTests(SynchronousTestCase):
         """Settings that ask for TLS are refused instead of being served in clear."""
         settings = replace(settings_in(self.mktemp()), peer=PeerSettings(cert_file="/etc/cert.pem"))
         with self.assertRaisesRegex(InvalidInputError, "TLS between coordinators and workers is not supported yet"):
-            coordinator_service(settings, ThreadlessReactor())
+            coordinator_service(settings, MemoryReactorClock())
 
 
 class SocketTests(TestCase):

@@ -273,6 +273,34 @@ class RemoteTests(ChildCase):
         self.cluster.clock.pump([1.0] * 4)
         self.assertEqual(json.loads(self.end(run).node("call").outputs["OUT"])["outputs"], {"R": "kept"})
 
+    def test_lost_and_written_down(self) -> None:
+        """The files of a lost child do not say for ever that it runs: its end is in an attempt of its own."""
+        store = self.cluster.store
+        run = self.start()
+        begun = self.successResultOf(store.open_attempt(CHILD, self.child, ROOT))
+        begun.write_status(
+            RunStatus(
+                self.child, ROOT, RunState.RUNNING, attempt_id="aa", nodes=(NodeStatus(Step("s"), NodeState.RUNNING),)
+            )
+        )
+        self.coordinators.ends[self.run_id] = RunStatus(self.child, ROOT, RunState.FAILED, error="worker w1 was lost")
+        self.cluster.clock.pump([1.0] * 4)
+        self.end(run)
+        sink = store.sink(self.run_id)
+        assert sink.final is not None
+        self.assertIsNot(sink, begun)
+        self.assertEqual((sink.final.state, sink.final.error), (RunState.FAILED, "worker w1 was lost"))
+        self.assertEqual(
+            (sink.final.nodes[0].state, sink.final.nodes[0].error), (NodeState.FAILED, "worker w1 was lost")
+        )
+
+    def test_stopped_while_it_waits(self) -> None:
+        """That a waiting child is cancelled is asked for at once, not at the next round."""
+        run = self.start()
+        self.coordinators.ends[self.run_id] = RunStatus(self.child, ROOT, RunState.ABORTED, error="cancelled")
+        run.cancel("enough")
+        self.assertIs(self.end(run).state, RunState.ABORTED)
+
     def test_success_told_before_it_is_written(self) -> None:
         """A success that the coordinators know first waits a little for the richer state in the store."""
         run = self.start()

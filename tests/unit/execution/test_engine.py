@@ -241,12 +241,12 @@ class ShellTests(EngineCase):
 
 class StopTests(EngineCase):
     def test_terminate(self) -> None:
-        """A stop sends SIGTERM to running steps; they and the run are aborted, the rest stays not started."""
+        """A stop sends SIGTERM to running steps; they and the run, which says why, are aborted; the rest stays not started."""
         harness = self.harness(("long", Script(None)))
         run = harness.start(Dag("d", (step("a", "long"), step("b", "x", depends=("a",)))))
         run.cancel("the user wants it")
         status = self.successResultOf(run.wait())
-        self.assertIs(status.state, RunState.ABORTED)
+        self.assertEqual((status.state, status.error), (RunState.ABORTED, "it was stopped: the user wants it"))
         self.assertEqual(harness.processes.started[0].signals, [signal.SIGTERM])
         self.assertEqual((status.nodes[0].state, status.nodes[0].error), (NodeState.ABORTED, "signal: terminated"))
         self.assertIs(status.nodes[1].state, NodeState.NOT_STARTED)

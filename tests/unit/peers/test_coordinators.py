@@ -8,6 +8,7 @@ from random import Random
 from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
@@ -21,9 +22,8 @@ from txdagu.peers.interfaces import ICoordinators
 from txdagu.peers.statuses import status_to_message
 from txdagu.protocol import coordinator_pb2 as pb
 from txdagu.registry.entries import ServiceEntry, entry_to_json
-from txdagu.registry.files import write_atomically
+from txdagu.registry.files import write_entry
 from txdagu.testing.scripted import ScriptedChannel
-from txdagu.testing.threadless import ThreadlessReactor
 from txdagu.wire.status import RpcError, StatusCode
 
 RUN = RunRef("etl", "run1")
@@ -40,7 +40,7 @@ def settings(registry: str, host: str = "", insecure: bool = True) -> Settings:
 class CoordinatorsTests(SynchronousTestCase):
     def setUp(self) -> None:
         """A registry without coordinators, and scripted channels by address."""
-        self.reactor = ThreadlessReactor()
+        self.reactor = MemoryReactorClock()
         self.registry = self.mktemp()
         self.channels: dict[tuple[str, int], ScriptedChannel] = {}
         self.coordinators = self._coordinators(settings(self.registry))
@@ -53,7 +53,7 @@ class CoordinatorsTests(SynchronousTestCase):
 
     def _register(self, name: str, port: int = 1) -> ScriptedChannel:
         entry = entry_to_json(ServiceEntry(f"{name}@{port}", name, port, 1))
-        write_atomically(str(Path(self.registry, "coordinator", f"{name}.json")), entry)
+        write_entry(Path(self.registry, "coordinator", f"{name}.json"), entry)
         return self._connect(name, port)
 
     def _do(self, coroutine: Coroutine[Any, Any, Any]) -> Deferred[Any]:
@@ -159,7 +159,7 @@ class CoordinatorsTests(SynchronousTestCase):
         self.addCleanup(self.coordinators.stopService)
         self.successResultOf(self._do(self.coordinators.dispatch(TASK)))
         entry = entry_to_json(ServiceEntry("c@1", "c", 2, 1))
-        write_atomically(str(Path(self.registry, "coordinator", "c.json")), entry)
+        write_entry(Path(self.registry, "coordinator", "c.json"), entry)
         self._connect("c", 2).answers["Dispatch"] = pb.DispatchResponse()
         self.reactor.advance(2)
         self.assertTrue(old.closed)

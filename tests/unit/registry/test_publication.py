@@ -6,13 +6,13 @@ import os
 from datetime import UTC, datetime
 from pathlib import Path
 
+from twisted.internet.testing import MemoryReactorClock
 from twisted.logger import ILogObserver, LogEvent, formatEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
 from txdagu.registry.entries import Activity, ServiceEntry, entry_from_json, entry_to_json
 from txdagu.registry.publication import Publication, WorkerState
-from txdagu.testing.threadless import ThreadlessReactor
 
 ENTRY = ServiceEntry("host1@50055", "host1", 50055, 10)
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -21,7 +21,7 @@ NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 class PublicationTests(SynchronousTestCase):
     def setUp(self) -> None:
         """A directory that does not exist yet."""
-        self.reactor = ThreadlessReactor()
+        self.reactor = MemoryReactorClock()
         self.directory = Path(self.mktemp(), "coordinator")
         self.file = self.directory / "a.json"
         self.tasks = 0

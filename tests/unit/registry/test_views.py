@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from twisted.internet.defer import Deferred
+from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
-from txdagu.registry.cleaning import WorkerFileCleaner
+from txdagu.registry.cleaning import StaleFileCleaner
 from txdagu.registry.entries import Beat, Kind, ServiceEntry, entry_to_json
-from txdagu.registry.files import machine_name, write_atomically
+from txdagu.registry.files import machine_name, write_entry
 from txdagu.registry.views import MembershipView
-from txdagu.testing.threadless import ThreadlessReactor
 
 
 def dead_pid() -> int:
@@ -29,7 +29,7 @@ def dead_pid() -> int:
 class ViewTests(SynchronousTestCase):
     def setUp(self) -> None:
         """A registry without files."""
-        self.reactor = ThreadlessReactor()
+        self.reactor = MemoryReactorClock()
         self.root = self.mktemp()
         self.directory = Path(self.root, "coordinator")
         self.view = MembershipView(self.reactor, self.root, Kind.COORDINATOR, self.reactor.seconds, "here")
@@ -41,7 +41,7 @@ class ViewTests(SynchronousTestCase):
 
     def _put(self, service_id: str, pid: int = 1, host: str = "h") -> Path:
         path = self.directory / f"{service_id}.json"
-        write_atomically(str(path), entry_to_json(ServiceEntry(service_id, host, 1, pid)))
+        write_entry(path, entry_to_json(ServiceEntry(service_id, host, 1, pid)))
         return path
 
     def _start(self) -> None:
@@ -92,14 +92,14 @@ class ViewTests(SynchronousTestCase):
 class CleanerTests(SynchronousTestCase):
     def setUp(self) -> None:
         """A registry without files."""
-        self.reactor = ThreadlessReactor()
+        self.reactor = MemoryReactorClock()
         self.root = self.mktemp()
-        self.cleaner = WorkerFileCleaner(self.reactor, self.root, self.reactor.seconds)
+        self.cleaner = StaleFileCleaner(self.reactor, self.root, Kind.WORKER, self.reactor.seconds)
 
     def _put(self, worker_id: str, sequence: int, pid: int, machine: str = "other") -> Path:
         path = Path(self.root, "worker", f"{worker_id}.json")
         entry = ServiceEntry(worker_id, "h", 0, pid, machine=machine, beat=Beat("t", sequence))
-        write_atomically(str(path), entry_to_json(entry))
+        write_entry(path, entry_to_json(entry))
         return path
 
     def _start(self) -> None:
@@ -126,13 +126,18 @@ class CleanerTests(SynchronousTestCase):
         self.assertFalse(gone.exists())
         self.assertTrue(alive.exists())
 
-    def test_others_are_left_alone(self) -> None:
-        """Stale files of coordinators are not ours to remove."""
+    def test_each_kind_has_its_own_cleaner(self) -> None:
+        """A coordinator's file that no longer changes is removed by the cleaner of coordinators, and by no other."""
         path = Path(self.root, "coordinator", "c.json")
-        write_atomically(str(path), entry_to_json(ServiceEntry("c", "h", 1, 1)))
+        write_entry(path, entry_to_json(ServiceEntry("c", "h", 1, 1)))
         self._start()
         self.reactor.pump([2.0] * 30)
         self.assertTrue(path.exists())
+        cleaner = StaleFileCleaner(self.reactor, self.root, Kind.COORDINATOR, self.reactor.seconds)
+        cleaner.startService()
+        self.addCleanup(cleaner.stopService)
+        self.reactor.pump([2.0] * 20)
+        self.assertFalse(path.exists())
 
 
 class InotifyTests(TestCase):
@@ -159,7 +164,7 @@ class InotifyTests(TestCase):
         changed: Deferred[None] = Deferred()
         view.subscribe(lambda: changed.callback(None))
         await view.refresh()
-        write_atomically(self.path, self.entry)
+        write_entry(Path(self.path), self.entry)
         await changed.addTimeout(10, self.reactor)
         self.assertEqual([entry.id for entry in view.members()], ["a"])
 
@@ -170,7 +175,7 @@ class InotifyTests(TestCase):
         changed: Deferred[None] = Deferred()
         view.subscribe(lambda: changed.callback(None))
         self._remake()
-        write_atomically(self.path, self.entry)
+        write_entry(Path(self.path), self.entry)
         await changed.addTimeout(10, self.reactor)
 
     def _remake(self) -> None:

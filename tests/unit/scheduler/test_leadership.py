@@ -6,11 +6,11 @@ import os
 from pathlib import Path
 from typing import Any
 
+from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase
 
 from txdagu.scheduler.leadership import Leadership
 from txdagu.scheduler.lockdir import LockDirectory
-from txdagu.testing.threadless import ThreadlessReactor
 
 WALL = 1_800_000_000.0
 
@@ -65,7 +65,7 @@ class Base(SynchronousTestCase):
     def setUp(self) -> None:
         """A directory and a clock."""
         self.directory = self.mktemp()
-        self.reactor = ThreadlessReactor()
+        self.reactor = MemoryReactorClock()
         self.told: list[str] = []
 
     def leadership(self, name: str, **options: Any) -> Leadership:

@@ -18,13 +18,13 @@ from txdagu.model.dag import Output, Step
 from txdagu.model.errors import ConflictError, InvalidInputError, UnavailableError
 from txdagu.model.run import NodeStatus, RunRef, RunStatus
 from txdagu.model.status import RunState
-from txdagu.store.directories import names_in
 from txdagu.store.dirlock import DirectoryLocks
 from txdagu.store.errors import CorruptRecordError
 from txdagu.store.liveness import ProcFiles, is_alive
 from txdagu.store.outputsjson import camel_case, encode_outputs
 from txdagu.store.queuefiles import QueueFiles
 from txdagu.store.statusfile import StatusFile, read_last
+from txdagu.system.files import names_in
 
 NOW = datetime(2026, 11, 23, 17, 54, 29, tzinfo=UTC)
 

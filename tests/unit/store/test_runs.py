@@ -19,9 +19,10 @@ from txdagu.model.errors import ConflictError, DaguError, InvalidInputError
 from txdagu.model.ids import new_run_id
 from txdagu.model.run import NodeStatus, RunRef, RunStatus
 from txdagu.model.status import NodeState, RunState
-from txdagu.store.directories import RunDirectories, names_in
+from txdagu.store.directories import RunDirectories
 from txdagu.store.errors import CorruptRecordError
 from txdagu.store.runs import Runs
+from txdagu.system.files import names_in
 from txdagu.testing.store import paths_under
 
 TOKYO = timezone(timedelta(hours=9))

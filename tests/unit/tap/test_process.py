@@ -1,12 +1,21 @@
 """Signals of a role's process."""
 
 import signal
+from collections.abc import Callable
 from typing import Any
 
+from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase
 
 from txdagu.tap.process import SAME_REQUEST, UnixProcess
-from txdagu.testing.threadless import ThreadlessReactor
+
+
+class SignalledReactor(MemoryReactorClock):
+    """Does at once what a signal handler asks of the reactor's thread."""
+
+    def callFromThread(self, call: Callable[..., object], *arguments: object) -> None:
+        """There is only one thread."""
+        call(*arguments)
 
 
 class SignalTests(SynchronousTestCase):
@@ -16,7 +25,7 @@ class SignalTests(SynchronousTestCase):
         self.asked: list[str] = []
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             self.addCleanup(signal.signal, number, signal.getsignal(number))
-        reactor: Any = ThreadlessReactor()
+        reactor: Any = SignalledReactor()
         UnixProcess(reactor, {}, lambda: self.seconds).watch_signals(self.asked.append)
 
     def send(self, number: signal.Signals) -> None:

@@ -20,12 +20,6 @@ class ComplaintTests(TestCase):
             self.complaint.trouble("nobody answers")
         self.assertEqual(self.said, ["nobody answers", "nobody answers (and 2 times before, untold)"])
 
-    def test_changing_numbers(self) -> None:
-        """A sentence that counts down is the same trouble: a coordinator that is down does not fill the log."""
-        for seconds in ("0.4", "1.3", "12"):
-            self.complaint.trouble(f"127.0.0.1:50055 refuses (next attempt in {seconds} s)")
-        self.assertEqual(self.said, ["127.0.0.1:50055 refuses (next attempt in 0.4 s)"])
-
     def test_other_trouble(self) -> None:
         """Another reason is told at once."""
         self.complaint.trouble("refused")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from random import Random
 from typing import Any
 
 from twisted.internet.defer import Deferred
+from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase
 
 from txdagu.config.settings import PathSettings, Settings, WorkerSettings
@@ -12,21 +14,24 @@ from txdagu.model.run import RunRef
 from txdagu.model.task import Operation, Task
 from txdagu.peers.discovery import CoordinatorDirectory
 from txdagu.protocol import coordinator_pb2 as pb
+from txdagu.system.clock import local_now
 from txdagu.testing.scripted import ScriptedChannel
-from txdagu.testing.threadless import ThreadlessReactor
 from txdagu.wire.status import RpcError, StatusCode
 from txdagu.worker.heartbeat import Heartbeat
 from txdagu.worker.identity import Identity
 from txdagu.worker.running import TaskInHand, TasksInHand
 from txdagu.worker.slots import Slots
+from txdagu.worker.surroundings import Surroundings
 
 RUN = RunRef("etl", "r1")
 
 
 class HeartbeatTests(SynchronousTestCase):
+    lease_ttl = 30.0
+
     def setUp(self) -> None:
         """A coordinator that announces our additions and answers everything."""
-        self.reactor = ThreadlessReactor()
+        self.reactor = MemoryReactorClock()
         self.channels: list[ScriptedChannel] = []
         self.hanging = False
         settings = Settings(PathSettings(*["/x"] * 10), worker=WorkerSettings(coordinator_host="c"))
@@ -36,17 +41,17 @@ class HeartbeatTests(SynchronousTestCase):
         self.slots = Slots(4)
         self.answered: list[bool] = []
         self.stopped: list[str] = []
-        self.heartbeat = Heartbeat(
+        around = Surroundings(
             self.reactor,
             self.directory,
-            self.member,
             Identity("w", {"gpu": "true"}, "life-1"),
             self.slots,
-            self.tasks,
+            Random(3),
             self.reactor.seconds,
-            30.0,
-            self.answered.append,
+            local_now,
+            self.lease_ttl,
         )
+        self.heartbeat = Heartbeat(around, self.member, self.tasks, self.answered.append)
 
     def _connect(self, host: str, port: int) -> ScriptedChannel:
         channel = ScriptedChannel(self.reactor, {"txdagu-protocol": "1"})
@@ -146,6 +151,16 @@ class HeartbeatTests(SynchronousTestCase):
         self.assertEqual(self.stopped, [])
         self._channel.answers["Heartbeat"] = pb.HeartbeatResponse()
         self._beat(30)
+        self.assertEqual(self.stopped, [])
+
+    def test_coordinator_down_and_short_leases(self) -> None:
+        """The same where leases are so short that a usual pause between attempts would outlast them."""
+        self.lease_ttl = 6.0
+        self.setUp()
+        self._task()
+        self.heartbeat.start()
+        self._channel.answers["Heartbeat"] = RpcError(StatusCode.UNAVAILABLE, "c:50055: Connection was refused")
+        self._beat(60)
         self.assertEqual(self.stopped, [])
 
     def test_silent_connection_is_made_anew(self) -> None:

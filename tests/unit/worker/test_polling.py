@@ -7,17 +7,19 @@ from random import Random
 from typing import Any
 
 from twisted.internet.defer import Deferred
+from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase
 
 from txdagu.config.settings import PathSettings, Settings, WorkerSettings
 from txdagu.peers.discovery import CoordinatorDirectory, Member
 from txdagu.protocol import coordinator_pb2 as pb
+from txdagu.system.clock import local_now
 from txdagu.testing.scripted import ScriptedChannel
-from txdagu.testing.threadless import ThreadlessReactor
 from txdagu.wire.status import RpcError, StatusCode
 from txdagu.worker.identity import Identity
 from txdagu.worker.polling import Polling
 from txdagu.worker.slots import Hold, Slots
+from txdagu.worker.surroundings import Surroundings
 
 OFFER = pb.PollResponse(task=pb.Task(dag_run_id="r", target="etl", operation=pb.OPERATION_START))
 
@@ -25,7 +27,7 @@ OFFER = pb.PollResponse(task=pb.Task(dag_run_id="r", target="etl", operation=pb.
 class PollingTests(SynchronousTestCase):
     def setUp(self) -> None:
         """One scripted coordinator and three slots."""
-        self.reactor = ThreadlessReactor()
+        self.reactor = MemoryReactorClock()
         self.channel = ScriptedChannel(self.reactor)
         paths = PathSettings(*[str(Path("/x"))] * 10)
         settings = Settings(paths, worker=WorkerSettings(coordinator_host="c"))
@@ -33,16 +35,17 @@ class PollingTests(SynchronousTestCase):
         self.slots = Slots(3)
         self.offers: list[Any] = []
         self.holds: list[Hold] = []
-        self.polling = Polling(
+        around = Surroundings(
             self.reactor,
             directory,
-            directory.known()[0],
             Identity("w", {"gpu": "true"}, "life-1"),
             self.slots,
-            self._accept,
             Random(3),
             self.reactor.seconds,
+            local_now,
+            30.0,
         )
+        self.polling = Polling(around, directory.known()[0], self._accept)
 
     def _accept(self, member: Member, announced: bool, task: pb.Task) -> None:
         self.offers.append((announced, task))

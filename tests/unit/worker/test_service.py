@@ -9,6 +9,7 @@ from random import Random
 from typing import Any, cast
 
 from twisted.internet.defer import Deferred, succeed
+from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase
 
 from txdagu.config.settings import PathSettings, Settings, WorkerSettings
@@ -18,10 +19,9 @@ from txdagu.model.status import RunState
 from txdagu.peers.coordinators import Coordinators
 from txdagu.protocol import coordinator_pb2 as pb
 from txdagu.registry.entries import ServiceEntry, entry_from_json, entry_to_json
-from txdagu.registry.files import write_atomically
+from txdagu.registry.files import write_entry
 from txdagu.store.interfaces import IRunStore
 from txdagu.testing.scripted import ScriptedChannel
-from txdagu.testing.threadless import ThreadlessReactor
 from txdagu.wire.status import RpcError, StatusCode
 from txdagu.worker.identity import Identity
 from txdagu.worker.service import WorkerService
@@ -71,7 +71,7 @@ class Runs:
 class WorkerServiceTests(SynchronousTestCase):
     def setUp(self) -> None:
         """A worker, and coordinators that announce our additions and answer everything but calls for work."""
-        self.reactor = ThreadlessReactor()
+        self.reactor = MemoryReactorClock()
         temporary = self.mktemp()
         Path(temporary).mkdir()
         self.patch(tempfile, "tempdir", temporary)
@@ -103,7 +103,7 @@ class WorkerServiceTests(SynchronousTestCase):
 
     def _register(self, name: str) -> None:
         entry = entry_to_json(ServiceEntry(f"{name}@1", name, 1, 1))
-        write_atomically(str(Path(self.registry, "coordinator", f"{name}.json")), entry)
+        write_entry(Path(self.registry, "coordinator", f"{name}.json"), entry)
 
     def _start(self, *names: str) -> None:
         for name in names:

@@ -9,6 +9,7 @@ from random import Random
 from typing import Any, cast
 
 from twisted.internet.defer import Deferred, succeed
+from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
@@ -24,10 +25,10 @@ from txdagu.peers.statuses import status_from_message
 from txdagu.protocol import coordinator_pb2 as pb
 from txdagu.store.interfaces import IRunSink, IRunStore, StepLogs
 from txdagu.testing.scripted import ScriptedChannel
-from txdagu.testing.threadless import ThreadlessReactor
 from txdagu.wire.status import RpcError, StatusCode
 from txdagu.worker.identity import Identity
 from txdagu.worker.slots import Slots
+from txdagu.worker.surroundings import Surroundings
 from txdagu.worker.tasks import Tasks
 
 DEFINITION = "steps:\n  - name: one\n    command: echo hello\n"
@@ -133,7 +134,7 @@ class NotedStore:
 class TasksTests(SynchronousTestCase):
     def setUp(self) -> None:
         """One slot, and a coordinator that confirms and takes reports."""
-        self.reactor = ThreadlessReactor()
+        self.reactor = MemoryReactorClock()
         temporary = self.mktemp()
         Path(temporary).mkdir()
         self.patch(tempfile, "tempdir", temporary)
@@ -146,18 +147,17 @@ class TasksTests(SynchronousTestCase):
         self.engine = ScriptedEngine()
         self.store = NotedStore()
         self.slots = Slots(1)
-        self.tasks = Tasks(
+        around = Surroundings(
             self.reactor,
-            Identity("w1", {}, "life-1"),
-            cast("IRunStore", self.store),
-            cast("Engine", self.engine),
             directory,
+            Identity("w1", {}, "life-1"),
             self.slots,
             Random(5),
             self.reactor.seconds,
             lambda: datetime(2026, 1, 1, tzinfo=UTC),
             30.0,
         )
+        self.tasks = Tasks(around, cast("IRunStore", self.store), cast("Engine", self.engine))
 
     def _message(self, run_id: str = "r1", **fields: Any) -> pb.Task:
         given: dict[str, Any] = {

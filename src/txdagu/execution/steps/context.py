@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol, TypeVar
+from typing import Protocol
 
 from twisted.internet.interfaces import IReactorTime
 
@@ -18,8 +18,7 @@ from txdagu.model.dag import Dag, Step
 from txdagu.model.run import ChildRun, RunStatus
 from txdagu.peers.interfaces import ICoordinators
 from txdagu.store.interfaces import IRunStore, StepLogs
-
-T = TypeVar("T")
+from txdagu.system.threads import InThread
 
 
 class ChildHandle(Protocol):
@@ -33,13 +32,6 @@ class ChildHandle(Protocol):
 
     def wait(self) -> Awaitable[RunStatus]:
         """Its final state."""
-
-
-class InThread(Protocol):
-    """Calls a function that blocks, where that does no harm."""
-
-    def __call__(self, work: Callable[[], T], /) -> Awaitable[T]:
-        """The result of `work`."""
 
 
 @dataclass(frozen=True)

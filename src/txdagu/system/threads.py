@@ -1,11 +1,12 @@
-"""How file work leaves the reactor's thread."""
+"""How work that blocks leaves the reactor's thread."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any, Protocol, TypeVar
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, execute
+from twisted.internet.interfaces import IReactorThreads
 
 T = TypeVar("T")
 
@@ -17,8 +18,11 @@ class InThread(Protocol):
         """Fires with what `work` returns or raises."""
 
 
-def reactor_threads(reactor: Any) -> InThread:
-    """The threads of the reactor's own pool."""
+def threads_of(reactor: Any) -> InThread:
+    """The threads of the reactor's own pool. A clock that has none, as in tests, calls at once."""
+    if not IReactorThreads.providedBy(reactor):
+        return execute
+
     from twisted.internet.threads import deferToThreadPool
 
     def in_thread(work: Callable[[], T], /) -> Deferred[T]:

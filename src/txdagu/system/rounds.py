@@ -6,10 +6,10 @@ from collections.abc import Callable
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
-from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
-from txdagu.store.threads import InThread
+from txdagu.system.repeating import Repeating
+from txdagu.system.threads import InThread
 
 
 class Rounds:
@@ -22,24 +22,20 @@ class Rounds:
     log = Logger()
 
     def __init__(self, clock: IReactorTime, seconds: float, in_thread: InThread) -> None:
-        self._seconds = seconds
         self._in_thread = in_thread
         self._entries: dict[object, tuple[Callable[[], object], Callable[[], None]]] = {}
-        self._loop = LoopingCall(self._round)
-        self._loop.clock = clock
+        self._loop = Repeating(clock, seconds, self._round, "a round of looks at the disk")
 
     def add(self, look: Callable[[], object], then: Callable[[], None]) -> Callable[[], None]:
         """Call `look` in each round, and `then` if it returned something true. The returned function ends that."""
         key = object()
         self._entries[key] = (look, then)
         if not self._loop.running:
-            self._loop.start(self._seconds, now=False).addErrback(
-                lambda failure: self.log.failure("rounds of the run store ended", failure)
-            )
+            self._loop.start(now=False)
 
         def end() -> None:
             self._entries.pop(key, None)
-            if not self._entries and self._loop.running:
+            if not self._entries:
                 self._loop.stop()
 
         return end
@@ -50,13 +46,13 @@ class Rounds:
         def look() -> list[object]:
             return [key for key, (look, _) in entries if self._true(look)]
 
-        return self._in_thread(look).addCallbacks(self._tell, self._failed)
+        return self._in_thread(look).addCallback(self._tell)
 
     def _true(self, look: Callable[[], object]) -> bool:
         try:
             return bool(look())
         except OSError as error:
-            self.log.warn("the run store cannot be looked at: {error}", error=error)
+            self.log.warn("the disk cannot be looked at: {error}", error=error)
             return False
 
     def _tell(self, keys: list[object]) -> None:
@@ -65,7 +61,4 @@ class Rounds:
                 try:
                     self._entries[key][1]()
                 except Exception:  # noqa: BLE001 (whatever one of them does, the others are told)
-                    self.log.failure("in a round of the run store")
-
-    def _failed(self, failure: object) -> None:
-        self.log.error("a round of the run store failed: {failure}", failure=failure)
+                    self.log.failure("in a round of looks at the disk")

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from twisted.internet.interfaces import IReactorFDSet
 from twisted.logger import Logger
 
-from txdagu.store.places import Place
+from txdagu.system.places import Place
 
 if TYPE_CHECKING:
     from twisted.internet.inotify import INotify

@@ -1,0 +1,24 @@
+"""The time, read nowhere else: services hand these functions to those who need them."""
+
+from __future__ import annotations
+
+import time
+from datetime import datetime
+
+monotonic = time.monotonic
+"""Seconds that no change of the clock disturbs; only differences mean something, and only in this process."""
+
+
+def local_now() -> datetime:
+    """The time with the zone of this host, as people read it in files and reports."""
+    return datetime.now().astimezone()
+
+
+def unix_now() -> float:
+    """The time in Unix seconds."""
+    return time.time_ns() / 1e9
+
+
+def unix_now_ms() -> int:
+    """The time in whole Unix milliseconds."""
+    return time.time_ns() // 1_000_000

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Awaitable, Callable, Sequence
+from errno import EACCES
+from pathlib import Path
 from typing import Any, cast
 
 from twisted.application.service import IService, Service
@@ -12,6 +15,7 @@ from twisted.logger import Logger
 
 from txdagu.config.settings import Settings
 from txdagu.model.errors import DaguError, InvalidInputError, Problem, error_lines
+from txdagu.system.files import make_directories
 from txdagu.tap.options import SettingsOptions
 from txdagu.tap.process import RoleProcess, UnixProcess, exit_with
 from txdagu.tap.settings import read_settings
@@ -168,9 +172,31 @@ def role_service(
 def _role_service(role: str, options: SettingsOptions, build: Build, reactor: Any, *, opens_web: bool) -> RoleService:
     settings = read_settings(options)
     refuse_unprotected(settings, opens_web=opens_web)
+    require_directories(settings)
     for warning in settings.warnings:
         RoleService.log.warn("{warning}", warning=warning)
     return RoleService(role, build(settings, reactor), settings, reactor, UnixProcess(reactor))
+
+
+def require_directories(settings: Settings) -> None:
+    """
+    Make the directories that a role cannot do without. Raises `InvalidInputError` if they cannot be had.
+
+    Called before the reactor runs. A directory that is lost later is no reason to end; then a role tries again.
+    """
+    for key, path in (
+        ("paths.dataDir", settings.paths.data_dir),
+        ("paths.serviceRegistryDir", settings.paths.service_registry_dir),
+    ):
+        try:
+            make_directories(Path(path))
+            if not os.access(path, os.W_OK | os.X_OK):
+                raise PermissionError(EACCES, os.strerror(EACCES))
+        except OSError as error:
+            where = settings.origins.get(key, key)
+            advice = "make it usable, or choose another with --dagu-home or DAGU_HOME"
+            problem = Problem(f"the directory {path} cannot be used: {error.strerror}", where, advice)
+            raise InvalidInputError([problem]) from error
 
 
 def refuse_unprotected(settings: Settings, *, opens_web: bool) -> None:

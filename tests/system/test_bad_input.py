@@ -126,6 +126,16 @@ class BadInputTests(SynchronousTestCase):
         text = self.refused("start", self.dag("workerSelector:\n  gpu: 'true'\nsteps:\n  - command: echo x\n"))
         self.assertIn(str(self.home / "data" / "service-registry"), text)
 
+    def test_run_id_that_exists(self) -> None:
+        """A run id that was used before is refused, and the earlier run stays as it was."""
+        dag = self.dag("steps:\n  - command: echo once\n")
+        env = {"DAGU_HOME": str(self.home), "HOME": str(self.home)}
+        self.assertEqual(run([*DAGU, "start", "--run-id=r1", dag], env).process.returncode, 0)
+        text = self.refused("start", "--run-id=r1", dag)
+        self.assertRegex(text, r"Error: run bad:r1 exists already; choose another --run-id")
+        self.assertNotIn("Failed", text)
+        self.assertIn("Succeeded", run([*DAGU, "status", dag], env).output)
+
     def test_unknown_command_and_option(self) -> None:
         """A typing error names the nearest command or option."""
         self.assertIn("start", self.refused("strat", "x"))

@@ -83,7 +83,8 @@ def _node_lines(
         return
     commands = [line for command in _commands(node) for line in command.splitlines()] if node.started_at else []
     blocks = [block for block in _results(node, workers, read) if block]
-    yield from (f"├─{line}" for line in commands)
+    for number, line in enumerate(commands):
+        yield ("└─" if number == len(commands) - 1 and not blocks else "├─") + line
     if commands and blocks:
         yield "│"
     for number, block in enumerate(blocks):
@@ -112,11 +113,12 @@ def report(
         f"dag: {status.run.name}" + (f" ({took})" if took else ""),
     ]
     queued = status.state is RunState.QUEUED
+    heading = "Status" if status.state is RunState.RUNNING else "Result"
     for number, node in enumerate(status.nodes):
         last = number == len(status.nodes) - 1
         head, *rest = _node_lines(node, workers or {}, read, queued)
         lines.append("│" if number == 0 else "│ ")
         lines.append(("└─" if last else "├─") + head)
         lines.extend(("  " if last else "│ ") + line for line in rest)
-    lines += ["", *(_block("error", status.error.splitlines())), f"Result: {status.state.title}", ""]
+    lines += ["", *(_block("error", status.error.splitlines())), f"{heading}: {status.state.title}", ""]
     return "\n".join(line.rstrip() for line in lines)

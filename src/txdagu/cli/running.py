@@ -20,7 +20,7 @@ from txdagu.execution.engine import Engine, Run, RunRequest
 from txdagu.execution.remote import RemoteRun
 from txdagu.execution.stop import Stop
 from txdagu.model.dag import Dag
-from txdagu.model.errors import DaguError
+from txdagu.model.errors import ConflictError, DaguError
 from txdagu.model.health import Health
 from txdagu.model.run import NodeStatus, RunStatus
 from txdagu.model.status import RunState
@@ -76,8 +76,10 @@ class ForegroundRun:
         self._reason = ""
 
     async def follow(self) -> Family:
-        """Start the run, show it while it runs, and return its family as it ended."""
-        parts, dag = self._parts, self._request.dag
+        """Start the run, show it while it runs, and return its family as it ended. `ConflictError` if the id is taken."""
+        parts, dag, run = self._parts, self._request.dag, self._request.run
+        if self._request.new and await parts.store.read_status(run, run) is not None:
+            raise ConflictError(f"run {run} exists already; choose another --run-id")
         healthy = 0
         if needs_census(dag.worker_selector, parts.execution_mode):
             view = await parts.coordinators.workers()

@@ -260,4 +260,4 @@ class Opening:
 
 
 def _exists(run: RunRef) -> ConflictError:
-    return ConflictError(f"run {run} exists already; choose another run id, or retry the run")
+    return ConflictError(f"run {run} exists already; choose another run id")

@@ -91,6 +91,19 @@ class ReportTests(SynchronousTestCase):
         )
         self.assertEqual(text, "Queued - 2026-11-23T18:01:18Z\n\ndag: q\n│\n└─a\n\nResult: Queued\n")
 
+    def test_a_run_under_way(self) -> None:
+        """What has no result yet is told as a status; a step that printed nothing ends with its command."""
+        ref = RunRef("r", "r")
+        status = RunStatus(
+            run=ref,
+            root=ref,
+            state=RunState.RUNNING,
+            started_at=START,
+            nodes=(node("quiet", NodeState.SUCCEEDED, commands=["a", "b"]),),
+        )
+        tail = "└─quiet (0s) [succeeded]\n  ├─a\n  └─b\n\nStatus: Running\n"
+        self.assertEqual(report(status, {}, lambda path: [])[-len(tail) :], tail)
+
 
 class DurationTests(SynchronousTestCase):
     def test_forms(self) -> None:

@@ -44,6 +44,22 @@ class RunsHere(Protocol):
         """Begin a run."""
 
 
+@dataclass(frozen=True, slots=True)
+class Means:
+    """
+    What queued runs are started with.
+
+    Where they are kept and queued, who executes them elsewhere and here, the clock, and the default execution mode.
+    """
+
+    store: IRunStore
+    queue: IRunQueue
+    coordinators: ICoordinators
+    engine: RunsHere
+    clock: IReactorTime
+    mode: str
+
+
 @dataclass(eq=False)
 class Carried:
     """A run that was taken in hand. `begun` tells that it is, or was, executed: until then it holds a place of its queue."""
@@ -70,22 +86,13 @@ class Carrier:
 
     log = Logger()
 
-    def __init__(
-        self,
-        store: IRunStore,
-        queue: IRunQueue,
-        coordinators: ICoordinators,
-        engine: RunsHere,
-        clock: IReactorTime,
-        mode: str,
-        changed: Callable[[], None],
-    ) -> None:
-        self._store = store
-        self._queue = queue
-        self._coordinators = coordinators
-        self._engine = engine
-        self._clock = clock
-        self._mode = mode
+    def __init__(self, means: Means, changed: Callable[[], None]) -> None:
+        self._store = means.store
+        self._queue = means.queue
+        self._coordinators = means.coordinators
+        self._engine = means.engine
+        self._clock = means.clock
+        self._mode = means.mode
         self._changed = changed
 
     async def carry(self, carried: Carried) -> None:

@@ -6,14 +6,12 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred, DeferredList
-from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 
 from txdagu.model.errors import DaguError
 from txdagu.model.run import RunRef
-from txdagu.peers.interfaces import ICoordinators
-from txdagu.scheduler.carrier import Carried, Carrier, RunsHere, reason_to_wait
-from txdagu.store.interfaces import IRunQueue, IRunStore
+from txdagu.scheduler.carrier import Carried, Carrier, Means, reason_to_wait
 from txdagu.system.waiting import end_of
 
 HOLD_OFF = 30.0
@@ -36,23 +34,13 @@ class QueueConsumer:
 
     log = Logger()
 
-    def __init__(
-        self,
-        store: IRunStore,
-        queue: IRunQueue,
-        coordinators: ICoordinators,
-        engine: RunsHere,
-        clock: IReactorTime,
-        mode: str,
-        limits: Mapping[str, int],
-        leading: Callable[[], bool],
-    ) -> None:
-        self._store = store
-        self._queue = queue
-        self._clock = clock
+    def __init__(self, means: Means, limits: Mapping[str, int], leading: Callable[[], bool]) -> None:
+        self._store = means.store
+        self._queue = means.queue
+        self._clock = means.clock
         self._limits = limits
         self._leading = leading
-        self._carrier = Carrier(store, queue, coordinators, engine, clock, mode, self.look)
+        self._carrier = Carrier(means, self.look)
         self._carried: dict[Item, tuple[Carried, Deferred[None]]] = {}
         self._held_off: dict[Item, float] = {}
         self._known_limits: dict[str, tuple[RunRef, int]] = {}

@@ -15,7 +15,7 @@ from txdagu.config.settings import Settings
 from txdagu.peers.coordinators import Coordinators
 from txdagu.registry.entries import Activity
 from txdagu.registry.publication import scheduler_publication
-from txdagu.scheduler.carrier import RunsHere
+from txdagu.scheduler.carrier import Means, RunsHere
 from txdagu.scheduler.consumer import QueueConsumer
 from txdagu.scheduler.leadership import Leadership
 from txdagu.scheduler.lockdir import LockDirectory
@@ -58,12 +58,7 @@ class SchedulerServer(Service):
             self._lost,
         )
         self._consumer = QueueConsumer(
-            store,
-            queue,
-            coordinators,
-            engine,
-            reactor,
-            settings.default_execution_mode,
+            Means(store, queue, coordinators, engine, reactor, settings.default_execution_mode),
             settings.queues.limits,
             lambda: self.leadership.leading,
         )

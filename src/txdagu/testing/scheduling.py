@@ -16,6 +16,7 @@ from txdagu.model.dag import Dag
 from txdagu.model.labels import WorkerSelector
 from txdagu.model.run import RunRef, RunStatus
 from txdagu.model.status import RunState
+from txdagu.scheduler.carrier import Means
 from txdagu.scheduler.consumer import QueueConsumer
 from txdagu.testing.coordinators import ScriptedCoordinators
 from txdagu.testing.store import MemoryStore
@@ -106,12 +107,7 @@ class ConsumerTestCase(SynchronousTestCase):
         self.coordinators = ScriptedCoordinators()
         self.leads = True
         self.consumer = QueueConsumer(
-            self.store,
-            self.store.queue,
-            self.coordinators,
-            self.engine,
-            self.clock,
-            self.mode,
+            Means(self.store, self.store.queue, self.coordinators, self.engine, self.clock, self.mode),
             self.limits,
             lambda: self.leads,
         )

@@ -72,8 +72,8 @@ def rows(family: Family) -> list[Row]:
     return list(_rows(family, family.top, ""))
 
 
-class Silence:
-    """Shows nothing."""
+class _OffScreen:
+    """A view that takes nothing of the screen, and so has nothing to give back."""
 
     def __enter__(self) -> Self:
         return self
@@ -82,6 +82,10 @@ class Silence:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         return None
+
+
+class Silence(_OffScreen):
+    """Shows nothing."""
 
     def show(self, family: Family) -> None:
         """Nothing to do: nobody wants to see it."""
@@ -142,20 +146,12 @@ def _all_told(node: NodeStatus, children: list[RunStatus]) -> bool:
     return len(children) == len(node.children) and all(child.state.ended for child in children)
 
 
-class ChangeLines:
+class ChangeLines(_OffScreen):
     """One line for each step that starts or ends; for pipes and log files."""
 
     def __init__(self, write: Callable[[str], object]) -> None:
         self._write = write
         self._told: dict[tuple[str, str], NodeState] = {}
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        return None
 
     def show(self, family: Family) -> None:
         """Write what has changed since the last call."""

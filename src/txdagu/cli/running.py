@@ -14,21 +14,20 @@ from twisted.logger import Logger
 from txdagu.cli.following import Family, Follower
 from txdagu.cli.progress import ProgressView
 from txdagu.config.settings import Settings
-from txdagu.dispatch.routing import Place, needs_census, route
+from txdagu.dispatch.routing import Place, Route
 from txdagu.execution.assembly import engine, run_store
 from txdagu.execution.engine import Engine, Run, RunRequest
 from txdagu.execution.remote import RemoteRun
 from txdagu.execution.stop import Stop
-from txdagu.model.dag import Dag
 from txdagu.model.errors import ConflictError, DaguError
-from txdagu.model.health import Health
-from txdagu.model.run import NodeStatus, RunStatus
+from txdagu.model.run import RunStatus
 from txdagu.model.status import RunState
 from txdagu.model.task import Operation, Task
 from txdagu.peers.coordinators import Coordinators
 from txdagu.peers.interfaces import ICoordinators
+from txdagu.peers.routing import find_route
 from txdagu.store.interfaces import IRunStore
-from txdagu.system.clock import local_now, monotonic
+from txdagu.system.clock import monotonic
 
 # Somebody waits at the terminal: say soon that nobody takes the run, rather than try for minutes as a running DAG does.
 DISPATCH_TRIES = 4
@@ -77,20 +76,13 @@ class ForegroundRun:
 
     async def follow(self) -> Family:
         """Start the run, show it while it runs, and return its family as it ended. `ConflictError` if the id is taken."""
-        parts, dag, run = self._parts, self._request.dag, self._request.run
+        parts, run = self._parts, self._request.run
         if self._request.new and await parts.store.read_status(run, run) is not None:
             raise ConflictError(f"run {run} exists already; choose another --run-id")
-        healthy = 0
-        if needs_census(dag.worker_selector, parts.execution_mode):
-            view = await parts.coordinators.workers()
-            healthy = sum(worker.health is Health.HEALTHY for worker in view.workers)
-        # A child run was routed by whoever called it; what runs for a worker has arrived.
-        routed = self._request.parent is None and self._request.worker_id == "local"
-        decision = route(dag.worker_selector, parts.execution_mode, healthy)
-        self.log.info("{dag} runs {place}: {reason}", dag=dag.name, place=decision.place.value, reason=decision.reason)
         follower = Follower(parts.store, self._request.run, self._view.show, self._request.root)
         try:
-            if routed and decision.place is Place.WORKER:
+            decision = await self._route()
+            if decision is not None and decision.place is Place.WORKER:
                 follower.saw(await self._run_on_worker(follower, dict(decision.selector.labels)))
             else:
                 follower.saw(await self._run_here(follower))
@@ -99,6 +91,15 @@ class ForegroundRun:
             return family
         finally:
             follower.stop()
+
+    async def _route(self) -> Route | None:
+        """Where the run belongs; None if it was routed before: a child by its caller, a worker's task by its dispatcher."""
+        if self._request.parent is not None or self._request.worker_id != "local":
+            return None
+        parts, dag = self._parts, self._request.dag
+        decision = await find_route(dag.worker_selector, parts.execution_mode, parts.coordinators)
+        self.log.info("{dag} runs {place}: {reason}", dag=dag.name, place=decision.place.value, reason=decision.reason)
+        return decision
 
     def cancel(self, reason: str) -> None:
         """Ask for the run's end."""
@@ -143,16 +144,8 @@ class ForegroundRun:
 
 
 async def queued_status(runs: Engine, request: RunRequest) -> RunStatus:
-    """The first state of a run that waits: no step started, params evaluated here and now."""
-    dag: Dag = request.dag
-    return RunStatus(
-        run=request.run,
-        root=request.root,
-        state=RunState.QUEUED,
-        nodes=tuple(NodeStatus(step) for step in dag.steps),
-        queued_at=local_now(),
-        params=await runs.params_of(request),
-    )
+    """The first state of a run that waits, for `IRunStore.enqueue` to complete: params evaluated here and now."""
+    return RunStatus(request.run, request.root, RunState.QUEUED, params=await runs.params_of(request))
 
 
 def exit_code(status: RunStatus) -> int:

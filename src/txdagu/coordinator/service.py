@@ -158,7 +158,6 @@ def coordinator_service(settings: Settings, reactor: Any) -> IService:
                 )
             ]
         )
-    from txdagu.store.shared_disk import SharedDiskStore
+    from txdagu.execution.assembly import run_store
 
-    store = SharedDiskStore(settings.paths, reactor, local_now)
-    return CoordinatorServer(settings, reactor, MemoryJournal(), store, local_now, monotonic)
+    return CoordinatorServer(settings, reactor, MemoryJournal(), run_store(settings, reactor), local_now, monotonic)

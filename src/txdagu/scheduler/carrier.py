@@ -10,15 +10,15 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
-from txdagu.dispatch.routing import Place, Route, needs_census, route
+from txdagu.dispatch.routing import Place, Route
 from txdagu.execution.request import RunRequest
 from txdagu.model.dag import Dag
 from txdagu.model.errors import DaguError, InvalidInputError
-from txdagu.model.health import Health
 from txdagu.model.run import RunRef, RunStatus
 from txdagu.model.status import RunState
 from txdagu.model.task import Operation, Task
 from txdagu.peers.interfaces import ICoordinators
+from txdagu.peers.routing import find_route
 from txdagu.store.errors import CorruptRecordError
 from txdagu.store.interfaces import IRunQueue, IRunStore
 from txdagu.system.waiting import Wake
@@ -119,25 +119,18 @@ class Carrier:
             await self._fail(carried, Dag(name=run.name), status, str(error))
 
     async def _execute(self, carried: Carried, dag: Dag, status: RunStatus) -> None:
-        decision = await self._route(dag)
+        decision = await find_route(dag.worker_selector, self._mode, self._coordinators)
         self.log.info(
             "run {run} of queue {queue} starts {place}: {reason}",
             run=str(carried.run),
             queue=carried.queue,
-            place="on a worker" if decision.place is Place.WORKER else "here",
+            place=decision.place.value,
             reason=decision.reason,
         )
         if decision.place is Place.WORKER:
             await self._on_worker(carried, dag, decision)
         else:
             await self._here(carried, dag, status)
-
-    async def _route(self, dag: Dag) -> Route:
-        healthy = 0
-        if needs_census(dag.worker_selector, self._mode):
-            view = await self._coordinators.workers()
-            healthy = sum(worker.health is Health.HEALTHY for worker in view.workers)
-        return route(dag.worker_selector, self._mode, healthy)
 
     # -- here ----------------------------------------------------------------------------------------------------------
 

@@ -85,7 +85,7 @@ class IRunStore(Interface):
     def enqueue(dag: Dag, status: RunStatus, queue: str) -> Awaitable[None]:
         """
         Write a queued attempt with its snapshot, then its queue item; an empty `queue` writes no item, for a run that is
-        dispatched at once. `ConflictError` if the run exists.
+        dispatched at once. Nodes and time of queueing are filled in where `status` has none. `ConflictError` if the run exists.
         """
 
     def withdraw(run: RunRef) -> Awaitable[bool]:

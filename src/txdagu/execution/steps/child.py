@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from txdagu.dagfile import definition_for
-from txdagu.dispatch.routing import Place, Route, needs_census, route
+from txdagu.dispatch.routing import Place, Route
 from txdagu.execution import files
 from txdagu.execution.evaluation.params import evaluate_call
 from txdagu.execution.plan import StepEnd
@@ -17,10 +17,10 @@ from txdagu.execution.steps.definition import named_definition
 from txdagu.execution.steps.remote import RemoteCall, run_remote_child
 from txdagu.model.dag import ChildCall, Dag, Step
 from txdagu.model.errors import DaguError, NotFoundError
-from txdagu.model.health import Health
 from txdagu.model.ids import child_run_id
 from txdagu.model.run import ChildRun, RunRef, RunStatus
 from txdagu.model.status import NodeState, RunState
+from txdagu.peers.routing import find_route
 
 _STATES = {
     RunState.SUCCEEDED: NodeState.SUCCEEDED,
@@ -85,11 +85,7 @@ async def _find(context: StepContext, name: str) -> Dag:
 async def _route(context: StepContext, dag: Dag) -> Route:
     tools = context.tools
     selector = dag.worker_selector.overridden_by(context.step.worker_selector)
-    healthy = 0
-    if tools.coordinators is not None and needs_census(selector, tools.execution_mode):
-        view = await context.stop.race(tools.coordinators.workers())
-        healthy = sum(worker.health is Health.HEALTHY for worker in view.workers)
-    return route(selector, tools.execution_mode, healthy)
+    return await context.stop.race(find_route(selector, tools.execution_mode, tools.coordinators))
 
 
 async def _execute(context: StepContext, call: Call) -> RunStatus:

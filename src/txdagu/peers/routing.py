@@ -1,0 +1,21 @@
+"""The routing rule where workers have to be counted: every way to start something asks here."""
+
+from __future__ import annotations
+
+from txdagu.dispatch.routing import Route, needs_census, route
+from txdagu.model.health import Health
+from txdagu.model.labels import WorkerSelector
+from txdagu.peers.interfaces import ICoordinators
+
+
+async def find_route(selector: WorkerSelector, mode: str, coordinators: ICoordinators | None) -> Route:
+    """
+    What `txdagu.dispatch.routing.route` decides.
+
+    The healthy workers are counted if that matters; without `coordinators` there are none.
+    """
+    healthy = 0
+    if coordinators is not None and needs_census(selector, mode):
+        view = await coordinators.workers()
+        healthy = sum(worker.health is Health.HEALTHY for worker in view.workers)
+    return route(selector, mode, healthy)

@@ -136,6 +136,14 @@ class BadInputTests(SynchronousTestCase):
         self.assertNotIn("Failed", text)
         self.assertIn("Succeeded", run([*DAGU, "status", dag], env).output)
 
+    def test_status_of_a_file_that_is_not_valid_any_more(self) -> None:
+        """What became of a run is told whatever has happened to its file since, and whatever we refuse in it."""
+        env = {"DAGU_HOME": str(self.home), "HOME": str(self.home)}
+        dag = self.dag("name: mine\nsteps:\n  - command: echo once\n")
+        self.assertEqual(run([*DAGU, "start", dag], env).process.returncode, 0)
+        self.dag("name: mine\nsteps:\n  - command: echo once\n    retryPolicy: {limit: 1, intervalSec: 1}\n")
+        self.assertIn("Succeeded", run([*DAGU, "status", dag], env).output)
+
     def test_unknown_command_and_option(self) -> None:
         """A typing error names the nearest command or option."""
         self.assertIn("start", self.refused("strat", "x"))

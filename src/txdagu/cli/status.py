@@ -45,11 +45,12 @@ def status(arguments: list[str]) -> int:
 
 def dag_name(argument: str, settings: Settings) -> str:
     """The name under which the runs of that DAG are kept: its file's, or the argument itself where there is no file."""
-    from txdagu.cli.rundag import load_source
+    from txdagu.dagfile import name_in
     from txdagu.store.dagfiles import find_dag
 
     try:
-        return load_source(find_dag(argument, str(Path.cwd()), settings.paths.dags_dir)).name
+        source = find_dag(argument, str(Path.cwd()), settings.paths.dags_dir)
+        return name_in(source.text, Path(source.path).stem)
     except NotFoundError:
         return Path(argument).stem if argument.endswith((".yaml", ".yml")) else argument
 

@@ -10,7 +10,7 @@ calls name none of them.
 Nothing is evaluated: references and backticks stay in the texts until a run starts.
 """
 
-from txdagu.dagfile.definitions import called_at, definition_for, unknown_children
+from txdagu.dagfile.definitions import called_at, definition_for, name_in, unknown_children
 from txdagu.dagfile.loading import load_dag
 
-__all__ = ["called_at", "definition_for", "load_dag", "unknown_children"]
+__all__ = ["called_at", "definition_for", "load_dag", "name_in", "unknown_children"]

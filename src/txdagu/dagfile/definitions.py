@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from txdagu.model.dag import Dag, Step
-from txdagu.model.errors import NotFoundError
+from txdagu.model.errors import InvalidInputError, NotFoundError
 from txdagu.yamltree import Node, parse, where
 
 
@@ -39,6 +39,21 @@ def unknown_children(dag: Dag) -> list[tuple[Step, str]]:
         for step in caller.steps
         if step.child is not None and not _is_computed(step.child.name) and step.child.name not in dag.local_dags
     ]
+
+
+def name_in(text: str, otherwise: str) -> str:
+    """
+    The name that a file gives its main DAG, whatever else is wrong with the file; `otherwise` if it gives none.
+
+    For those who ask about runs: these are kept under the name, and were not all started by a program that refuses the same.
+    """
+    try:
+        documents = parse(text, otherwise)
+    except InvalidInputError:
+        return otherwise
+    main = documents[0].value if documents else None
+    named = main.get("name") if isinstance(main, dict) else None
+    return named.value.strip() if named is not None and isinstance(named.value, str) else otherwise
 
 
 def called_at(text: str, source: str, name: str) -> str:

@@ -32,14 +32,16 @@ class Interruption:
             listener(self.signal)
 
     def arrived(self, signal_name: str) -> None:
-        """Tell all listeners."""
+        """Tell all listeners, and whoever looks on when there is more to wish for."""
         self.signal = signal_name
+        if self._impatient:
+            write_or_drop(sys.stderr, f"{signal_name}: stopping what runs; a second signal kills it\n")
         for listener in self._listeners:
             listener(signal_name)
 
     def again(self, signal_name: str) -> None:
         """Tell those who can end sooner than they do."""
-        write_or_drop(sys.stderr, f"{signal_name} again: killing what still runs\n")
+        write_or_drop(sys.stderr, f"{signal_name}: killing what still runs\n")
         for hurry in self._impatient:
             hurry()
 

@@ -9,7 +9,15 @@ from txdagu.wire.compression import ACCEPTED, check_encoding
 from txdagu.wire.connection import DEFAULT_MAX_MESSAGE_SIZE, Connection, Stream
 from txdagu.wire.events import CallEnded, HeadersReceived
 from txdagu.wire.framing import encode_frame
-from txdagu.wire.metadata import Header, InvalidMetadataError, Metadata, decode_metadata, encode_metadata
+from txdagu.wire.http2 import MAX_HEADER_LIST_SIZE
+from txdagu.wire.metadata import (
+    Header,
+    InvalidMetadataError,
+    Metadata,
+    decode_metadata,
+    encode_metadata,
+    header_list_size,
+)
 from txdagu.wire.outcome import from_http_status, from_reset, from_trailers
 from txdagu.wire.status import RpcError, StatusCode
 from txdagu.wire.timeout import encode_timeout
@@ -67,6 +75,7 @@ class ClientConnection(Connection):
         stream_id = self._http2.get_next_available_stream_id()
         self._http2.send_headers(stream_id, headers)
         self._streams[stream_id] = Stream(stream_id, self._max_message_size)
+        self._policing.calls += 1
         return stream_id
 
     def send_last_message(self, stream_id: int, payload: bytes) -> None:
@@ -89,7 +98,8 @@ class ClientConnection(Connection):
 
     def _queue_end(self, stream: Stream, payload: bytes | None) -> None:
         if payload is not None:
-            stream.outbox.add(encode_frame(payload))
+            self._policing.messages += 1
+            self._sender.add(stream.outbox, encode_frame(payload))
         stream.outbox.wants_end = True
         self._submit(stream)
 
@@ -98,6 +108,8 @@ class ClientConnection(Connection):
         if stream is None:
             return
         headers: list[Header] = event.headers
+        if self._too_large(stream, headers):
+            return
         if event.stream_ended is not None:
             self._finish(stream, headers, trailers_only=True)
             return
@@ -125,7 +137,15 @@ class ClientConnection(Connection):
         stream = self._streams.get(event.stream_id)
         if stream is not None:
             headers: list[Header] = event.headers
-            self._finish(stream, headers, trailers_only=False)
+            if not self._too_large(stream, headers):
+                self._finish(stream, headers, trailers_only=False)
+
+    def _too_large(self, stream: Stream, headers: list[Header]) -> bool:
+        size = header_list_size(headers)
+        if size > MAX_HEADER_LIST_SIZE:
+            text = f"the answer has headers of {size} bytes, more than the {MAX_HEADER_LIST_SIZE} allowed"
+            self._fail(stream, StatusCode.RESOURCE_EXHAUSTED, text)
+        return size > MAX_HEADER_LIST_SIZE
 
     def _finish(self, stream: Stream, headers: list[Header], *, trailers_only: bool) -> None:
         """The last headers of an answer arrived."""
@@ -179,5 +199,6 @@ class ClientConnection(Connection):
         for stream_id in [stream_id for stream_id in self._streams if stream_id > last_stream_id]:
             stream = self._streams.pop(stream_id)
             self._sender.drop(stream.outbox)
+            self._held -= stream.held
             text = "the server is closing the connection and did not look at the call"
             self._events.append(CallEnded(stream_id, StatusCode.UNAVAILABLE, text, unprocessed=True))

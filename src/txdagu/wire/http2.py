@@ -5,6 +5,7 @@ What differs from plain `h2.connection.H2Connection`:
 
 - Bytes are handed over one frame at a time, so an error in a frame loses no events of the frames before it.
 - A graceful GOAWAY, sent or received, lets the open calls finish. h2 would close its state machine and drop its output.
+- What costs us more than the peer is counted (`policing`), and the header table a peer lets us keep is bounded.
 - Our settings are in force from the first byte, not only from the peer's acknowledgement on.
 - Finished streams are dropped at once and counted by the size of a dict; h2 walks all streams at every new one.
 
@@ -25,11 +26,18 @@ from h2.settings import SettingCodes, Settings
 from hyperframe.exceptions import HyperframeError
 from hyperframe.frame import Frame, RstStreamFrame
 
+from txdagu.wire.policing import END_HEADERS, HEADERS, LATE_FRAME, RST_STREAM, Policing
+
 PREFACE_SIZE = 24
 FRAME_HEADER_SIZE = 9
 STREAM_WINDOW = 256 * 1024
 CONNECTION_WINDOW = 4 * 1024 * 1024
+# What we ask peers to keep to (RFC 9113 section 6.5.2). Up to the larger size a list is still decoded, so that only the call
+# is refused and not the connection lost; beyond it decoding stops.
 MAX_HEADER_LIST_SIZE = 64 * 1024
+LARGEST_HEADER_LIST = 256 * 1024
+# The most that our encoder remembers, whatever the peer allows: it searches all of it for each header.
+_HEADER_TABLE_SIZE = 4096
 _LARGEST_STREAM_ID = 2**31 - 1
 
 
@@ -64,6 +72,8 @@ class Http2Connection(H2Connection):
                 SettingCodes.MAX_HEADER_LIST_SIZE: MAX_HEADER_LIST_SIZE,
             },
         )
+        self.decoder.max_header_list_size = LARGEST_HEADER_LIST
+        self.policing = Policing()
         self._pending = bytearray()
         self._preface_left = 0 if client_side else PREFACE_SIZE
 
@@ -73,7 +83,7 @@ class Http2Connection(H2Connection):
         self.increment_flow_control_window(CONNECTION_WINDOW - self.inbound_flow_control_window)
 
     def events(self, data: bytes) -> Iterator[Event]:
-        """The events of received bytes, frame by frame. Raises `PeerError` after the last good one."""
+        """The events of received bytes, frame by frame. Raises `PeerError` or `TooMuchError` after the last good one."""
         try:
             if self._preface_left:
                 preface, data = data[: self._preface_left], data[self._preface_left :]
@@ -90,11 +100,24 @@ class Http2Connection(H2Connection):
                 end = position + FRAME_HEADER_SIZE + length
                 if end > available:
                     break
+                kind, flags = buffer[position + 3], buffer[position + 4]
+                if kind and not (kind == HEADERS and flags & END_HEADERS):
+                    stream_id = int.from_bytes(buffer[position + 5 : position + 9], "big") & _LARGEST_STREAM_ID
+                    self.policing.frame(kind, flags, length, stream_id, self.streams)
                 yield from self.receive_data(buffer[position:end])
                 position = end
             del buffer[:position]
         except (ProtocolError, HyperframeError) as error:
             raise PeerError(str(error) or type(error).__name__) from error
+
+    @property
+    def unfinished_headers(self) -> int:
+        """The stream whose header block has begun to arrive and is not complete, or 0."""
+        if self.policing.block_stream:
+            return self.policing.block_stream
+        if len(self._pending) >= FRAME_HEADER_SIZE and self._pending[3] == HEADERS:
+            return int.from_bytes(self._pending[5:9], "big") & _LARGEST_STREAM_ID
+        return 0
 
     def announce_end(self) -> None:
         """Send a graceful GOAWAY that names no last stream yet: no new calls please, the open ones go on."""
@@ -135,14 +158,32 @@ class Http2Connection(H2Connection):
             # RFC 9113 section 5.1: frames that crossed our or their reset are answered with another, all else is an error.
             if not self._stream_is_closed_by_reset(error.stream_id):
                 raise
+            self.policing.charge(LATE_FRAME)
             reset = RstStreamFrame(error.stream_id)
             reset.error_code = ErrorCodes.STREAM_CLOSED
             self._prepare_for_sending([reset])
             return list(getattr(error, "_events", ()))
-        self._prepare_for_sending(frames)
+        if frames:
+            for reply in frames:
+                if isinstance(reply, RstStreamFrame):
+                    self.policing.charge(RST_STREAM if reply.stream_id in self.streams else LATE_FRAME)
+            self._prepare_for_sending(frames)
         if frame.stream_id:
             self.forget(frame.stream_id)
         return events
+
+    def _local_settings_acked(self) -> Any:
+        """As in h2, but go on decoding more than we ask peers to keep to."""
+        changes = super()._local_settings_acked()
+        self.decoder.max_header_list_size = LARGEST_HEADER_LIST
+        return changes
+
+    def _acknowledge_settings(self) -> list[Frame]:
+        """As in h2, but a peer that offers a large header table does not get us to fill it."""
+        frames: list[Frame] = super()._acknowledge_settings()
+        if self.encoder.header_table_size > _HEADER_TABLE_SIZE:
+            self.encoder.header_table_size = _HEADER_TABLE_SIZE
+        return frames
 
     def _receive_goaway_frame(self, frame: Any) -> tuple[list[Frame], list[Event]]:
         """Stay open after a graceful GOAWAY."""

@@ -14,7 +14,7 @@ windows), -9514 (provoked resets).
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Collection
 from dataclasses import dataclass
 
 HEADERS, PRIORITY, RST_STREAM, SETTINGS, PUSH_PROMISE, PING, GOAWAY, WINDOW_UPDATE, CONTINUATION = range(1, 10)
@@ -119,7 +119,7 @@ class Policing:
             self._mark, self._mark_id = now, highest_stream
         self.now = now
 
-    def frame(self, kind: int, flags: int, length: int, stream_id: int, open_streams: Container[int]) -> None:
+    def frame(self, kind: int, flags: int, length: int, stream_id: int, open_streams: Collection[int]) -> None:
         """Count a frame that is neither DATA nor a whole block of HEADERS; `length` is that of its payload."""
         if kind in (HEADERS, CONTINUATION):
             self._header_piece(flags, length, stream_id)
@@ -127,8 +127,9 @@ class Policing:
             if stream_id > self._old or stream_id not in open_streams:
                 self.charge(RST_STREAM)
         elif kind == SETTINGS:
-            count = len(open_streams) if hasattr(open_streams, "__len__") else 0
-            self.charge(SETTINGS, 1 + length // (6 * _SETTINGS_PER_TOKEN) + count // _STREAMS_PER_TOKEN)
+            # Each pair may be remembered, and a new window is worked out for each stream.
+            pairs, streams = length // 6, len(open_streams)
+            self.charge(SETTINGS, 1 + pairs // _SETTINGS_PER_TOKEN + streams // _STREAMS_PER_TOKEN)
         else:
             self.charge(kind if kind in BUDGETS else UNKNOWN_FRAME)
 

@@ -79,7 +79,9 @@ class GrpcClientProtocol(ConnectionProtocol):
         """Open a stream for a call, or let it wait for one."""
         if call.ended:
             return
-        if not self.core.has_free_stream:
+        if not self.core.accepts_calls or not self.core.has_free_stream:
+            # Without a free stream it waits for one. If the server took the connection back in the very read that made it
+            # ready, what follows in that read places the call elsewhere or fails it.
             self._queued.append(call)
             return
         timeout = None if call.deadline is None else call.deadline - self.clock.seconds()

@@ -229,6 +229,7 @@ class Connection(ABC):
         """Queue a final GOAWAY that says ENHANCE_YOUR_CALM and why. Nothing can be sent after it."""
         if self.is_usable:
             self._http2.close_connection(ErrorCodes.ENHANCE_YOUR_CALM, reason.encode("ascii", "replace"))
+        self._broken = True
 
     def _reset_stream(self, stream: Stream, code: ErrorCodes) -> None:
         """Tell the peer that the stream is over, unless both sides know it already, and forget it."""

@@ -5,32 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from h2.errors import ErrorCodes
-from hpack import Encoder
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from txdagu.testing.wire import (
-    REQUEST,
     RawClient,
-    client_connection,
-    foreign_client,
-    foreign_server,
     raw_frame,
     server_connection,
 )
-from txdagu.wire.client import ClientConnection
 from txdagu.wire.connection import Connection
 from txdagu.wire.events import (
-    CallEnded,
     CallStarted,
     ConnectionBroken,
-    Event,
     MessageReceived,
-    PeerReady,
     RequestsEnded,
 )
-from txdagu.wire.http2 import LARGEST_HEADER_LIST, MAX_HEADER_LIST_SIZE
 from txdagu.wire.policing import BUDGETS, PING, RST_STREAM, Policing, TooMuchError
 from txdagu.wire.server import ServerConnection
 from txdagu.wire.status import StatusCode
@@ -244,106 +234,6 @@ class Floods(Attacked):
         self.assertLess(self.server.held_bytes, 300_000)
 
 
-class Headers(Attacked):
-    """Header lists, compressed or not."""
-
-    def bomb(self, copies: int) -> bytes:
-        """One HEADERS frame: an entry of 3 KiB in the table, then references of a byte each."""
-        encoded = Encoder().encode([*REQUEST, (b"x-bomb", b"x" * 3000)], huffman=False)
-        return raw_frame(0x1, 0x5, 1, encoded + b"\xbe" * copies)
-
-    def test_too_large(self) -> None:
-        """A list somewhat too large costs only its call: 431 and RESOURCE_EXHAUSTED; the next call is served."""
-        client = foreign_client()
-        client.receive_data(server_connection().outgoing())
-        client.send_headers(1, [*REQUEST, (b"large", b"x" * MAX_HEADER_LIST_SIZE)], end_stream=True)
-        client.send_headers(3, REQUEST)
-        server = server_connection()
-        events = server.receive(client.data_to_send())
-        self.assertEqual([event.stream_id for event in events if isinstance(event, CallStarted)], [3])
-        headers = dict(client.receive_data(server.outgoing())[-2].headers)  # type: ignore[attr-defined]
-        self.assertEqual((headers[b":status"], headers[b"grpc-status"]), (b"431", b"8"))
-
-    def test_bomb(self) -> None:
-        """Few bytes that would become many megabytes are not decoded beyond the limit."""
-        (broken,) = self.server.receive(self.bomb(16_000 - 3100))
-        assert isinstance(broken, ConnectionBroken)
-        self.assertIn(str(LARGEST_HEADER_LIST), broken.reason)
-        found = goaway(self.server)
-        assert found is not None
-        self.assertEqual(found[0], ErrorCodes.ENHANCE_YOUR_CALM)
-
-    def test_parked_metadata(self) -> None:
-        """Metadata that many small frames make large counts as memory held, until the call is over."""
-        self.server.receive(self.bomb(15))
-        self.assertGreater(self.server.held_bytes, 40_000)
-        self.server.receive(self.raw.reset(1))
-        self.assertEqual(self.server.held_bytes, 0)
-
-
-class Held(Attacked):
-    """What is counted as held for the peer."""
-
-    def test_incomplete_message(self) -> None:
-        """Its bytes, until it is complete and consumed."""
-        stream_id, opening = self.raw.open()
-        self.server.receive(opening + raw_frame(0x0, 0, stream_id, b"\x00\x00\x00\x30\x00" + bytes(0x2000)))
-        self.assertEqual(self.server.held_bytes, 0x2005)
-        events = self.server.receive(raw_frame(0x0, 0, stream_id, bytes(0x1000)))
-        self.assertEqual(self.server.held_bytes, 0x3000)
-        (message,) = events
-        assert isinstance(message, MessageReceived)
-        self.server.consumed(stream_id, message.credit)
-        self.assertEqual(self.server.held_bytes, 0)
-
-    def test_unread_answers(self) -> None:
-        """Answers that wait for the peer's window, until they are sent or the call is reset."""
-        self.server.receive(raw_frame(0x4, payload=b"\x00\x04\x00\x00\x00\x00"))
-        for stream_id in (1, 3):
-            self.server.receive(self.raw.call()[1])
-            self.server.send_message(stream_id, bytes(995))
-            self.server.finish(stream_id, StatusCode.OK)
-        self.assertEqual(self.server.held_bytes, 2000)
-        self.assertEqual(dict(self.server.lagging()), {1: -1000, 3: -1000})
-        self.server.receive(self.raw.reset(1))
-        self.assertEqual(self.server.held_bytes, 1000)
-        self.server.receive(raw_frame(0x8, 0, 3, b"\x00\x00\x04\x00"))
-        self.assertEqual((self.server.held_bytes, self.server.open_streams), (0, 0))
-
-    def test_unfinished_headers(self) -> None:
-        """A header block on its way is known, whether it stops within a frame or between two."""
-        _, opening = self.raw.open()
-        self.server.receive(opening[:12])
-        self.assertEqual(self.server.unfinished_headers, 1)
-        self.server.receive(opening[12:])
-        self.assertEqual(self.server.unfinished_headers, 0)
-        self.server.receive(raw_frame(0x1, 0, 3))
-        self.assertEqual(self.server.unfinished_headers, 3)
-
-    @settings(max_examples=60, deadline=None)
-    @given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 40), st.booleans()), max_size=60))
-    def test_nothing_is_left(self, steps: list[tuple[int, int, bool]]) -> None:
-        """Whatever is sent, consumed and reset in whatever order, nothing is held once all calls are over."""
-        self.setUp()
-        streams = []
-        for _ in range(4):
-            stream_id, opening = self.raw.open()
-            self.server.receive(opening)
-            streams.append(stream_id)
-        waiting: list[MessageReceived] = []
-        for index, size, consume in steps:
-            data = b"".join(b"\x00\x00\x00\x00\x07" + bytes(7) for _ in range(4))[:size]
-            events = self.server.receive(raw_frame(0x0, 0, streams[index], data))
-            waiting += [event for event in events if isinstance(event, MessageReceived)]
-            self.assertGreaterEqual(self.server.held_bytes, 0)
-            if consume and waiting:
-                message = waiting.pop(0)
-                self.server.consumed(message.stream_id, message.credit)
-        for stream_id in streams:
-            self.server.receive(self.raw.reset(stream_id))
-        self.assertEqual(self.server.held_bytes, 0)
-
-
 class Honest(Attacked):
     """Peers that look alike and are served."""
 
@@ -445,90 +335,3 @@ class Honest(Attacked):
         for tick in range(1, 300):
             policing.at(tick * 1.001 / budget.per_second / share, 0)
             policing.charge(PING)
-
-
-class Clients(SynchronousTestCase):
-    """A client whose server attacks."""
-
-    def setUp(self) -> None:
-        """One call open."""
-        self.client: ClientConnection = client_connection()
-        self.server = foreign_server()
-        self.server.receive_data(self.client.outgoing())
-        self.assertIsInstance(self.client.receive(self.server.data_to_send())[0], PeerReady)
-        self.stream = self.client.start_call("/s/m", {})
-        self.server.receive_data(self.client.outgoing())
-        self.encoder = self.server.encoder
-
-    def flood(self, frame: bytes) -> str:
-        """The reason with which a flood ends."""
-        for _ in range(300):
-            events: list[Event] = self.client.receive(frame * 100)
-            for event in events:
-                if isinstance(event, ConnectionBroken):
-                    return event.reason
-        raise self.failureException("the flood was never stopped")
-
-    def test_floods(self) -> None:
-        """The same budgets hold for servers."""
-        cases = {
-            "too_many_pings": raw_frame(0x6, 0, 0, b"12345678"),
-            "too_many_settings": raw_frame(0x4),
-            "too_many_unknown_frames": raw_frame(0xFA),
-            "too_many_window_updates": raw_frame(0x8, 0, 1, b"\x00\x00\x00\x01"),
-            "too_many_resets": raw_frame(0x3, 0, 1, b"\x00\x00\x00\x08"),
-            "too_many_goaways": raw_frame(0x7, 0, 0, b"\x7f\xff\xff\xff\x00\x00\x00\x00"),
-            "too_many_small_frames": raw_frame(
-                0x1, 4, 1, Encoder().encode([(b":status", b"200"), (b"content-type", b"application/grpc")])
-            )
-            + raw_frame(0x0, 0, 1) * 30,
-        }
-        for name, frame in cases.items():
-            self.setUp()
-            if name == "too_many_small_frames":
-                self.client.receive(frame[: -9 * 30])
-                frame = raw_frame(0x0, 0, 1) * 30
-            self.assertIn(name, self.flood(frame))
-            self.assertIn(name.encode(), self.client.outgoing())
-
-    def test_information_without_end(self) -> None:
-        """Informational headers that are followed by others for ever."""
-        block = Encoder().encode([(b":status", b"103")])
-        self.assertIn("too_many_informational_headers", self.flood(raw_frame(0x1, 4, 1, block)))
-
-    def test_endless_block(self) -> None:
-        """A header block of the answer that never ends."""
-        self.client.receive(raw_frame(0x1, 0, 1))
-        self.assertTrue(self.flood(raw_frame(0x9, 0, 1)))
-
-    def test_large_headers(self) -> None:
-        """Headers and trailers too large fail their call with RESOURCE_EXHAUSTED, and only that."""
-        large = (b"large", b"x" * MAX_HEADER_LIST_SIZE)
-        answer = [(b":status", b"200"), (b"content-type", b"application/grpc")]
-        for first, last in (([*answer, large], None), (answer, [(b"grpc-status", b"0"), large])):
-            self.setUp()
-            self.server.send_headers(1, first)
-            if last is not None:
-                self.server.send_headers(1, last, end_stream=True)
-            ended = self.client.receive(self.server.data_to_send())[-1]
-            assert isinstance(ended, CallEnded)
-            self.assertEqual(ended.code, StatusCode.RESOURCE_EXHAUSTED)
-            self.assertTrue(self.client.is_usable)
-
-    def test_large_answer(self) -> None:
-        """An answer larger than the limit fails its call as soon as its length is known."""
-        self.server.send_headers(1, [(b":status", b"200"), (b"content-type", b"application/grpc")])
-        self.server.send_data(1, b"\x00\x7f\xff\xff\xff" + bytes(1000))
-        ended = self.client.receive(self.server.data_to_send())[-1]
-        assert isinstance(ended, CallEnded)
-        self.assertEqual(ended.code, StatusCode.RESOURCE_EXHAUSTED)
-        self.assertEqual(self.client.held_bytes, 0)
-        self.assertTrue(self.client.is_usable)
-
-    def test_answers_and_resets(self) -> None:
-        """A server that resets each of many calls is honest."""
-        for _ in range(3_000):
-            stream_id = self.client.start_call("/s/m", {})
-            (ended,) = self.client.receive(raw_frame(0x3, 0, stream_id, b"\x00\x00\x00\x07"))
-            self.assertIsInstance(ended, CallEnded)
-            self.client.outgoing()

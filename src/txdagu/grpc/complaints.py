@@ -32,7 +32,7 @@ class Complaints:
         now = self._clock.seconds()
         if now - self._began >= _PERIOD:
             if self._kept_back:
-                self._write(f"{self._kept_back} more connections were refused or ended for bad behaviour")
+                self._write(f"{self._kept_back} more complaints about clients were not logged")
             self._began, self._lines, self._kept_back = now, 0, 0
             self._written.clear()
         if self._lines >= _IN_ALL or self._written[host] >= _PER_ADDRESS:

@@ -450,4 +450,4 @@ class Values(SynchronousTestCase):
         clock.advance(60)
         for _ in range(10):
             complaints.add("10.0.0.1", "bad")
-        self.assertEqual(lines, ["950 more connections were refused or ended for bad behaviour"] + ["bad"] * 5)
+        self.assertEqual(lines, ["950 more complaints about clients were not logged"] + ["bad"] * 5)

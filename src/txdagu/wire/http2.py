@@ -158,7 +158,7 @@ class Http2Connection(H2Connection):
             # RFC 9113 section 5.1: frames that crossed our or their reset are answered with another, all else is an error.
             if not self._stream_is_closed_by_reset(error.stream_id):
                 raise
-            self.policing.charge(LATE_FRAME)
+            self._charge_for_reset(error.stream_id)
             reset = RstStreamFrame(error.stream_id)
             reset.error_code = ErrorCodes.STREAM_CLOSED
             self._prepare_for_sending([reset])
@@ -166,11 +166,15 @@ class Http2Connection(H2Connection):
         if frames:
             for reply in frames:
                 if isinstance(reply, RstStreamFrame):
-                    self.policing.charge(RST_STREAM if reply.stream_id in self.streams else LATE_FRAME)
+                    self._charge_for_reset(reply.stream_id)
             self._prepare_for_sending(frames)
         if frame.stream_id:
             self.forget(frame.stream_id)
         return events
+
+    def _charge_for_reset(self, stream_id: int) -> None:
+        """The peer makes us reset a stream: one that is open, which is no better than a reset of its own, or a past one."""
+        self.policing.charge(RST_STREAM if stream_id in self.streams else LATE_FRAME)
 
     def _local_settings_acked(self) -> Any:
         """As in h2, but go on decoding more than we ask peers to keep to."""

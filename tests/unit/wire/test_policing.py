@@ -93,13 +93,15 @@ class Floods(Attacked):
         self.assert_stopped("too_many_resets", attack)
 
     def test_made_to_reset(self) -> None:
-        """CVE-2025-8671: calls opened, then the server is made to reset them by a window that overflows."""
+        """CVE-2025-8671: the server is made to reset calls: by a window that overflows, by data or headers after the end."""
+        for kind, flags, payload in ((0x8, 0, b"\x7f\xff\xff\xff"), (0x0, 0, b"x" * 300), (0x1, 0x5, b"\x82")):
+            self.setUp()
 
-        def attack() -> bytes:
-            stream_id, opening = self.raw.open()
-            return opening + raw_frame(0x8, 0, stream_id, b"\x7f\xff\xff\xff")
+            def attack(kind: int = kind, flags: int = flags, payload: bytes = payload) -> bytes:
+                stream_id, call = self.raw.call()
+                return call + raw_frame(kind, flags, stream_id, payload)
 
-        self.assert_stopped("too_many_resets", attack)
+            self.assert_stopped("too_many_resets", attack)
 
     def test_pings(self) -> None:
         """CVE-2019-9512: pings for nothing, also those that pretend to be answers."""

@@ -199,6 +199,6 @@ class ClientConnection(Connection):
         for stream_id in [stream_id for stream_id in self._streams if stream_id > last_stream_id]:
             stream = self._streams.pop(stream_id)
             self._sender.drop(stream.outbox)
-            self._held -= stream.held
+            self._release(stream)
             text = "the server is closing the connection and did not look at the call"
             self._events.append(CallEnded(stream_id, StatusCode.UNAVAILABLE, text, unprocessed=True))

@@ -239,7 +239,7 @@ class Connection(ABC):
         if stream_id in http2.streams and self.is_usable:
             http2.reset_stream(stream_id, code)
             http2.forget(stream_id)
-        self._held -= stream.held
+        self._release(stream)
         self._streams.pop(stream_id, None)
 
     def _submit(self, stream: Stream) -> None:
@@ -319,12 +319,18 @@ class Connection(ABC):
             self._unreadable(stream, error)
             return
         partial = 0 if ended else stream.reader.pending
-        self._held += partial - stream.held_partial
-        stream.held_partial = partial
+        if partial != stream.held_partial:
+            self._held += partial - stream.held_partial
+            stream.held_partial = partial
         if not ended:
             if stream.messages_open == 0:
                 self._advance_credit(stream)
             self._give_back(stream)
+
+    def _release(self, stream: Stream) -> None:
+        """The stream is gone, and what was held for it."""
+        if stream.held_partial or stream.held_metadata or stream.held_messages:
+            self._held -= stream.held
 
     def _hold_message(self, stream: Stream, size: int) -> None:
         if stream.held_messages is None:
@@ -352,7 +358,7 @@ class Connection(ABC):
         stream = self._streams.pop(event.stream_id, None)
         if stream is not None:
             self._sender.drop(stream.outbox)
-            self._held -= stream.held
+            self._release(stream)
             self._peer_reset(stream, int(event.error_code or 0))
 
     def _window(self, event: h2.WindowUpdated) -> None:

@@ -318,10 +318,7 @@ class Connection(ABC):
             stream.ignoring = True
             self._unreadable(stream, error)
             return
-        partial = 0 if ended else stream.reader.pending
-        if partial != stream.held_partial:
-            self._held += partial - stream.held_partial
-            stream.held_partial = partial
+        self._hold_partial(stream, 0 if ended else stream.reader.pending)
         if not ended:
             if stream.messages_open == 0:
                 self._advance_credit(stream)
@@ -331,6 +328,11 @@ class Connection(ABC):
         """The stream is gone, and what was held for it."""
         if stream.held_partial or stream.held_metadata or stream.held_messages:
             self._held -= stream.held
+
+    def _hold_partial(self, stream: Stream, size: int) -> None:
+        if size != stream.held_partial:
+            self._held += size - stream.held_partial
+            stream.held_partial = size
 
     def _hold_message(self, stream: Stream, size: int) -> None:
         if stream.held_messages is None:

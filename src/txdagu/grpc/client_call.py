@@ -11,6 +11,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IDelayedCall
 from twisted.python.failure import Failure
 
+from txdagu.grpc.rich_status import unpack_details
 from txdagu.wire.metadata import NONE, Metadata
 from txdagu.wire.method import Request, Response, RpcMethod
 from txdagu.wire.status import RpcError, StatusCode
@@ -93,10 +94,16 @@ class ClientCall(Generic[Request, Response]):
         if self.method.cardinality.server_streaming:
             self.wake()
 
-    def finished(self, code: StatusCode, message: str, metadata: Mapping[str, str | bytes]) -> None:
+    def finished(
+        self, code: StatusCode, message: str, metadata: Mapping[str, str | bytes], status_details: bytes = b""
+    ) -> None:
         """The server's status arrived, or what stands for it."""
         self.trailing_metadata = metadata
-        self._end(None if code is StatusCode.OK else RpcError(code, message))
+        if code is StatusCode.OK:
+            self._end(None)
+        else:
+            details = unpack_details(status_details) if status_details else ()
+            self._end(RpcError(code, message, details=details, trailing_metadata=metadata))
 
     def wake(self) -> None:
         """Something changed that somebody may be waiting for."""

@@ -145,7 +145,7 @@ class GrpcClientProtocol(ConnectionProtocol):
                 self._owner.again(call)
             else:
                 message = f"{self._name}: {event.message}" if event.unprocessed else event.message
-                call.finished(event.code, message, event.metadata)
+                call.finished(event.code, message, event.metadata, event.status_details)
         self._stream_freed()
 
     def lost(self, reason: str) -> None:

@@ -9,7 +9,14 @@ from txdagu.wire.compression import ACCEPTED, check_encoding
 from txdagu.wire.connection import DEFAULT_MAX_MESSAGE_SIZE, Connection, Stream
 from txdagu.wire.events import CallEnded, HeadersReceived
 from txdagu.wire.framing import encode_frame
-from txdagu.wire.metadata import Header, InvalidMetadataError, Metadata, decode_metadata, encode_metadata
+from txdagu.wire.metadata import (
+    Header,
+    InvalidMetadataError,
+    Metadata,
+    decode_metadata,
+    decode_status_details,
+    encode_metadata,
+)
 from txdagu.wire.outcome import from_http_status, from_reset, from_trailers
 from txdagu.wire.status import RpcError, StatusCode
 from txdagu.wire.timeout import encode_timeout
@@ -143,7 +150,8 @@ class ClientConnection(Connection):
         except InvalidMetadataError as error:
             self._fail(stream, StatusCode.INTERNAL, str(error))
         else:
-            self._fail(stream, code, message, metadata)
+            details = b"" if code is StatusCode.OK else decode_status_details(headers)
+            self._fail(stream, code, message, metadata, details)
 
     def _fail(
         self,
@@ -151,12 +159,11 @@ class ClientConnection(Connection):
         code: StatusCode,
         message: str,
         metadata: Metadata | None = None,
-        *,
-        unprocessed: bool = False,
+        status_details: bytes = b"",
     ) -> None:
         """End a call, whatever the status, and tell the server if it might still go on."""
         self._reset_stream(stream, ErrorCodes.CANCEL)
-        self._events.append(CallEnded(stream.stream_id, code, message, metadata or {}, unprocessed))
+        self._events.append(CallEnded(stream.stream_id, code, message, metadata or {}, status_details=status_details))
 
     def _before_message(self, stream: Stream) -> None:
         """The request's headers have been sent by `start_call`."""

@@ -71,13 +71,18 @@ class CallCancelled:
 
 @dataclass(slots=True)
 class CallEnded:
-    """Client: the call is over. `unprocessed` means that the server certainly did not look at it, so it may be repeated."""
+    """
+    Client: the call is over. `unprocessed` means that the server certainly did not look at it, so it may be repeated.
+
+    `status_details` are the bytes of a `google.rpc.Status`, empty when the server sent none.
+    """
 
     stream_id: int
     code: StatusCode
     message: str
     metadata: Mapping[str, str | bytes] = field(default_factory=dict)
     unprocessed: bool = False
+    status_details: bytes = b""
 
 
 @dataclass(slots=True)

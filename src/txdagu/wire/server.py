@@ -16,6 +16,7 @@ from txdagu.wire.metadata import (
     decode_metadata,
     encode_message,
     encode_metadata,
+    encode_status_details,
 )
 from txdagu.wire.outcome import reset_name
 from txdagu.wire.status import RpcError, StatusCode
@@ -51,10 +52,24 @@ class ServerConnection(Connection):
         encode_metadata(metadata)
         self._initial_metadata[stream_id] = metadata
 
-    def finish(self, stream_id: int, code: StatusCode, message: str = "", metadata: Metadata = NONE) -> None:
+    def send_initial_metadata(self, stream_id: int) -> None:
+        """Send the reply's headers now, before there is a message or a status. Nothing happens when they have been sent."""
+        stream = self._streams.get(stream_id)
+        if stream is not None and not stream.outbox.wants_end and self.is_usable:
+            self._before_message(stream)
+
+    def finish(
+        self,
+        stream_id: int,
+        code: StatusCode,
+        message: str = "",
+        metadata: Metadata = NONE,
+        status_details: bytes = b"",
+    ) -> None:
         """
         End a call with a status, after all messages queued before.
 
+        `status_details` are the bytes of a `google.rpc.Status`; they are left out where the client does not take so many.
         Raises `InvalidMetadataError`. Unknown streams (the client gave up) are fine.
         """
         stream = self._streams.get(stream_id)
@@ -63,6 +78,11 @@ class ServerConnection(Connection):
         trailers = _OK if code is StatusCode.OK and not message else _status(code, message)
         if metadata:
             trailers = trailers + encode_metadata(metadata)
+        if status_details:
+            trailers = [*trailers, encode_status_details(status_details)]
+            limit = self._http2.remote_settings.max_header_list_size
+            if limit is not None and _header_list_size(_REPLY) + _header_list_size(trailers) > limit:
+                trailers.pop()  # a client that refuses the headers as too large would never see the status
         if stream.headers_done:
             stream.outbox.wants_end = True
             stream.outbox.trailers = trailers
@@ -160,6 +180,11 @@ class ServerConnection(Connection):
 
 def _status(code: StatusCode, message: str) -> list[Header]:
     return [(b"grpc-status", b"%d" % code), (b"grpc-message", encode_message(message))]
+
+
+def _header_list_size(headers: list[Header]) -> int:
+    """RFC 9113 section 6.5.2, SETTINGS_MAX_HEADER_LIST_SIZE."""
+    return sum(len(name) + len(value) + 32 for name, value in headers)
 
 
 def _not_grpc(headers: dict[bytes, bytes]) -> tuple[bytes, str] | None:

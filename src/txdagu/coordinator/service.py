@@ -22,7 +22,8 @@ from txdagu.coordinator.rpc import CoordinatorService
 from txdagu.dispatch.core import DispatchCore
 from txdagu.dispatch.journal import Journal, MemoryJournal
 from txdagu.grpc.health import HealthService
-from txdagu.grpc.server import GrpcServerFactory
+from txdagu.grpc.reflection import ReflectionService
+from txdagu.grpc.server import GrpcServerFactory, GrpcService
 from txdagu.model.addresses import join_host_port
 from txdagu.model.errors import InvalidInputError, Problem, UnavailableError
 from txdagu.protocol.services import COORDINATOR_SERVICE
@@ -63,7 +64,8 @@ class CoordinatorServer(Service):
         self._dispatcher = Dispatcher(core, journal, reactor, wall, store)
         self._health = HealthService([COORDINATOR_SERVICE])
         rpc = CoordinatorService(self._dispatcher, lambda: self.owner)
-        self._factory = GrpcServerFactory([rpc, self._health], reactor)
+        services: list[GrpcService] = [rpc, self._health]
+        self._factory = GrpcServerFactory([*services, ReflectionService(services)], reactor)
         registry = settings.paths.service_registry_dir
         self._cleaners = [StaleFileCleaner(reactor, registry, kind, monotonic) for kind in Kind]
         self._publication: Publication | None = None

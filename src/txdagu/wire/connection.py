@@ -165,7 +165,7 @@ class Connection(ABC):
     def close(self, reason: str = "") -> None:
         """Queue a final GOAWAY. Nothing can be sent after it."""
         if self.is_usable:
-            self._http2.close_connection(ErrorCodes.NO_ERROR, reason.encode("utf-8", "replace") or None)
+            self._http2.end(reason.encode("utf-8", "replace") or None)
         self._streams.clear()
 
     def _reset_stream(self, stream: Stream, code: ErrorCodes) -> None:

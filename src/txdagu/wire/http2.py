@@ -30,7 +30,7 @@ FRAME_HEADER_SIZE = 9
 STREAM_WINDOW = 256 * 1024
 CONNECTION_WINDOW = 4 * 1024 * 1024
 MAX_HEADER_LIST_SIZE = 64 * 1024
-_LARGEST_STREAM_ID = 2**31 - 1
+LARGEST_STREAM_ID = 2**31 - 1
 
 
 class PeerError(Exception):
@@ -64,6 +64,7 @@ class Http2Connection(H2Connection):
                 SettingCodes.MAX_HEADER_LIST_SIZE: MAX_HEADER_LIST_SIZE,
             },
         )
+        self._last_stream_id = LARGEST_STREAM_ID
         self._pending = bytearray()
         self._preface_left = 0 if client_side else PREFACE_SIZE
 
@@ -96,11 +97,21 @@ class Http2Connection(H2Connection):
         except (ProtocolError, HyperframeError) as error:
             raise PeerError(str(error) or type(error).__name__) from error
 
-    def announce_end(self) -> None:
-        """Send a graceful GOAWAY that names no last stream yet: no new calls please, the open ones go on."""
+    def announce_end(self, last_stream_id: int, debug: bytes | None = None) -> None:
+        """
+        Send a graceful GOAWAY: streams after `last_stream_id` are not looked at, those up to it go on.
+
+        The number never grows from one GOAWAY to the next (RFC 9113 section 6.8).
+        """
         before = self.state_machine.state
-        self.close_connection(ErrorCodes.NO_ERROR, last_stream_id=_LARGEST_STREAM_ID)
+        self._last_stream_id = min(last_stream_id, self._last_stream_id)
+        self.close_connection(ErrorCodes.NO_ERROR, debug, self._last_stream_id)
         self.state_machine.state = before
+
+    def end(self, debug: bytes | None) -> None:
+        """Send the last GOAWAY; nothing can be sent after it."""
+        last_stream_id = min(self.highest_inbound_stream_id, self._last_stream_id)
+        self.close_connection(ErrorCodes.NO_ERROR, debug, last_stream_id)
 
     def give_back(self, size: int, stream_id: int | None = None) -> None:
         """Let the peer send `size` bytes more, on the connection or on one stream if that is still known."""

@@ -8,6 +8,7 @@ from h2.errors import ErrorCodes
 from txdagu.wire.compression import ACCEPTED, check_encoding
 from txdagu.wire.connection import DEFAULT_MAX_MESSAGE_SIZE, Connection, Stream
 from txdagu.wire.events import CallCancelled, CallRejected, CallStarted, RequestsEnded
+from txdagu.wire.http2 import LARGEST_STREAM_ID
 from txdagu.wire.metadata import (
     NONE,
     Header,
@@ -22,6 +23,7 @@ from txdagu.wire.outcome import reset_name
 from txdagu.wire.status import RpcError, StatusCode
 from txdagu.wire.timeout import parse_timeout
 
+_LEAVING_PING = b"leaving."
 _REPLY = [(b":status", b"200"), (b"content-type", b"application/grpc")]
 _OK = [(b"grpc-status", b"0"), (b"grpc-message", b"")]
 
@@ -40,7 +42,9 @@ class ServerConnection(Connection):
         self._handlers[h2.RequestReceived] = self._request
         self._handlers[h2.TrailersReceived] = self._trailers
         self._initial_metadata: dict[int, Metadata] = {}
+        self._leaving = False
         self._refusing = False
+        self._reason: bytes | None = None
 
     def set_initial_metadata(self, stream_id: int, metadata: Metadata) -> None:
         """What the reply's headers shall carry. Raises `InvalidMetadataError`, or RuntimeError when they have been sent."""
@@ -100,11 +104,34 @@ class ServerConnection(Connection):
         if stream is not None:
             self._reset_stream(stream, ErrorCodes.CANCEL)
 
+    @property
+    def last_stream_id(self) -> int:
+        """The stream of the newest call; 0 before the first."""
+        return self._http2.highest_inbound_stream_id
+
+    @property
+    def is_refusing(self) -> bool:
+        """Whether new calls are refused: the client knows that we leave, or did not say so in time."""
+        return self._refusing
+
+    def announce_end(self, reason: str = "") -> None:
+        """
+        Ask the client to make no new calls here.
+
+        Calls that were on their way when it hears of it are still served. Its answer to the PING that goes along shows that
+        none can follow any more: then `refuse_new_calls` happens by itself (RFC 9113 section 6.8).
+        """
+        if not self._leaving and self.is_usable:
+            self._leaving = True
+            self._reason = reason.encode("utf-8", "replace") or None
+            self._http2.announce_end(LARGEST_STREAM_ID, self._reason)
+            self._http2.ping(_LEAVING_PING)
+
     def refuse_new_calls(self) -> None:
         """From now on new calls are refused in a way that tells clients to go elsewhere; the open ones go on."""
         if not self._refusing and self.is_usable:
-            self._refusing = True
-            self._http2.announce_end()
+            self._leaving = self._refusing = True
+            self._http2.announce_end(self.last_stream_id, self._reason)
 
     def _request(self, event: h2.RequestReceived) -> None:
         stream_id = event.stream_id
@@ -136,6 +163,11 @@ class ServerConnection(Connection):
 
     def _trailers(self, event: h2.TrailersReceived) -> None:
         """Clients of gRPC send none; whatever they say, `StreamEnded` follows."""
+
+    def _ping_answered(self, event: h2.PingAckReceived) -> None:
+        if self._leaving and event.ping_data == _LEAVING_PING:
+            self.refuse_new_calls()
+        super()._ping_answered(event)
 
     def _before_message(self, stream: Stream) -> None:
         if not stream.headers_done:

@@ -23,7 +23,7 @@ from txdagu.dispatch.core import DispatchCore
 from txdagu.dispatch.journal import Journal, MemoryJournal
 from txdagu.grpc.health import HealthService
 from txdagu.grpc.reflection import ReflectionService
-from txdagu.grpc.server import GrpcServerFactory, GrpcService
+from txdagu.grpc.server import ConnectionLimits, GrpcServerFactory, GrpcService
 from txdagu.model.addresses import join_host_port
 from txdagu.model.errors import InvalidInputError, Problem, UnavailableError
 from txdagu.protocol.services import COORDINATOR_SERVICE
@@ -35,6 +35,8 @@ from txdagu.system.clock import local_now, monotonic
 from txdagu.system.threads import threads_of
 
 DRAIN_TIME = 2.0
+# Workers speak every second. A connection that is silent for a minute is asked whether somebody is still there.
+_LIMITS = ConnectionLimits(keepalive_interval=60.0, keepalive_timeout=20.0)
 
 
 class CoordinatorServer(Service):
@@ -65,7 +67,7 @@ class CoordinatorServer(Service):
         self._health = HealthService([COORDINATOR_SERVICE])
         rpc = CoordinatorService(self._dispatcher, lambda: self.owner)
         services: list[GrpcService] = [rpc, self._health]
-        self._factory = GrpcServerFactory([*services, ReflectionService(services)], reactor)
+        self._factory = GrpcServerFactory([*services, ReflectionService(services)], reactor, limits=_LIMITS)
         registry = settings.paths.service_registry_dir
         self._cleaners = [StaleFileCleaner(reactor, registry, kind, monotonic) for kind in Kind]
         self._publication: Publication | None = None
@@ -131,7 +133,7 @@ class CoordinatorServer(Service):
         return Deferred.fromCoroutine(self._stop())
 
     async def _stop(self) -> None:
-        self._health.set_all(False)
+        self._health.shut_down()
         if self._publication is not None:
             await self._publication.stopService()
         for cleaner in self._cleaners:

@@ -6,9 +6,13 @@ import json
 import subprocess
 import sys
 import tempfile
+from pathlib import Path
 from typing import Any
 from unittest import TestCase
 
+import grpc
+
+from txdagu.protocol.services import GET_WORKERS, REFLECTION_INFO
 from txdagu.testing.programs import DAGU, Program
 
 # In a process of its own: these packages bring descriptors that would clash with ours.
@@ -86,3 +90,17 @@ class Tools(TestCase):
             for field in message.fields
         )
         self.assertEqual(declared, seen["declared"])
+
+    def test_switched_off(self) -> None:
+        """Without reflection nothing is told, and everything else works."""
+        home = tempfile.TemporaryDirectory()
+        self.addCleanup(home.cleanup)
+        (Path(home.name) / "config.yaml").write_text("coordinator:\n  port: 0\n  reflection: false\n")
+        with Program([*DAGU, "coordinator"], {"DAGU_HOME": home.name}, cwd=home.name) as coordinator:
+            port = coordinator.wait_for(r"listens on 127\.0\.0\.1:(\d+)")[1]
+            with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+                info = channel.stream_stream(REFLECTION_INFO.path)(iter([b""]))
+                self.assertIs(info.code(), grpc.StatusCode.UNIMPLEMENTED)
+                workers = channel.unary_unary(GET_WORKERS.path)(b"", timeout=30)
+            self.assertEqual(workers, b"")
+            coordinator.stop()

@@ -67,7 +67,9 @@ class CoordinatorServer(Service):
         self._health = HealthService([COORDINATOR_SERVICE])
         rpc = CoordinatorService(self._dispatcher, lambda: self.owner)
         services: list[GrpcService] = [rpc, self._health]
-        self._factory = GrpcServerFactory([*services, ReflectionService(services)], reactor, limits=_LIMITS)
+        if coordinator.reflection:
+            services.append(ReflectionService(services))
+        self._factory = GrpcServerFactory(services, reactor, limits=_LIMITS)
         registry = settings.paths.service_registry_dir
         self._cleaners = [StaleFileCleaner(reactor, registry, kind, monotonic) for kind in Kind]
         self._publication: Publication | None = None

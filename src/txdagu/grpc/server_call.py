@@ -31,8 +31,9 @@ What answers calls of one method, by its kind:
 - many responses: an async generator ``(request, context)``, or a coroutine function that uses ``context.send``
 - many requests: the same with an `AsyncIterator` of requests as first argument
 
-`RpcError` ends the call with its status. Any other exception is logged and answered with UNKNOWN. A handler whose call was
-cancelled, ran out of time or lost its connection gets `CancelledError` at its innermost await.
+`RpcError` ends the call with its status, details and trailing metadata. Any other exception is logged and answered with
+UNKNOWN. A handler whose call was cancelled, ran out of time or lost its connection gets `CancelledError` at its innermost
+await.
 """
 
 
@@ -296,7 +297,7 @@ class ServerCall:
 
     def _failed(self, failure: Failure) -> None:
         error = failure.value
-        if isinstance(error, RpcError):
+        if isinstance(error, RpcError) and error.code is not StatusCode.OK:
             self._answer_error(error)
         elif isinstance(error, CancelledError):
             self._answer(StatusCode.CANCELLED, "the server gave the call up")

@@ -14,6 +14,7 @@ from twisted.logger import Logger
 from txdagu.grpc.address import format_address
 from txdagu.grpc.server_call import CallContext, Handler, ServerCall
 from txdagu.grpc.transport import ConnectionProtocol
+from txdagu.wire.compression import IDENTITY, Compression, check_compression
 from txdagu.wire.connection import DEFAULT_MAX_MESSAGE_SIZE
 from txdagu.wire.events import (
     CallCancelled,
@@ -112,6 +113,8 @@ class GrpcServerProtocol(ConnectionProtocol):
             self.core.finish(event.stream_id, StatusCode.UNIMPLEMENTED, found)
             return
         method, handler = found
+        if self._server.compression != IDENTITY:
+            self.core.set_compression(event.stream_id, self._server.compression)
         call = ServerCall(self, event.stream_id, method, handler, event.metadata, event.timeout)
         self._calls[event.stream_id] = call
         call.start()
@@ -134,6 +137,7 @@ class GrpcServerFactory(Factory):
     Listens with any stream endpoint: ``endpoint.listen(GrpcServerFactory([service], reactor))``.
 
     `max_message_size` bounds one received message, in bytes; what is larger is answered with RESOURCE_EXHAUSTED.
+    `compression` is how responses are sent to clients that can read it, unless a handler says otherwise.
     """
 
     log = Logger()
@@ -145,8 +149,11 @@ class GrpcServerFactory(Factory):
         clock: IReactorTime,
         *,
         max_message_size: int = DEFAULT_MAX_MESSAGE_SIZE,
+        compression: Compression = IDENTITY,
     ) -> None:
+        check_compression(compression)
         self.clock = clock
+        self.compression: Compression = compression
         self.max_message_size = max_message_size
         self._methods: dict[str, tuple[RpcMethod[Any, Any], Handler]] = {}
         self._service_names: set[str] = set()

@@ -257,4 +257,4 @@ class TcpChannels(SynchronousTestCase):
         ):
             channel = tcp_channel(reactor, host, 5)
             self.assertEqual(channel.authority, authority)
-            self.assertIsInstance(channel._connector._make_endpoint(), kind)
+            self.assertIsInstance(channel._connect(), kind)

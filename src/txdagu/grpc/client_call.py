@@ -186,11 +186,11 @@ class ClientCall(Generic[Request, Response]):
         payload = self.method.encode_request(request)
         while self._connection is None and not self.ended:
             await self._change()
+        if self._error is not None:
+            raise self._error
         if self._done_sending:
             raise RuntimeError(f"a request of {self.method.path} after done_sending")
         if self.ended or self._connection is None:
-            if self._error is not None:
-                raise self._error
             return
         self._began_sending = True
         sent = self._connection.core.send_message(self._stream_id, payload, compressed=compressed)

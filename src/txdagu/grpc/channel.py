@@ -8,19 +8,15 @@ from typing import Any, Unpack
 
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import HostnameEndpoint, TCP4ClientEndpoint, TCP6ClientEndpoint
-from twisted.internet.interfaces import IDelayedCall, IReactorTime, IStreamClientEndpoint
-from twisted.logger import Logger
+from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
 
-from txdagu import __version__
 from txdagu.grpc.client_call import ClientCall, UnaryReply
-from txdagu.grpc.client_connection import ConnectionOwner, GrpcClientProtocol
 from txdagu.grpc.client_streams import DuplexStream, RequestStream, ResponseStream, stop_sender
-from txdagu.grpc.connectivity import Backoff, ChannelState, Connectivity
-from txdagu.grpc.connector import Connector
+from txdagu.grpc.connectivity import Backoff, ChannelState
 from txdagu.grpc.keepalive import KeepaliveTimes
 from txdagu.grpc.options import DEFAULT_OPTIONS, CallOptions, ChannelOptions
+from txdagu.grpc.pool import ConnectionPool
 from txdagu.model.addresses import ip_version, join_host_port
-from txdagu.wire.client import ClientConnection
 from txdagu.wire.compression import check_compression
 from txdagu.wire.metadata import NONE, encode_metadata
 from txdagu.wire.method import Request, Response, RpcMethod
@@ -41,9 +37,6 @@ __all__ = [
     "tcp_channel",
 ]
 
-# All connections go to the same server, so what one of them meets is true for all.
-_PRECEDENCE = (ChannelState.READY, ChannelState.CONNECTING, ChannelState.BACKING_OFF, ChannelState.IDLE)
-
 
 class Channel:
     """
@@ -59,8 +52,6 @@ class Channel:
     placed again by itself, at most three times.
     """
 
-    log = Logger()
-
     def __init__(
         self,
         connect: Callable[[], IStreamClientEndpoint],
@@ -73,45 +64,24 @@ class Channel:
         check_compression(options.compression)
         self.authority = authority
         self.options = options
-        self._connect = connect
         self._clock = clock
-        self._random = random
-        self._keepalive = options.keepalive
-        self._least_keepalive = KeepaliveTimes(0.0, 0.0, 0.0)  # grows when the server complains
         self._calls: dict[ClientCall[Any, Any], None] = {}
-        self._waiting: dict[ClientCall[Any, Any], float] = {}  # in their order, and since when
-        self._connectors = [self._make_connector()]
-        self._closed = False
-        self._queue_timer: IDelayedCall | None = None
-        self._last_state = ChannelState.IDLE
-        self._watchers: list[Deferred[None]] = []
+        self._pool = ConnectionPool(connect, clock, authority=authority, options=options, random=random)
 
     # Where the channel is
 
     @property
     def state(self) -> ChannelState:
         """Where the channel is now. It is ready if any of its connections is."""
-        if self._closed:
-            return ChannelState.SHUT_DOWN
-        states = [connector.state for connector in self._connectors]
-        return next(state for state in _PRECEDENCE if state in states)
+        return self._pool.state
 
     async def state_changed(self, known: ChannelState) -> ChannelState:
         """Wait until the channel is in another state than `known`, and return that. Nothing follows SHUT_DOWN."""
-        while self.state is known and known is not ChannelState.SHUT_DOWN:
-            changed: Deferred[None] = Deferred()
-            self._watchers.append(changed)
-            try:
-                await changed
-            finally:
-                if changed in self._watchers:
-                    self._watchers.remove(changed)
-        return self.state
+        return await self._pool.state_changed(known)
 
     def connect(self) -> None:
         """Connect now instead of at the first call. Nothing happens unless the channel is idle."""
-        if self.state is ChannelState.IDLE:
-            self._connectors[0].connect()
+        self._pool.connect()
 
     def reconnect(self, reason: str) -> None:
         """
@@ -119,16 +89,11 @@ class Channel:
 
         For those who learned of a new address. Open calls go on where they are and their connections are closed after them.
         """
-        if not self._closed:
-            self.log.debug("channel to {name} connects anew: {reason}", name=self.authority, reason=reason)
-            for connector in self._connectors:
-                connector.reconnect(reason)
+        self._pool.reconnect(reason)
 
     def set_keepalive(self, times: KeepaliveTimes) -> None:
         """Watch the server with other times from now on, but never more closely than it has put up with."""
-        self._keepalive = times.at_least(self._least_keepalive)
-        for connector in self._connectors:
-            connector.set_keepalive(self._keepalive)
+        self._pool.set_keepalive(times)
 
     # Calls
 
@@ -184,119 +149,10 @@ class Channel:
 
     async def close(self) -> None:
         """Fail all open calls with CANCELLED, close the connections, and allow no more. Returns when they are closed."""
-        self._closed = True
-        self._stop_queue_timer()
-        for connector in self._connectors:
-            connector.stop()
+        self._pool.stop()
         for call in list(self._calls):
             call.fail(StatusCode.CANCELLED, f"the channel to {self.authority} was closed")
-        for connector in self._connectors:
-            await connector.close()
-
-    # What connectors tell and ask
-
-    def connector_moved(self) -> None:
-        """See `ConnectorUser`."""
-        state = self.state
-        if state is not self._last_state:
-            self.log.debug("channel to {name} is {state}", name=self.authority, state=state.value)
-            self._last_state = state
-            watchers, self._watchers = self._watchers, []
-            for watcher in watchers:
-                watcher.callback(None)
-
-    def start_waiting(self) -> None:
-        """See `ConnectorUser`."""
-        while self._waiting and (connection := self._with_room()) is not None:
-            call = next(iter(self._waiting))
-            del self._waiting[call]
-            connection.start_call(call)
-        if self._waiting:
-            self._watch_queue()
-
-    def attempt_failed(self, reason: str) -> None:
-        """See `ConnectorUser`. While there is another connection, calls wait for a free stream of that."""
-        if self.state is ChannelState.READY:
-            return
-        for call in [call for call in self._waiting if not call.wait_for_ready]:
-            call.finished(StatusCode.UNAVAILABLE, f"{self.authority}: {reason}", NONE)
-
-    def is_waiting(self) -> bool:
-        """See `ConnectorUser`."""
-        return bool(self._waiting)
-
-    def ping_less(self, reason: str) -> None:
-        """See `ConnectorUser`: from now on pings are half as frequent (gRFC A8)."""
-        self._least_keepalive = self._keepalive.doubled()
-        self.set_keepalive(self._least_keepalive)
-        self.log.warn(
-            "{name} complained of too many pings ({reason}); the channel sends one after {seconds:g} s of silence now",
-            name=self.authority,
-            reason=reason,
-            seconds=self._keepalive.interval,
-        )
-
-    def place(self, call: ClientCall[Any, Any]) -> None:
-        """Start a call on a connection, let it wait for one, or fail it."""
-        connection = self._with_room()
-        if connection is not None:
-            connection.start_call(call)
-            return
-        state = self.state
-        if state is ChannelState.SHUT_DOWN:
-            call.fail(StatusCode.CANCELLED, f"the channel to {self.authority} is closed")
-        elif state is ChannelState.BACKING_OFF and not call.wait_for_ready:
-            # The same words at every call, so that whoever complains can tell that nothing has changed.
-            call.finished(StatusCode.UNAVAILABLE, f"{self.authority}: {self._last_reason()}", NONE)
-        else:
-            self._waiting[call] = self._clock.seconds()
-            if state is ChannelState.READY:
-                self._watch_queue()
-            else:
-                self.connect()
-
-    def _last_reason(self) -> str:
-        """Why there is no connection: what the failed attempt met, or how the previous connection ended."""
-        failed = (connector.reason for connector in self._connectors if connector.state is ChannelState.BACKING_OFF)
-        return next(failed, self._connectors[0].reason)
-
-    # Calls that wait for a stream
-
-    def _with_room(self) -> GrpcClientProtocol | None:
-        for connector in self._connectors:
-            connection = connector.connection
-            if connection is not None and connection.has_room:
-                return connection
-        return None
-
-    def _watch_queue(self) -> None:
-        if self._queue_timer is None and self.options.max_connections > 1:
-            waited = self._clock.seconds() - next(iter(self._waiting.values()))
-            rest = max(0.0, self.options.stream_patience - waited)
-            self._queue_timer = self._clock.callLater(rest, self._queue_waited)
-
-    def _queue_waited(self) -> None:
-        """Connect once more if the first in the queue has waited for long: whoever has the streams keeps them."""
-        self._queue_timer = None
-        if not self._waiting or self.state is not ChannelState.READY:
-            return
-        waited = self._clock.seconds() - next(iter(self._waiting.values()))
-        if waited < self.options.stream_patience:
-            self._watch_queue()
-        elif all(connector.state is ChannelState.READY for connector in self._connectors):
-            if len(self._connectors) < self.options.max_connections:
-                self._connectors.append(self._make_connector())
-                self._connectors[-1].connect()
-        else:
-            for connector in self._connectors:
-                if connector.state is ChannelState.IDLE:
-                    connector.connect()
-                    break
-
-    def _stop_queue_timer(self) -> None:
-        timer, self._queue_timer = self._queue_timer, None
-        if timer is not None:
-            timer.cancel()
+        await self._pool.close()
 
     # How calls begin and end
 
@@ -325,54 +181,15 @@ class Channel:
         else:
             if timeout is not None:
                 call.timer = self._clock.callLater(timeout, self._timed_out, call, timeout)
-            self.place(call)
+            self._pool.place(call)
         return call
 
     def _timed_out(self, call: ClientCall[Any, Any], timeout: float) -> None:
-        where = ""
-        if call in self._waiting:
-            if self.state is ChannelState.READY:
-                limits = [
-                    connector.connection.core.stream_limit for connector in self._connectors if connector.connection
-                ]
-                allowed = f"{min(limits)} calls" if limits else "no more calls"
-                where = f" while waiting for a free stream: {self.authority} allows {allowed} at once on a connection"
-            else:
-                last = self._last_reason()
-                known = f", last: {last}" if last else ""
-                where = f" while waiting for a connection to {self.authority}{known}"
-        call.fail(StatusCode.DEADLINE_EXCEEDED, f"no answer within {timeout:g} s{where}")
+        call.fail(StatusCode.DEADLINE_EXCEEDED, f"no answer within {timeout:g} s{self._pool.waits_for(call)}")
 
     def _call_ended(self, call: ClientCall[Any, Any]) -> None:
         self._calls.pop(call, None)
-        self._waiting.pop(call, None)
-
-    def _make_connector(self) -> Connector:
-        return Connector(
-            self,
-            self._connect,
-            self._make_protocol,
-            self._clock,
-            Connectivity(self.options.backoff, self._random),
-            name=self.authority,
-            connect_timeout=self.options.connect_timeout,
-        )
-
-    def _make_protocol(self, owner: ConnectionOwner) -> GrpcClientProtocol:
-        core = ClientConnection(
-            authority=self.authority,
-            scheme=self.options.scheme,
-            user_agent=f"grpc-python-txdagu/{__version__}",
-            max_message_size=self.options.max_message_size,
-        )
-        return GrpcClientProtocol(
-            owner,
-            core,
-            self._clock,
-            name=self.authority,
-            keepalive=self._keepalive,
-            idle_timeout=self.options.idle_timeout,
-        )
+        self._pool.forget(call)
 
 
 def tcp_channel(reactor: Any, host: str, port: int, *, options: ChannelOptions = DEFAULT_OPTIONS) -> Channel:

@@ -83,8 +83,8 @@ class GrpcClientProtocol(ConnectionProtocol):
 
     @property
     def has_room(self) -> bool:
-        """Whether one more call can be started."""
-        return self.core.accepts_calls and self.core.has_free_stream
+        """Whether one more call can be started; not once it was decided to close."""
+        return not self._why and self.core.accepts_calls and self.core.has_free_stream
 
     def start_call(self, call: ClientCall[Any, Any]) -> None:
         """Open a stream for a call. Requires `has_room`."""

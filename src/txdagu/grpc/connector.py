@@ -46,8 +46,8 @@ class ConnectorUser(Protocol):
     def place(self, call: ClientCall[Any, Any]) -> None:
         """Find a connection for a call."""
 
-    def is_waiting(self) -> bool:
-        """Whether calls need another connection."""
+    def is_waiting(self, besides: Connector) -> bool:
+        """Whether calls need a connection and no other connector is about to have one."""
 
     def ping_less(self, reason: str) -> None:
         """The server complained of too many pings."""
@@ -115,9 +115,7 @@ class Connector:
         if self.state is not ChannelState.READY or self._connection is None:
             return None
         if not self._connection.core.accepts_calls:
-            self.connection_leaving(
-                self._connection, "the connection takes no new calls: its stream numbers are used up"
-            )
+            self.connection_leaving(self._connection, "the connection takes no more calls")
             return None
         return self._connection
 
@@ -127,7 +125,7 @@ class Connector:
 
     def reconnect(self, reason: str) -> None:
         """Leave the connection there is, and make another when it is needed, without any back-off."""
-        self._apply(self._core.reconnect(reason, wanted=self._user.is_waiting()))
+        self._apply(self._core.reconnect(reason, wanted=self._user.is_waiting(self)))
 
     def set_keepalive(self, times: KeepaliveTimes) -> None:
         """Use other times for the open connections."""
@@ -195,7 +193,7 @@ class Connector:
 
     def _ended(self, reason: str) -> None:
         self._connection = None
-        self._apply(self._core.ended(reason, self._clock.seconds(), wanted=self._user.is_waiting()))
+        self._apply(self._core.ended(reason, self._clock.seconds(), wanted=self._user.is_waiting(self)))
 
     # What the core wants
 
@@ -272,7 +270,7 @@ class Connector:
         self._apply(self._core.timed_out(what))
 
     def _pause_over(self) -> None:
-        self._apply(self._core.pause_over(wanted=self._user.is_waiting()))
+        self._apply(self._core.pause_over(wanted=self._user.is_waiting(self)))
 
     def _start_timer(self, seconds: float, function: Callable[[], None]) -> None:
         self._stop_timer()

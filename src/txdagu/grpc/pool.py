@@ -173,9 +173,11 @@ class ConnectionPool:
         for call in [call for call in self._waiting if not call.wait_for_ready]:
             call.finished(StatusCode.UNAVAILABLE, f"{self._authority}: {reason}", NONE)
 
-    def is_waiting(self) -> bool:
+    def is_waiting(self, besides: Connector) -> bool:
         """See `ConnectorUser`."""
-        return bool(self._waiting)
+        return bool(self._waiting) and all(
+            other is besides or other.state is not ChannelState.CONNECTING for other in self._connectors
+        )
 
     def ping_less(self, reason: str) -> None:
         """See `ConnectorUser`: from now on pings are half as frequent (gRFC A8)."""

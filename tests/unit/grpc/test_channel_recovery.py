@@ -183,6 +183,18 @@ class ForeignServers(SynchronousTestCase):
         self.assertEqual(self.successResultOf(second[0]), b"")
         self.assertEqual(self.endpoint.attempts, 2)
 
+    def test_call_in_the_moment_of_the_verdict(self) -> None:
+        """A call made when the connection has just been given up does not go down with it."""
+        parked = self.start(self.channel.unary(PARK, b""))
+        self.endpoint.connections[0].freeze()
+        self.clock.advance(300)
+        calls: list[Deferred[Any]] = []
+        self.clock.callLater(20, lambda: calls.append(Deferred.fromCoroutine(self.channel.unary(ECHO, b""))))
+        self.clock.advance(20)
+        self.deliver()
+        self.assertIn("no answer to a ping", self.error(parked).message)
+        self.assertEqual(self.successResultOf(calls[0]), b"")
+
     def test_vanished_server(self) -> None:
         """A server that was ready and vanishes is noticed by keepalive; then the next call dials again and is served."""
         self.successResultOf(self.start(self.channel.unary(ECHO, b"")))

@@ -172,6 +172,18 @@ class LimitedStreams(Base):
         self.assertEqual(self.endpoint.attempts, 2)
         self.give_up(*polls[100:])
 
+    def test_all_connections_anew(self) -> None:
+        """Told to connect anew with calls waiting, a channel with several connections makes one, then more as needed."""
+        self.use(ChannelOptions(max_connections=2))
+        polls = self.park(230)
+        self.clock.pump([0.1] * 4)
+        self.assertEqual((len(self.parked), self.endpoint.attempts), (200, 2))
+        self.channel.reconnect("it moved")
+        self.assertEqual(self.endpoint.attempts, 3)
+        self.deliver()
+        self.assertEqual((len(self.parked), self.endpoint.attempts), (230, 3))
+        self.give_up(*polls)
+
     def has_failed(self, call: Deferred[Any]) -> bool:
         """Whether a call ended with an error."""
         return call.called and self.error(call).code is StatusCode.UNAVAILABLE

@@ -235,6 +235,14 @@ class ForeignClientTests(Base):
         answer = await self.in_thread(self.stub(ECHO), b"a" * 100_000, compression=grpc.Compression.Gzip)
         self.assertEqual(answer, b"a" * 100_000)
 
+    async def test_gzip_answers(self) -> None:
+        """What a server compresses, a foreign client understands, messages that are too small to gain from it among it."""
+        self.factory.compression = "gzip"
+        for size in (0, 1, 100_000):
+            self.assertEqual(await self.in_thread(self.stub(ECHO), b"a" * size), b"a" * size)
+        answers = await self.in_thread(lambda: list(self.channel.unary_stream(COUNT.path)(b"20")))
+        self.assertEqual(answers, [b"%d" % number * 1000 for number in range(20)])
+
     async def test_deflate(self) -> None:
         """A compression we cannot read is UNIMPLEMENTED and named."""
         error = await self.error_of(ECHO, b"a" * 1000, compression=grpc.Compression.Deflate)

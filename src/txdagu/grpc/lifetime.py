@@ -8,7 +8,7 @@ from typing import Protocol
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
-from txdagu.grpc.keepalive import Keepalive
+from txdagu.grpc.keepalive import Keepalive, KeepaliveTimes
 
 PING = b"alive?\x00\x01"
 # Idleness is looked at this many times within the limit, so calls need not be timed one by one.
@@ -74,11 +74,10 @@ class ConnectionLifetime:
         if limits.keepalive_interval is not None:
             self._keepalive = Keepalive(
                 clock,
-                interval=limits.keepalive_interval,
-                timeout=limits.keepalive_timeout,
+                times=KeepaliveTimes(interval=limits.keepalive_interval, timeout=limits.keepalive_timeout),
                 is_needed=lambda: True,
                 ping=lambda: connection.ping(PING),
-                dead=self._dead,
+                dead=lambda _: self._dead(),
             )
 
     def start(self) -> None:

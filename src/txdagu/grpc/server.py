@@ -16,6 +16,7 @@ from txdagu.grpc.address import format_address
 from txdagu.grpc.lifetime import ConnectionLifetime, ConnectionLimits
 from txdagu.grpc.server_call import CallContext, Handler, ServerCall
 from txdagu.grpc.transport import ConnectionProtocol
+from txdagu.wire.compression import IDENTITY, Compression, check_compression
 from txdagu.wire.connection import DEFAULT_MAX_MESSAGE_SIZE
 from txdagu.wire.events import (
     CallCancelled,
@@ -192,6 +193,8 @@ class GrpcServerProtocol(ConnectionProtocol):
             self.core.finish(event.stream_id, StatusCode.UNIMPLEMENTED, found)
             return
         method, handler = found
+        if self._server.compression != IDENTITY:
+            self.core.set_compression(event.stream_id, self._server.compression)
         call = ServerCall(self, event.stream_id, method, handler, event.metadata, event.timeout)
         self._calls[event.stream_id] = call
         call.start()
@@ -214,7 +217,8 @@ class GrpcServerFactory(Factory):
     Listens with any stream endpoint: ``endpoint.listen(GrpcServerFactory([service], reactor))``.
 
     `max_message_size` bounds one received message, in bytes; what is larger is answered with RESOURCE_EXHAUSTED. `limits` say
-    how long connections are kept; `random` spreads their ages.
+    how long connections are kept; `random` spreads their ages. `compression` is how responses are sent to clients that can read
+    it, unless a handler says otherwise.
     """
 
     log = Logger()
@@ -228,10 +232,13 @@ class GrpcServerFactory(Factory):
         max_message_size: int = DEFAULT_MAX_MESSAGE_SIZE,
         limits: ConnectionLimits = _DEFAULT_LIMITS,
         random: Callable[[], float] = system_random,
+        compression: Compression = IDENTITY,
     ) -> None:
+        check_compression(compression)
         self.clock = clock
         self.limits = limits
         self.random = random
+        self.compression: Compression = compression
         self.max_message_size = max_message_size
         self._methods: dict[str, tuple[RpcMethod[Any, Any], Handler]] = {}
         self._service_names: set[str] = set()

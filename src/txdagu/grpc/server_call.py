@@ -13,6 +13,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from txdagu.grpc.rich_status import pack_details
+from txdagu.wire.compression import Compression, check_compression
 from txdagu.wire.events import CallCancelled, CallRejected, MessageReceived, RequestsEnded, SendingResumed
 from txdagu.wire.metadata import NONE, InvalidMetadataError, Metadata, encode_metadata
 from txdagu.wire.method import RpcMethod
@@ -119,13 +120,28 @@ class CallContext:
         shown = transport.getPeerCertificate()
         return None if shown is None else cast("Certificate", shown.to_cryptography())
 
-    async def send(self, message: Any) -> None:
+    def set_compression(self, compression: Compression) -> None:
+        """
+        How the responses of this call are sent, if the client can read that; else they are sent as they are.
+
+        Raises ValueError for what is no compression, and RuntimeError after the first response was sent.
+        """
+        check_compression(compression)
+        self._call.connection.core.set_compression(self._call.stream_id, compression)
+
+    @property
+    def request_compressed(self) -> bool:
+        """Whether the request that was read last came compressed."""
+        return self._call.request_compressed
+
+    async def send(self, message: Any, *, compressed: bool = True) -> None:
         """
         Send one response of a streaming method; returns when the client's windows have taken it.
 
-        A client that reads slowly thus slows the handler down, and at most one message waits in memory.
+        A client that reads slowly thus slows the handler down, and at most one message waits in memory. `compressed` may be
+        false to send it as it is in a call with compression.
         """
-        await self._call.send(message)
+        await self._call.send(message, compressed=compressed)
 
 
 class ServerCall:
@@ -145,9 +161,10 @@ class ServerCall:
         self.connection = connection
         self.stream_id = stream_id
         self.trailing_metadata: Metadata = NONE
+        self.request_compressed = False
         self._method = method
         self._handler = handler
-        self._arrived: deque[tuple[bytes, int]] = deque()
+        self._arrived: deque[tuple[bytes, int, bool]] = deque()
         self._requests_ended = False
         self._waiting_for_request: Deferred[None] | None = None
         self._waiting_to_send: list[Deferred[None]] = []
@@ -173,7 +190,7 @@ class ServerCall:
         """React to what the client did."""
         match event:
             case MessageReceived():
-                self._message(event.payload, event.credit)
+                self._message(event.payload, event.credit, event.compressed)
             case RequestsEnded():
                 self._end_of_requests()
             case CallRejected():
@@ -185,8 +202,8 @@ class ServerCall:
                 for deferred in waiting:
                     deferred.callback(None)
 
-    def _message(self, payload: bytes, credit: int) -> None:
-        self._arrived.append((payload, credit))
+    def _message(self, payload: bytes, credit: int, compressed: bool) -> None:
+        self._arrived.append((payload, credit, compressed))
         if not self._method.cardinality.client_streaming and len(self._arrived) > 1:
             self.rejected(StatusCode.INTERNAL, "grpc: the call takes one request message, but got several")
         self._wake_reader()
@@ -198,7 +215,7 @@ class ServerCall:
         elif not self._arrived:
             self.rejected(StatusCode.INTERNAL, "grpc: the call needs one request message, but got none")
         elif self._running is None and not self._over:
-            payload, credit = self._arrived[0]
+            payload, credit, self.request_compressed = self._arrived[0]
             self.connection.core.consumed(self.stream_id, credit)
             try:
                 request = self._decode(payload)
@@ -237,12 +254,12 @@ class ServerCall:
 
     # What the handler does
 
-    async def send(self, message: Any) -> None:
+    async def send(self, message: Any, *, compressed: bool = True) -> None:
         """See `CallContext.send`."""
         if self._over:
             raise CancelledError
         payload = self._method.encode_response(message)
-        sent = self.connection.core.send_message(self.stream_id, payload)
+        sent = self.connection.core.send_message(self.stream_id, payload, compressed=compressed)
         self.connection.flush()
         if not sent:
             deferred: Deferred[None] = Deferred()
@@ -253,7 +270,7 @@ class ServerCall:
         """The requests of a streaming method as the handler asks for them."""
         while True:
             if self._arrived:
-                payload, credit = self._arrived.popleft()
+                payload, credit, self.request_compressed = self._arrived.popleft()
                 self.connection.core.consumed(self.stream_id, credit)
                 self.connection.flush()
                 yield self._decode(payload)

@@ -5,10 +5,9 @@ from __future__ import annotations
 from h2 import events as h2
 from h2.errors import ErrorCodes
 
-from txdagu.wire.compression import ACCEPTED, check_encoding
+from txdagu.wire.compression import ACCEPTED, IDENTITY, Compression, check_encoding
 from txdagu.wire.connection import DEFAULT_MAX_MESSAGE_SIZE, Connection, Stream
 from txdagu.wire.events import CallEnded, HeadersReceived
-from txdagu.wire.framing import encode_frame
 from txdagu.wire.metadata import (
     Header,
     InvalidMetadataError,
@@ -58,9 +57,16 @@ class ClientConnection(Connection):
     @property
     def has_free_stream(self) -> bool:
         """Whether the server's limit of concurrent streams allows one more."""
-        return len(self._http2.streams) < self._http2.remote_settings.max_concurrent_streams
+        return len(self._http2.streams) < self.stream_limit
 
-    def start_call(self, path: str, metadata: Metadata, timeout: float | None = None) -> int:
+    @property
+    def stream_limit(self) -> int:
+        """How many calls the server allows at once."""
+        return self._http2.remote_settings.max_concurrent_streams
+
+    def start_call(
+        self, path: str, metadata: Metadata, timeout: float | None = None, compression: Compression = IDENTITY
+    ) -> int:
         """
         Open a call and return its stream. Requires `accepts_calls` and `has_free_stream`.
 
@@ -69,11 +75,14 @@ class ClientConnection(Connection):
         headers = [*self._before_path, (b":path", path.encode("utf-8")), *self._after_path]
         if timeout is not None:
             headers.append((b"grpc-timeout", encode_timeout(timeout)))
+        if compression != IDENTITY:
+            headers.append((b"grpc-encoding", compression.encode("ascii")))
         if metadata:
             headers += encode_metadata(metadata)
         stream_id = self._http2.get_next_available_stream_id()
         self._http2.send_headers(stream_id, headers)
-        self._streams[stream_id] = Stream(stream_id, self._max_message_size)
+        stream = self._streams[stream_id] = Stream(stream_id, self._max_message_size)
+        stream.compressing = compression != IDENTITY
         return stream_id
 
     def send_last_message(self, stream_id: int, payload: bytes) -> None:
@@ -96,7 +105,7 @@ class ClientConnection(Connection):
 
     def _queue_end(self, stream: Stream, payload: bytes | None) -> None:
         if payload is not None:
-            stream.outbox.add(encode_frame(payload))
+            stream.outbox.add(self._frame(stream, payload, compressed=True))
         stream.outbox.wants_end = True
         self._submit(stream)
 
@@ -118,7 +127,7 @@ class ClientConnection(Connection):
         else:
             try:
                 stream.encoding = known.get(b"grpc-encoding", b"")
-                check_encoding(stream.encoding)
+                check_encoding(stream.encoding, StatusCode.INTERNAL)
                 metadata = decode_metadata(headers)
             except RpcError as error:
                 self._fail(stream, error.code, error.message)

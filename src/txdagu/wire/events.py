@@ -43,6 +43,8 @@ class MessageReceived:
     stream_id: int
     payload: bytes
     credit: int
+    compressed: bool = False
+    """Whether it came compressed; `payload` never is."""
 
 
 @dataclass(slots=True)
@@ -101,10 +103,16 @@ class PingAnswered:
 
 @dataclass(slots=True)
 class PeerLeaving:
-    """The peer sent a graceful GOAWAY: it takes no new calls here, those up to `last_stream_id` go on."""
+    """
+    The peer sent a GOAWAY: it takes no new calls here.
+
+    Those up to `last_stream_id` go on, unless `ConnectionBroken` follows because the GOAWAY names an error.
+    """
 
     last_stream_id: int
     reason: str
+    too_many_pings: bool = False
+    """The peer complains of our pings, and will again unless there are fewer (gRFC A8)."""
 
 
 @dataclass(slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from h2 import events as h2
 from h2.errors import ErrorCodes
 
-from txdagu.wire.compression import ACCEPTED, check_encoding
+from txdagu.wire.compression import ACCEPTED, IDENTITY, Compression, check_encoding, is_accepted
 from txdagu.wire.connection import DEFAULT_MAX_MESSAGE_SIZE, Connection, Stream
 from txdagu.wire.events import CallCancelled, CallRejected, CallStarted, RequestsEnded
 from txdagu.wire.http2 import LARGEST_STREAM_ID
@@ -25,6 +25,7 @@ from txdagu.wire.timeout import parse_timeout
 
 _LEAVING_PING = b"leaving."
 _REPLY = [(b":status", b"200"), (b"content-type", b"application/grpc")]
+_GZIP_REPLY = [*_REPLY, (b"grpc-encoding", b"gzip")]
 _OK = [(b"grpc-status", b"0"), (b"grpc-message", b"")]
 
 
@@ -55,6 +56,19 @@ class ServerConnection(Connection):
             raise RuntimeError("the initial metadata of this call has been sent already")
         encode_metadata(metadata)
         self._initial_metadata[stream_id] = metadata
+
+    def set_compression(self, stream_id: int, compression: Compression) -> None:
+        """
+        How the responses of a call are compressed. A client that cannot read that gets them as they are.
+
+        Raises RuntimeError when the reply's headers have been sent.
+        """
+        stream = self._streams.get(stream_id)
+        if stream is None:
+            return
+        if stream.headers_done:
+            raise RuntimeError("the compression of this call has been told to the client already")
+        stream.compressing = compression != IDENTITY and is_accepted(compression, stream.accepted)
 
     def send_initial_metadata(self, stream_id: int) -> None:
         """Send the reply's headers now, before there is a message or a status. Nothing happens when they have been sent."""
@@ -152,6 +166,7 @@ class ServerConnection(Connection):
         try:
             stream.encoding = known.get(b"grpc-encoding", b"")
             check_encoding(stream.encoding)
+            stream.accepted = known.get(b"grpc-accept-encoding", b"")
             timeout = parse_timeout(known[b"grpc-timeout"]) if b"grpc-timeout" in known else None
             metadata = decode_metadata(headers)
         except RpcError as error:
@@ -172,7 +187,8 @@ class ServerConnection(Connection):
     def _before_message(self, stream: Stream) -> None:
         if not stream.headers_done:
             stream.headers_done = True
-            headers = _REPLY + encode_metadata(self._initial_metadata.pop(stream.stream_id, NONE))
+            reply = _GZIP_REPLY if stream.compressing else _REPLY
+            headers = reply + encode_metadata(self._initial_metadata.pop(stream.stream_id, NONE))
             self._http2.send_headers(stream.stream_id, headers)
 
     def _end_with(self, stream: Stream, headers: list[Header]) -> None:

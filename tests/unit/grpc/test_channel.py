@@ -12,7 +12,7 @@ from twisted.internet.task import Clock
 from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase
 
-from txdagu.grpc.channel import Backoff, Channel, ChannelState, tcp_channel
+from txdagu.grpc.channel import Backoff, Channel, ChannelState, tcp_channel, tcp_endpoint
 from txdagu.grpc.server import CallContext, GrpcServerFactory, GrpcServerProtocol
 from txdagu.testing.channel import MemoryEndpoint, memory_channel
 from txdagu.wire.method import Cardinality, RpcMethod
@@ -272,6 +272,5 @@ class TcpChannels(SynchronousTestCase):
             ("[fe80::1%eth0]", "[fe80::1%eth0]:5", TCP6ClientEndpoint),
             ("host.example", "host.example:5", HostnameEndpoint),
         ):
-            channel = tcp_channel(reactor, host, 5)
-            self.assertEqual(channel.authority, authority)
-            self.assertIsInstance(channel._connector._make_endpoint(), kind)
+            self.assertEqual(tcp_channel(reactor, host, 5).authority, authority)
+            self.assertIsInstance(tcp_endpoint(reactor, host.strip("[]"), 5), kind)

@@ -11,6 +11,8 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from txdagu.grpc.channel import Channel, ChannelState
+from txdagu.grpc.keepalive import KeepaliveTimes
+from txdagu.grpc.options import ChannelOptions
 from txdagu.grpc.server import CallContext, ConnectionLimits, GrpcServerFactory, Handler
 from txdagu.testing.channel import MemoryEndpoint, memory_channel
 from txdagu.testing.echo import ECHO, PARK
@@ -55,7 +57,8 @@ class Base(SynchronousTestCase):
         self.service = Service()
         self.server = GrpcServerFactory([self.service], self.clock, limits=self.limits, random=lambda: 0.5)
         self.endpoint = MemoryEndpoint(self.server, self.clock)
-        self.channel: Channel = memory_channel(self.endpoint, self.clock)
+        # The client leaves connections alone, so that whatever happens to them is the server's doing.
+        self.channel: Channel = memory_channel(self.endpoint, self.clock, options=ChannelOptions(idle_timeout=None))
 
     def tearDown(self) -> None:
         """No timer is left at either end."""
@@ -123,7 +126,9 @@ class Keepalives(Base):
     def test_one_timer(self) -> None:
         """A connection costs the server one timer, however many calls it carries."""
         before = len(self.clock.getDelayedCalls())
-        client = memory_channel(self.server, self.clock, keepalive_interval=1e6)
+        client = memory_channel(
+            self.server, self.clock, options=ChannelOptions(keepalive=KeepaliveTimes(1e6, 1e6), idle_timeout=None)
+        )
         calls = [self.start(client.unary(PARK, b"")) for _ in range(50)]
         timers = [call for call in self.clock.getDelayedCalls() if call.getTime() < 1e6]
         self.assertEqual(len(timers) - before, 1)

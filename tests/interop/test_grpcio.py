@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import threading
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
 
 import grpc
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError, Deferred, gatherResults
 from twisted.internet.endpoints import TCP4ServerEndpoint
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThreadPool
 from twisted.python.threadpool import ThreadPool
 from twisted.trial.unittest import TestCase
@@ -98,6 +102,29 @@ class EchoService:
         else:
             self.on_park[count] = deferred
         return deferred
+
+
+class CountingService:
+    """Counts what it begins and finishes, each call by its request."""
+
+    def __init__(self, clock: IReactorTime) -> None:
+        self.begun: Counter[bytes] = Counter()
+        self.finished: Counter[bytes] = Counter()
+        self.enough: Deferred[None] = Deferred()
+        self._clock = clock
+
+    def handlers(self) -> Mapping[RpcMethod[Any, Any], Handler]:
+        """See `GrpcService`."""
+        return {ECHO: self.echo}
+
+    async def echo(self, request: bytes, _context: CallContext) -> bytes:
+        """Take a moment, so that some call is always open."""
+        self.begun[request] += 1
+        await deferLater(self._clock, 0.001)
+        self.finished[request] += 1
+        if self.finished.total() == 100:
+            self.enough.callback(None)
+        return request
 
 
 class ForeignClientTests(Base):
@@ -208,6 +235,14 @@ class ForeignClientTests(Base):
         answer = await self.in_thread(self.stub(ECHO), b"a" * 100_000, compression=grpc.Compression.Gzip)
         self.assertEqual(answer, b"a" * 100_000)
 
+    async def test_gzip_answers(self) -> None:
+        """What a server compresses, a foreign client understands, messages that are too small to gain from it among it."""
+        self.factory.compression = "gzip"
+        for size in (0, 1, 100_000):
+            self.assertEqual(await self.in_thread(self.stub(ECHO), b"a" * size), b"a" * size)
+        answers = await self.in_thread(lambda: list(self.channel.unary_stream(COUNT.path)(b"20")))
+        self.assertEqual(answers, [b"%d" % number * 1000 for number in range(20)])
+
     async def test_deflate(self) -> None:
         """A compression we cannot read is UNIMPLEMENTED and named."""
         error = await self.error_of(ECHO, b"a" * 1000, compression=grpc.Compression.Deflate)
@@ -256,6 +291,44 @@ class ForeignClientTests(Base):
         self.health.set("", False)
         self.assertEqual((await self.in_thread(next, stream)).status, health_pb2.HealthCheckResponse.NOT_SERVING)
         stream.cancel()
+
+    async def test_successor(self) -> None:
+        """While the server drains and another takes over, no call is lost or done twice; the only error is UNAVAILABLE."""
+        services = [CountingService(self.reactor), CountingService(self.reactor)]
+        factories = [GrpcServerFactory([service], self.reactor) for service in services]
+        ports: list[Any] = [
+            await TCP4ServerEndpoint(self.reactor, 0, interface="127.0.0.1").listen(factory) for factory in factories
+        ]
+        channel = grpc.insecure_channel("ipv4:" + ",".join(f"127.0.0.1:{port.getHost().port}" for port in ports))
+        call = channel.unary_unary(ECHO.path)
+        stop = threading.Event()
+        self.addCleanup(stop.set)
+
+        def client(name: int) -> tuple[set[bytes], set[grpc.StatusCode]]:
+            answered, errors, number = set(), set(), 0
+            while not stop.is_set():
+                number += 1
+                try:
+                    answered.add(call(b"%d-%d" % (name, number), timeout=20))
+                except grpc.RpcError as error:
+                    errors.add(error.code())
+            return answered, errors
+
+        clients = [self.in_thread(client, name) for name in range(4)]
+        await services[0].enough
+        await ports[0].stopListening()
+        await factories[0].drain(10)
+        await services[1].enough
+        stop.set()
+        results = await gatherResults(clients)
+        begun, finished = (services[0].begun + services[1].begun), (services[0].finished + services[1].finished)
+        self.assertEqual(begun, finished, "a call was done by half")
+        self.assertEqual(set(begun.values()), {1}, "a call was done twice")
+        self.assertEqual(set().union(*(answered for answered, _ in results)), set(finished), "an answer was lost")
+        self.assertLessEqual(set().union(*(errors for _, errors in results)), {grpc.StatusCode.UNAVAILABLE})
+        await self.in_thread(channel.close)
+        await ports[1].stopListening()
+        await factories[1].drain(0)
 
     async def test_drain(self) -> None:
         """Draining lets the open call finish, then the connection is closed."""

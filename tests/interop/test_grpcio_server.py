@@ -204,6 +204,17 @@ class ForeignServerTests(Base):
         self.assertIn(f"127.0.0.1:{self.port}: ", error.message)
         self.assertIn("refused", error.message)
 
+    async def test_gzip_request(self) -> None:
+        """What we compress, a foreign server understands; in one call both ways of sending may be mixed."""
+        request = b"much of the same " * 5000
+        self.assertEqual(await self.channel.unary(ECHO, request, compression="gzip"), request)
+        async with self.channel.open_stream_stream(CHAT, compression="gzip") as call:
+            for compressed in (True, False, True):
+                await call.send(request, compressed=compressed)
+                self.assertEqual(await call.receive(), request.upper())
+            call.done_sending()
+            self.assertIsNone(await call.receive())
+
     async def test_gzip_answer(self) -> None:
         """A server that compresses its answers is understood."""
         self.server.stop(0)

@@ -152,6 +152,12 @@ DEFINITIONS: tuple[Definition, ...] = (
     Definition("coordinator.stateDir", Kind.PATH, "Directory of the coordinator's journal, on a local disk."),
     Definition("coordinator.offerTimeout", Kind.DURATION, "How long a worker may take to confirm a task.", "10s"),
     Definition("coordinator.leaseTtl", Kind.DURATION, "How long a task lives without word from its worker.", "30s"),
+    Definition(
+        "coordinator.reflection",
+        Kind.BOOLEAN,
+        "Tell gRPC tools such as grpcurl which services and messages there are.",
+        "true",
+    ),
     Definition("worker.id", Kind.TEXT, "Name of the worker; empty: <hostname>@<pid>.", flag="worker.id", short="w"),
     Definition(
         "worker.maxActiveRuns",

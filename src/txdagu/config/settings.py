@@ -41,7 +41,7 @@ class CoordinatorSettings:
     The coordinator. Port 0 takes any free one; `advertise` is what workers dial, empty: found out at start.
 
     `offer_timeout` and `lease_ttl` are in seconds: how long an offer waits for its acknowledgement, and how long a running
-    task is believed to run without a word from its worker.
+    task is believed to run without a word from its worker. `reflection` shows the services and messages to gRPC tools.
     """
 
     host: str = "127.0.0.1"
@@ -50,6 +50,7 @@ class CoordinatorSettings:
     state_dir: str = ""
     offer_timeout: float = 10.0
     lease_ttl: float = 30.0
+    reflection: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,8 @@ from txdagu.coordinator.rpc import CoordinatorService
 from txdagu.dispatch.core import DispatchCore
 from txdagu.dispatch.journal import Journal, MemoryJournal
 from txdagu.grpc.health import HealthService
-from txdagu.grpc.server import GrpcServerFactory
+from txdagu.grpc.reflection import ReflectionService
+from txdagu.grpc.server import ConnectionLimits, GrpcServerFactory, GrpcService
 from txdagu.model.addresses import join_host_port
 from txdagu.model.errors import InvalidInputError, Problem, UnavailableError
 from txdagu.protocol.services import COORDINATOR_SERVICE
@@ -34,6 +35,8 @@ from txdagu.system.clock import local_now, monotonic
 from txdagu.system.threads import threads_of
 
 DRAIN_TIME = 2.0
+# Workers speak every second. A connection that is silent for a minute is asked whether somebody is still there.
+_LIMITS = ConnectionLimits(keepalive_interval=60.0, keepalive_timeout=20.0)
 
 
 class CoordinatorServer(Service):
@@ -63,7 +66,10 @@ class CoordinatorServer(Service):
         self._dispatcher = Dispatcher(core, journal, reactor, wall, store)
         self._health = HealthService([COORDINATOR_SERVICE])
         rpc = CoordinatorService(self._dispatcher, lambda: self.owner)
-        self._factory = GrpcServerFactory([rpc, self._health], reactor)
+        services: list[GrpcService] = [rpc, self._health]
+        if coordinator.reflection:
+            services.append(ReflectionService(services))
+        self._factory = GrpcServerFactory(services, reactor, limits=_LIMITS)
         registry = settings.paths.service_registry_dir
         self._cleaners = [StaleFileCleaner(reactor, registry, kind, monotonic) for kind in Kind]
         self._publication: Publication | None = None
@@ -129,7 +135,7 @@ class CoordinatorServer(Service):
         return Deferred.fromCoroutine(self._stop())
 
     async def _stop(self) -> None:
-        self._health.set_all(False)
+        self._health.shut_down()
         if self._publication is not None:
             await self._publication.stopService()
         for cleaner in self._cleaners:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import AsyncIterable, Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Generic, Self
+from typing import TYPE_CHECKING, Any, Generic
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IDelayedCall
-from twisted.python.failure import Failure
 
+from txdagu.grpc.rich_status import unpack_details
+from txdagu.wire.compression import Compression
 from txdagu.wire.metadata import NONE, Metadata
 from txdagu.wire.method import Request, Response, RpcMethod
 from txdagu.wire.status import RpcError, StatusCode
@@ -30,6 +31,8 @@ class UnaryReply(Generic[Response]):
     message: Response
     initial_metadata: Mapping[str, str | bytes]
     trailing_metadata: Mapping[str, str | bytes]
+    compressed: bool = False
+    """Whether the response came compressed."""
 
 
 class ClientCall(Generic[Request, Response]):
@@ -46,6 +49,7 @@ class ClientCall(Generic[Request, Response]):
         metadata: Metadata,
         deadline: float | None,
         wait_for_ready: bool,
+        compression: Compression,
         only_request: bytes | None,
         on_end: Callable[[ClientCall[Any, Any]], None],
     ) -> None:
@@ -53,16 +57,23 @@ class ClientCall(Generic[Request, Response]):
         self.metadata = metadata
         self.deadline = deadline
         self.wait_for_ready = wait_for_ready
+        self.compression = compression
         self.only_request = only_request
         """The encoded request, or None if requests are streamed."""
         self.timer: IDelayedCall | None = None
         self.initial_metadata: Mapping[str, str | bytes] = NONE
         self.trailing_metadata: Mapping[str, str | bytes] = NONE
         self.ended = False
+        self.compressed = False
+        """Whether the response that was taken last came compressed."""
+        self._began_sending = False
+        self._done_sending = False
+        self._headers_arrived = False
+        self._headers_awaited = False
         self._error: BaseException | None = None
         self._connection: GrpcClientProtocol | None = None
         self._stream_id = 0
-        self._arrived: deque[tuple[bytes, int]] = deque()
+        self._arrived: deque[tuple[bytes, int, bool]] = deque()
         self._waiting: list[Deferred[None]] = []
         self._on_end = on_end
         self._retries = _RETRIES
@@ -74,12 +85,17 @@ class ClientCall(Generic[Request, Response]):
         self._connection, self._stream_id = connection, stream_id
         if self.only_request is None:
             self.wake()
+            if self._done_sending:
+                self.done_sending()
 
     def headers(self, metadata: Mapping[str, str | bytes]) -> None:
         """The server's initial metadata arrived."""
         self.initial_metadata = metadata
+        self._headers_arrived = True
+        if self._headers_awaited:
+            self.wake()
 
-    def message(self, payload: bytes, credit: int) -> None:
+    def message(self, payload: bytes, credit: int, compressed: bool = False) -> None:
         """A response arrived."""
         if self.ended:
             return
@@ -89,14 +105,20 @@ class ClientCall(Generic[Request, Response]):
             if self._arrived:
                 self.fail(StatusCode.INTERNAL, "the server sent more than one response")
                 return
-        self._arrived.append((payload, credit))
+        self._arrived.append((payload, credit, compressed))
         if self.method.cardinality.server_streaming:
             self.wake()
 
-    def finished(self, code: StatusCode, message: str, metadata: Mapping[str, str | bytes]) -> None:
+    def finished(
+        self, code: StatusCode, message: str, metadata: Mapping[str, str | bytes], status_details: bytes = b""
+    ) -> None:
         """The server's status arrived, or what stands for it."""
         self.trailing_metadata = metadata
-        self._end(None if code is StatusCode.OK else RpcError(code, message))
+        if code is StatusCode.OK:
+            self._end(None)
+        else:
+            details = unpack_details(status_details) if status_details else ()
+            self._end(RpcError(code, message, details=details, trailing_metadata=metadata))
 
     def wake(self) -> None:
         """Something changed that somebody may be waiting for."""
@@ -104,15 +126,20 @@ class ClientCall(Generic[Request, Response]):
         for deferred in waiting:
             deferred.callback(None)
 
-    # What callers do
+    @property
+    def doing(self) -> str:
+        """What the call was about when something happened to it."""
+        return f"{'receiving' if self._headers_arrived else 'waiting for'} the answer of {self.method.path}"
 
     def may_be_repeated(self) -> bool:
         """Whether to place the call once more, after the server refused to look at it ("transparent retry")."""
-        if self.ended or self.only_request is None or self._retries == 0:
+        if self.ended or self._began_sending or self._retries == 0:
             return False
         self._retries -= 1
         self._connection = None
         return True
+
+    # What callers do
 
     def fail(self, code: StatusCode, message: str) -> None:
         """End the call from our side, and tell the server."""
@@ -130,7 +157,17 @@ class ClientCall(Generic[Request, Response]):
             raise self._error
         if not self._arrived:
             raise RpcError(StatusCode.INTERNAL, "the server ended the call without a response")
-        return self._decode(self._arrived[0][0])
+        payload, _credit, self.compressed = self._arrived[0]
+        return self._decode(payload)
+
+    async def wait_for_headers(self) -> Mapping[str, str | bytes]:
+        """The initial metadata as soon as it is there; empty if the call succeeded without any. Raises `RpcError`."""
+        self._headers_awaited = True
+        while not self._headers_arrived and not self.ended:
+            await self._change()
+        if not self._headers_arrived and self._error is not None:
+            raise self._error
+        return self.initial_metadata
 
     async def next_response(self) -> Response:
         """The next response of a stream. Raises StopAsyncIteration after the last and `RpcError` if the call failed."""
@@ -140,11 +177,45 @@ class ClientCall(Generic[Request, Response]):
                     raise self._error
                 raise StopAsyncIteration
             await self._change()
-        payload, credit = self._arrived.popleft()
+        payload, credit, self.compressed = self._arrived.popleft()
         if not self.ended and self._connection is not None:
             self._connection.core.consumed(self._stream_id, credit)
             self._connection.flush()
         return self._decode(payload)
+
+    async def send(self, request: Request, *, compressed: bool = True) -> None:
+        """
+        Send one request; returns when the server's windows have taken it, so a slow server slows its client.
+
+        `compressed` may be false to send it as it is in a call with compression. Raises `RpcError` if the call failed; what is
+        sent after the server answered with OK is dropped. Being cancelled cancels the call: half a message cannot be sent.
+        """
+        payload = self.method.encode_request(request)
+        while self._connection is None and not self.ended:
+            await self._change()
+        if self._error is not None:
+            raise self._error
+        if self._done_sending:
+            raise RuntimeError(f"a request of {self.method.path} after done_sending")
+        if self.ended or self._connection is None:
+            return
+        self._began_sending = True
+        sent = self._connection.core.send_message(self._stream_id, payload, compressed=compressed)
+        self._connection.flush()
+        if not sent:
+            try:
+                await self._connection.until_sent(self._stream_id)
+            except CancelledError:
+                self.cancel()
+                raise
+
+    def done_sending(self) -> None:
+        """Tell the server that no more requests follow. Nothing happens when it knows, or the call is over."""
+        self._done_sending = True
+        if self._connection is not None and not self.ended:
+            self._began_sending = True
+            self._connection.core.half_close(self._stream_id)
+            self._connection.flush()
 
     async def send_all(self, requests: AsyncIterable[Request]) -> None:
         """Send requests as fast as the server takes them. An error of `requests` ends the call and is what callers get."""
@@ -152,15 +223,10 @@ class ClientCall(Generic[Request, Response]):
             while self._connection is None and not self.ended:
                 await self._change()
             async for request in requests:
-                if self.ended or self._connection is None:
+                if self.ended:
                     return
-                sent = self._connection.core.send_message(self._stream_id, self.method.encode_request(request))
-                self._connection.flush()
-                if not sent:
-                    await self._connection.until_sent(self._stream_id)
-            if not self.ended and self._connection is not None:
-                self._connection.core.half_close(self._stream_id)
-                self._connection.flush()
+                await self.send(request)
+            self.done_sending()
         except CancelledError:
             self.cancel()
         except Exception as error:  # noqa: BLE001  # it is raised where the call is awaited
@@ -199,57 +265,3 @@ class ClientCall(Generic[Request, Response]):
             self.timer.cancel()
         self._on_end(self)
         self.wake()
-
-
-class ResponseStream(Generic[Response]):
-    """
-    The responses of a streaming call: ``async for response in stream``.
-
-    Raises `RpcError` at the end of a failed call. To stop before the end, `cancel` it, or use it with ``async with``.
-    """
-
-    def __init__(self, call: ClientCall[Any, Response], sender: Deferred[None] | None = None) -> None:
-        self._call = call
-        self._sender = sender
-
-    @property
-    def initial_metadata(self) -> Mapping[str, str | bytes]:
-        """What the server sent ahead; complete once the first response is there."""
-        return self._call.initial_metadata
-
-    @property
-    def trailing_metadata(self) -> Mapping[str, str | bytes]:
-        """What the server sent with its status; complete at the end."""
-        return self._call.trailing_metadata
-
-    def cancel(self) -> None:
-        """Give the call up; nothing happens when it is over."""
-        self._call.cancel()
-        stop_sender(self._sender)
-
-    def __aiter__(self) -> Self:
-        return self
-
-    async def __anext__(self) -> Response:
-        try:
-            return await self._call.next_response()
-        except (StopAsyncIteration, RpcError):
-            stop_sender(self._sender)
-            raise
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *_exception: object) -> None:
-        self.cancel()
-
-
-def stop_sender(sender: Deferred[None] | None) -> None:
-    """End the coroutine that sends requests, if it still runs."""
-    if sender is not None and not sender.called:
-        sender.addErrback(_ignore_cancelled)
-        sender.cancel()
-
-
-def _ignore_cancelled(failure: Failure) -> None:
-    failure.trap(CancelledError)

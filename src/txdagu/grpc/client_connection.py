@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections import deque
 from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IReactorTime
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from txdagu.grpc.client_call import ClientCall
-from txdagu.grpc.keepalive import Keepalive
+from txdagu.grpc.keepalive import Keepalive, KeepaliveTimes
 from txdagu.grpc.transport import ConnectionProtocol
 from txdagu.wire.client import ClientConnection
 from txdagu.wire.events import (
@@ -34,14 +33,23 @@ class ConnectionOwner(Protocol):
     def connection_ready(self, connection: GrpcClientProtocol) -> None:
         """The server's settings arrived."""
 
+    def stream_freed(self, connection: GrpcClientProtocol) -> None:
+        """A call ended, or the server allows more of them."""
+
+    def ping_less(self, reason: str) -> None:
+        """The server complained of too many pings."""
+
     def connection_leaving(self, connection: GrpcClientProtocol, reason: str) -> None:
         """New calls belong elsewhere; open ones go on."""
 
     def again(self, call: ClientCall[Any, Any]) -> None:
         """The server did not look at this call; place it once more."""
 
+    def connection_idle(self, connection: GrpcClientProtocol, reason: str) -> None:
+        """The connection has had no calls for long; leave it."""
+
     def connection_lost(self, connection: GrpcClientProtocol, reason: str) -> None:
-        """The connection is gone, and all its calls have been failed."""
+        """The connection is gone; all its calls are about to fail."""
 
 
 class GrpcClientProtocol(ConnectionProtocol):
@@ -54,38 +62,34 @@ class GrpcClientProtocol(ConnectionProtocol):
         clock: IReactorTime,
         *,
         name: str,
-        keepalive_interval: float,
-        keepalive_timeout: float,
+        keepalive: KeepaliveTimes,
+        idle_timeout: float | None,
     ) -> None:
         super().__init__(core, clock)
         self.core = core
         self._owner = owner
         self._name = name
         self._calls: dict[int, ClientCall[Any, Any]] = {}
-        self._queued: deque[ClientCall[Any, Any]] = deque()  # for a free stream; the server limits them
-        self._senders: dict[int, Deferred[None]] = {}
+        self._senders: dict[int, list[Deferred[None]]] = {}
         self._why = ""
+        self._ready = False
         self._leaving = False
         self._keepalive = Keepalive(
-            clock,
-            interval=keepalive_interval,
-            timeout=keepalive_timeout,
-            is_needed=lambda: bool(self._calls),
-            ping=self._ping,
-            dead=lambda: self._cut_because(f"no answer to a ping within {keepalive_timeout:g} s"),
+            clock, times=keepalive, is_needed=lambda: bool(self._calls), ping=self._ping, dead=self._dead
         )
+        self._idle_timeout = idle_timeout
+        self._idle_since = clock.seconds()
+        self._idle_timer: IDelayedCall | None = None
+
+    @property
+    def has_room(self) -> bool:
+        """Whether one more call can be started; not once it was decided to close."""
+        return not self._why and self.core.accepts_calls and self.core.has_free_stream
 
     def start_call(self, call: ClientCall[Any, Any]) -> None:
-        """Open a stream for a call, or let it wait for one."""
-        if call.ended:
-            return
-        if not self.core.accepts_calls or not self.core.has_free_stream:
-            # Without a free stream it waits for one. If the server took the connection back in the very read that made it
-            # ready, what follows in that read places the call elsewhere or fails it.
-            self._queued.append(call)
-            return
+        """Open a stream for a call. Requires `has_room`."""
         timeout = None if call.deadline is None else call.deadline - self.clock.seconds()
-        stream_id = self.core.start_call(call.method.path, call.metadata, timeout)
+        stream_id = self.core.start_call(call.method.path, call.metadata, timeout, call.compression)
         self._calls[stream_id] = call
         call.opened(self, stream_id)
         if call.only_request is not None:
@@ -101,10 +105,19 @@ class GrpcClientProtocol(ConnectionProtocol):
             self.flush()
             self._stream_freed()
 
+    def leave(self) -> None:
+        """Close when the open calls are over."""
+        self._leaving = True
+        self._stream_freed()
+
+    def set_keepalive(self, times: KeepaliveTimes) -> None:
+        """Use other times from now on."""
+        self._keepalive.set_times(times)
+
     async def until_sent(self, stream_id: int) -> None:
         """Wait until the server's windows have taken all that was queued in a call, or the call is over."""
         deferred: Deferred[None] = Deferred()
-        self._senders[stream_id] = deferred
+        self._senders.setdefault(stream_id, []).append(deferred)
         await deferred
 
     def close_because(self, reason: str) -> None:
@@ -121,21 +134,25 @@ class GrpcClientProtocol(ConnectionProtocol):
         """Pass an event on to its call, or to the channel."""
         match event:
             case HeadersReceived():
+                self._keepalive.answered()
                 if (call := self._calls.get(event.stream_id)) is not None:
                     call.headers(event.metadata)
             case MessageReceived():
+                self._keepalive.answered()
                 if (call := self._calls.get(event.stream_id)) is not None:
-                    call.message(event.payload, event.credit)
+                    call.message(event.payload, event.credit, event.compressed)
             case CallEnded():
                 self._call_ended(event)
             case SendingResumed():
                 self._stop_sender(event.stream_id)
             case PeerReady():
+                self._ready = True
+                self._watch_idleness()
                 self._owner.connection_ready(self)
             case StreamLimitChanged():
                 self._stream_freed()
             case PeerLeaving():
-                self._peer_leaves(event.reason)
+                self._peer_leaves(event)
             case ConnectionBroken():
                 self._cut_because(event.reason)
 
@@ -147,40 +164,54 @@ class GrpcClientProtocol(ConnectionProtocol):
                 self._owner.again(call)
             else:
                 message = f"{self._name}: {event.message}" if event.unprocessed else event.message
-                call.finished(event.code, message, event.metadata)
+                call.finished(event.code, message, event.metadata, event.status_details)
         self._stream_freed()
 
     def lost(self, reason: str) -> None:
         """Fail every call at once, with what is known about the reason."""
         self._keepalive.stop()
-        why = self._why or f"connection lost: {reason.rstrip('.')}"
-        while self._queued:
-            self._queued.popleft().finished(StatusCode.UNAVAILABLE, f"{self._name}: {why}", {})
+        if self._idle_timer is not None and self._idle_timer.active():
+            self._idle_timer.cancel()
+        why = self._why or f"connection lost{'' if self._ready else ' before the server spoke HTTP/2'}: {reason}"
         calls, self._calls = self._calls, {}
+        self._owner.connection_lost(self, why)  # first, so that nobody who hears of it calls here again
         for stream_id, call in calls.items():
             self._stop_sender(stream_id)
-            call.finished(StatusCode.UNAVAILABLE, f"{self._name}: {why}", {})
-        self._owner.connection_lost(self, why)
+            call.finished(StatusCode.UNAVAILABLE, f"{self._name}: {why}, while {call.doing}", {})
 
     def _stop_sender(self, stream_id: int) -> None:
-        waiting = self._senders.pop(stream_id, None)
-        if waiting is not None:
+        for waiting in self._senders.pop(stream_id, ()):
             waiting.callback(None)
 
     def _stream_freed(self) -> None:
-        while self._queued and self.core.accepts_calls and self.core.has_free_stream:
-            self.start_call(self._queued.popleft())
-        if self._leaving and not self._calls:
-            self.hang_up()
+        if not self._calls:
+            self._idle_since = self.clock.seconds()
+            if self._leaving:
+                self.hang_up()
+        if not self._leaving:
+            self._owner.stream_freed(self)
 
-    def _peer_leaves(self, reason: str) -> None:
+    def _peer_leaves(self, event: PeerLeaving) -> None:
         self._leaving = True
-        self._owner.connection_leaving(self, reason)
-        queued, self._queued = self._queued, deque()
-        for call in queued:
-            if not call.ended:
-                self._owner.again(call)
+        if event.too_many_pings:
+            self._owner.ping_less(event.reason)
+        self._owner.connection_leaving(self, event.reason)
         self._stream_freed()
+
+    def _watch_idleness(self) -> None:
+        """One timer for the connection, whatever the number of calls."""
+        if self._idle_timeout is None:
+            return
+        rest = self._idle_timeout
+        if not self._calls:
+            rest += self._idle_since - self.clock.seconds()
+        if rest > 0:
+            self._idle_timer = self.clock.callLater(rest, self._watch_idleness)
+        else:
+            self._owner.connection_idle(self, f"closed after {self._idle_timeout:g} s without calls")
+
+    def _dead(self, timeout: float) -> None:
+        self._cut_because(f"no answer to a ping within {timeout:g} s")
 
     def _ping(self) -> None:
         self.core.ping(_PING)

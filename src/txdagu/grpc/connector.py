@@ -1,10 +1,9 @@
-"""How a channel comes by its connection: connect when needed, back off after failures, notice when it is lost."""
+"""Carries out what `Connectivity` decides: dials, waits, and knows which connection takes new calls."""
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
-from enum import Enum
 from typing import Any, Protocol
 
 from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
@@ -16,41 +15,30 @@ from twisted.python.failure import Failure
 
 from txdagu.grpc.client_call import ClientCall
 from txdagu.grpc.client_connection import ConnectionOwner, GrpcClientProtocol
-
-
-class ChannelState(Enum):
-    """Where a channel is. Only READY has a connection that carries calls."""
-
-    IDLE = "idle"
-    CONNECTING = "connecting"
-    READY = "ready"
-    BACKING_OFF = "backing off"
-    SHUT_DOWN = "shut down"
-
-
-@dataclass(frozen=True, slots=True)
-class Backoff:
-    """How long to wait after a failed attempt to connect, in seconds (doc/connection-backoff.md of the gRPC project)."""
-
-    initial: float = 1.0
-    factor: float = 1.6
-    maximum: float = 120.0
-    jitter: float = 0.2
-
-    def delay(self, failures: int, random: Callable[[], float]) -> float:
-        """The wait after this many failures in a row, at least one; `random` returns numbers from 0 to 1."""
-        exponent = min(failures - 1, 64)
-        return min(self.initial * self.factor**exponent, self.maximum) * (1 + self.jitter * (2 * random() - 1))
-
-
-DEFAULT_BACKOFF = Backoff()
+from txdagu.grpc.connection_errors import describe_failure
+from txdagu.grpc.connectivity import (
+    Abandon,
+    ChannelState,
+    Connectivity,
+    Dial,
+    Effect,
+    Effects,
+    Leave,
+    Pause,
+    Refuse,
+    Serve,
+)
+from txdagu.grpc.keepalive import KeepaliveTimes
 
 
 class ConnectorUser(Protocol):
     """Who needs the connection."""
 
-    def connected(self, connection: GrpcClientProtocol) -> None:
-        """A connection is ready for calls."""
+    def connector_moved(self) -> None:
+        """The connector may have entered another state."""
+
+    def start_waiting(self) -> None:
+        """There is a connection, or a stream of it, for calls that wait."""
 
     def attempt_failed(self, reason: str) -> None:
         """There is no connection, and no new attempt for a while."""
@@ -58,8 +46,11 @@ class ConnectorUser(Protocol):
     def place(self, call: ClientCall[Any, Any]) -> None:
         """Find a connection for a call."""
 
-    def is_waiting(self) -> bool:
-        """Whether to try again after the back-off without being asked."""
+    def is_waiting(self, besides: Connector) -> bool:
+        """Whether calls need a connection and no other connector is about to have one."""
+
+    def ping_less(self, reason: str) -> None:
+        """The server complained of too many pings."""
 
 
 class _OneProtocol(Factory):
@@ -75,10 +66,9 @@ class _OneProtocol(Factory):
 
 class Connector:
     """
-    Keeps at most one connection for new calls, besides those that a server is leaving.
+    Keeps at most one connection for new calls, besides those that were left with calls on them.
 
-    A connection is ready when the server's SETTINGS have arrived, not when TCP or TLS is up: only then has the server
-    accepted us.
+    Every attempt asks for a fresh endpoint, so names are looked up and certificates read anew.
     """
 
     log = Logger()
@@ -89,29 +79,35 @@ class Connector:
         endpoint: Callable[[], IStreamClientEndpoint],
         protocol: Callable[[ConnectionOwner], GrpcClientProtocol],
         clock: IReactorTime,
+        core: Connectivity,
         *,
         name: str,
-        backoff: Backoff,
-        random: Callable[[], float],
         connect_timeout: float,
     ) -> None:
-        self.state = ChannelState.IDLE
-        self.last_reason = ""
-        """Why there is no connection, or why the previous one ended."""
         self._user = user
         self._make_endpoint = endpoint
         self._make_protocol = protocol
         self._clock = clock
+        self._core = core
         self._name = name
-        self._backoff = backoff
-        self._random = random
         self._connect_timeout = connect_timeout
         self._connection: GrpcClientProtocol | None = None
         self._others: dict[GrpcClientProtocol, None] = {}  # still closing, or finishing their calls
         self._attempt: Deferred[Any] | None = None
-        self._timer: IDelayedCall | None = None
-        self._failures = 0
+        self._timer: IDelayedCall | None = None  # for the end of the attempt or of the back-off
+        self._effects: deque[Effect] = deque()
+        self._applying = False
         self._closing: list[Deferred[None]] = []
+
+    @property
+    def state(self) -> ChannelState:
+        """Where the connection is now."""
+        return self._core.state
+
+    @property
+    def reason(self) -> str:
+        """Why there is no connection, or why the previous one ended."""
+        return self._core.reason
 
     @property
     def connection(self) -> GrpcClientProtocol | None:
@@ -119,27 +115,28 @@ class Connector:
         if self.state is not ChannelState.READY or self._connection is None:
             return None
         if not self._connection.core.accepts_calls:
-            # Its stream numbers are used up. It ends when its calls have.
-            self.connection_leaving(self._connection, "the connection has no stream numbers left")
+            reason = self._connection.core.end_reason or "the connection takes no more calls"
+            self.connection_leaving(self._connection, reason)
             return None
         return self._connection
 
     def connect(self) -> None:
         """Make a connection, unless that is under way or we are backing off."""
-        if self.state is not ChannelState.IDLE:
-            return
-        self._enter(ChannelState.CONNECTING, "a call needs it")
-        connection = self._connection = self._make_protocol(self)
-        self._timer = self._clock.callLater(self._connect_timeout, self._timed_out, connection)
-        attempt = self._attempt = maybeDeferred(lambda: self._make_endpoint().connect(_OneProtocol(connection)))
-        attempt.addCallback(self._transport_up, connection)
-        attempt.addErrback(self._transport_failed, connection)
+        self._apply(self._core.needed())
+
+    def reconnect(self, reason: str) -> None:
+        """Leave the connection there is, and make another when it is needed, without any back-off."""
+        self._apply(self._core.reconnect(reason, wanted=self._user.is_waiting(self)))
+
+    def set_keepalive(self, times: KeepaliveTimes) -> None:
+        """Use other times for the open connections."""
+        for connection in (self._connection, *self._others):
+            if connection is not None:
+                connection.set_keepalive(times)
 
     def stop(self) -> None:
         """Make no more connections."""
-        if self.state is not ChannelState.SHUT_DOWN:
-            self._enter(ChannelState.SHUT_DOWN, "closed")
-            self._stop_timer()
+        self._apply(self._core.stop("closed"))
 
     async def close(self) -> None:
         """Make no more connections and close those there are. Returns when they are closed."""
@@ -147,9 +144,6 @@ class Connector:
         connection, self._connection = self._connection, None
         if connection is not None and connection.is_open:
             self._others[connection] = None
-        attempt, self._attempt = self._attempt, None
-        if attempt is not None:
-            attempt.cancel()
         for other in list(self._others):
             other.close_because("the channel was closed")
         if self._others:
@@ -161,41 +155,100 @@ class Connector:
 
     def connection_ready(self, connection: GrpcClientProtocol) -> None:
         """See `ConnectionOwner`."""
-        if connection is self._connection and self.state is ChannelState.CONNECTING:
-            self._stop_timer()
-            self._failures = 0
-            self._enter(ChannelState.READY, "the server is there")
-            self._user.connected(connection)
+        if connection is self._connection:
+            self._apply(self._core.server_ready(self._clock.seconds()))
+
+    def stream_freed(self, connection: GrpcClientProtocol) -> None:
+        """See `ConnectionOwner`."""
+        if connection is self._connection:
+            self._user.start_waiting()
 
     def again(self, call: ClientCall[Any, Any]) -> None:
         """See `ConnectionOwner`."""
         self._user.place(call)
 
+    def ping_less(self, reason: str) -> None:
+        """See `ConnectionOwner`."""
+        self._user.ping_less(reason)
+
     def connection_leaving(self, connection: GrpcClientProtocol, reason: str) -> None:
         """See `ConnectionOwner`."""
         if connection is self._connection:
             self._others[connection] = None
-            self._without_connection(reason)
+            self._ended(reason)
+
+    def connection_idle(self, connection: GrpcClientProtocol, reason: str) -> None:
+        """See `ConnectionOwner`."""
+        if connection is self._connection:
+            self.reconnect(reason)
 
     def connection_lost(self, connection: GrpcClientProtocol, reason: str) -> None:
         """See `ConnectionOwner`."""
         self._others.pop(connection, None)
         if connection is self._connection:
-            self._without_connection(reason)
+            self._ended(reason)
         if not self._others:
             closing, self._closing = self._closing, []
             for waiting in closing:
                 waiting.callback(None)
 
-    def _without_connection(self, reason: str) -> None:
+    def _ended(self, reason: str) -> None:
         self._connection = None
-        self.last_reason = reason
-        if self.state is ChannelState.READY:
-            self._enter(ChannelState.IDLE, reason)
-        elif self.state is ChannelState.CONNECTING:
-            self._attempt_failed(reason)
+        self._apply(self._core.ended(reason, self._clock.seconds(), wanted=self._user.is_waiting(self)))
 
-    # The attempt
+    # What the core wants
+
+    def _apply(self, effects: Effects) -> None:
+        """Whoever is told of an effect may cause the next; those are carried out after the present ones."""
+        self._effects += effects
+        if self._applying:
+            return
+        self._applying = True
+        try:
+            while self._effects:
+                self._carry_out(self._effects.popleft())
+        finally:
+            self._applying = False
+        if self.state not in (ChannelState.CONNECTING, ChannelState.BACKING_OFF):
+            self._stop_timer()
+        self._user.connector_moved()
+
+    def _carry_out(self, effect: Effect) -> None:
+        match effect:
+            case Serve():
+                self._user.start_waiting()
+            case Refuse():
+                self._user.attempt_failed(effect.reason)
+            case Pause():
+                self._start_timer(effect.seconds, self._pause_over)
+            case Leave():
+                self._leave()
+            case Abandon():
+                self._abandon()
+            case Dial():
+                self._dial()
+
+    def _dial(self) -> None:
+        connection = self._connection = self._make_protocol(self)
+        self._start_timer(self._connect_timeout, self._timed_out)
+        attempt = self._attempt = maybeDeferred(lambda: self._make_endpoint().connect(_OneProtocol(connection)))
+        attempt.addCallback(self._transport_up, connection)
+        attempt.addErrback(self._transport_failed, connection)
+
+    def _abandon(self) -> None:
+        connection, self._connection = self._connection, None
+        attempt, self._attempt = self._attempt, None
+        if attempt is not None:
+            attempt.cancel()
+        if connection is not None and connection.is_open:
+            self._others[connection] = None
+            connection.cut()
+
+    def _leave(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            self._others[connection] = None
+            connection.leave()
 
     def _transport_up(self, _protocol: object, connection: GrpcClientProtocol) -> None:
         if connection is self._connection:
@@ -206,39 +259,25 @@ class Connector:
     def _transport_failed(self, failure: Failure, connection: GrpcClientProtocol) -> None:
         if connection is self._connection:
             self._attempt = None
-            self._without_connection(failure.getErrorMessage().rstrip("."))
+            self._ended(describe_failure(failure))
         elif not failure.check(CancelledError):
             self.log.debug("a late attempt to reach {name} failed: {failure}", name=self._name, failure=failure)
 
-    def _timed_out(self, connection: GrpcClientProtocol) -> None:
-        self._timer = None
-        attempt, self._attempt = self._attempt, None
-        self._without_connection(f"no HTTP/2 server answered within {self._connect_timeout:g} s")
-        if attempt is not None:
-            attempt.cancel()
-        if connection.is_open:
-            self._others[connection] = None
-            connection.cut()
+    def _timed_out(self) -> None:
+        if self._attempt is None:
+            what = f"connected, but no HTTP/2 server answered within {self._connect_timeout:g} s"
+        else:
+            what = f"no connection within {self._connect_timeout:g} s"
+        self._apply(self._core.timed_out(what))
 
-    def _attempt_failed(self, reason: str) -> None:
+    def _pause_over(self) -> None:
+        self._apply(self._core.pause_over(wanted=self._user.is_waiting(self)))
+
+    def _start_timer(self, seconds: float, function: Callable[[], None]) -> None:
         self._stop_timer()
-        self._failures += 1
-        delay = self._backoff.delay(self._failures, self._random)
-        self._timer = self._clock.callLater(delay, self._backoff_over)
-        self._enter(ChannelState.BACKING_OFF, reason)
-        self._user.attempt_failed(reason)
-
-    def _backoff_over(self) -> None:
-        self._timer = None
-        self._enter(ChannelState.IDLE, "waited long enough")
-        if self._user.is_waiting():
-            self.connect()
-
-    def _enter(self, state: ChannelState, reason: str) -> None:
-        self.state = state
-        self.log.debug("channel to {name} is {state}: {reason}", name=self._name, state=state.value, reason=reason)
+        self._timer = self._clock.callLater(seconds, function)
 
     def _stop_timer(self) -> None:
-        if self._timer is not None and self._timer.active():
-            self._timer.cancel()
-        self._timer = None
+        timer, self._timer = self._timer, None
+        if timer is not None and timer.active():
+            timer.cancel()

@@ -14,6 +14,7 @@ from txdagu.wire.method import RpcMethod
 from txdagu.wire.status import RpcError, StatusCode
 
 _Status = health.HealthCheckResponse.ServingStatus
+_LARGEST_LIST = 100
 _UNKNOWN = health.HealthCheckResponse.SERVICE_UNKNOWN
 
 
@@ -22,15 +23,18 @@ class HealthService:
     Says which services are served. The empty name stands for the whole server and is there from the start.
 
     `services` are served from the start, too. A name nobody set is answered with NOT_FOUND "unknown service"; watching it is
-    allowed and tells SERVICE_UNKNOWN until it is set.
+    allowed and tells SERVICE_UNKNOWN until it is set. `shut_down` is for the start of a graceful stop.
     """
 
     def __init__(self, services: Iterable[str] = ()) -> None:
         self._statuses: dict[str, _Status] = dict.fromkeys(("", *services), health.HealthCheckResponse.SERVING)
         self._watchers: dict[str, list[Deferred[None]]] = {}
+        self._shutting_down = False
 
     def set(self, service: str, serving: bool) -> None:
-        """Change what is said of one service, and tell those who watch it."""
+        """Change what is said of one service, and tell those who watch it. After `shut_down` nothing changes any more."""
+        if self._shutting_down:
+            return
         status = health.HealthCheckResponse.SERVING if serving else health.HealthCheckResponse.NOT_SERVING
         if self._statuses.get(service) == status:
             return
@@ -39,9 +43,22 @@ class HealthService:
             watcher.callback(None)
 
     def set_all(self, serving: bool) -> None:
-        """Change all services at once, as when the server begins to shut down."""
+        """Change all services at once."""
         for service in list(self._statuses):
             self.set(service, serving)
+
+    def shut_down(self) -> None:
+        """
+        Nothing is served any more, and nothing will be: all services are NOT_SERVING for good.
+
+        Those who watch hear it, then their calls end with UNAVAILABLE: else each of them would hold a draining server up.
+        """
+        self.set_all(False)
+        self._shutting_down = True
+        watchers, self._watchers = self._watchers, {}
+        for waiting in watchers.values():
+            for watcher in waiting:
+                watcher.callback(None)
 
     def handlers(self) -> Mapping[RpcMethod[Any, Any], Handler]:
         """See `GrpcService`."""
@@ -64,13 +81,19 @@ class HealthService:
             if status != told:
                 told = status
                 yield health.HealthCheckResponse(status=status)
+            elif self._shutting_down:
+                raise RpcError(StatusCode.UNAVAILABLE, "the server is shutting down")
             else:
                 await self._change(request.service)
 
     async def list_services(
         self, _request: health.HealthListRequest, _context: CallContext
     ) -> health.HealthListResponse:
-        """All services and their statuses."""
+        """All services and their statuses. RESOURCE_EXHAUSTED if they are more than 100, as the service's definition asks."""
+        if len(self._statuses) > _LARGEST_LIST:
+            raise RpcError(
+                StatusCode.RESOURCE_EXHAUSTED, f"server health list exceeds maximum capacity: {_LARGEST_LIST}"
+            )
         return health.HealthListResponse(
             statuses={name: health.HealthCheckResponse(status=status) for name, status in self._statuses.items()}
         )

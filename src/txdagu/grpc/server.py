@@ -4,10 +4,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from random import random as system_random
 from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IAddress, IReactorTime
+from twisted.internet.interfaces import IAddress, IDelayedCall, IReactorTime
 from twisted.internet.protocol import Factory
 from twisted.internet.protocol import Protocol as TwistedProtocol
 from twisted.logger import Logger
@@ -15,10 +16,12 @@ from twisted.logger import Logger
 from txdagu.grpc.address import format_address, format_host
 from txdagu.grpc.admission import Admission, RefusedConnection
 from txdagu.grpc.complaints import Complaints
+from txdagu.grpc.lifetime import ConnectionLifetime, ConnectionLimits
 from txdagu.grpc.limits import DEFAULT_LIMITS, ServerLimits
 from txdagu.grpc.server_call import CallContext, Handler, ServerCall
 from txdagu.grpc.slow_peers import SlowPeerWatch
 from txdagu.grpc.transport import ConnectionProtocol
+from txdagu.wire.compression import IDENTITY, Compression, check_compression
 from txdagu.wire.connection import DEFAULT_MAX_MESSAGE_SIZE
 from txdagu.wire.events import (
     CallCancelled,
@@ -28,6 +31,7 @@ from txdagu.wire.events import (
     Event,
     MessageReceived,
     PeerReady,
+    PingAnswered,
     RequestsEnded,
     SendingResumed,
 )
@@ -35,8 +39,14 @@ from txdagu.wire.method import RpcMethod
 from txdagu.wire.server import ServerConnection
 from txdagu.wire.status import StatusCode
 
-__all__ = ["CallContext", "GrpcServerFactory", "GrpcServerProtocol", "GrpcService", "Handler"]
+__all__ = ["CallContext", "ConnectionLimits", "GrpcServerFactory", "GrpcServerProtocol", "GrpcService", "Handler"]
 
+# How long a client may take to answer the ping behind a first GOAWAY before its further calls are refused.
+LEAVE_TIMEOUT = 5.0
+# How long a client may take to close a connection that has come to its end. Closing it here with bytes unread could destroy
+# answers that are still on their way.
+LINGER_TIME = 1.0
+_DEFAULT_LIMITS = ConnectionLimits()
 _LEAVING = "the server is shutting down"
 
 
@@ -53,7 +63,7 @@ class GrpcServerProtocol(ConnectionProtocol):
     log = Logger()
 
     def __init__(self, factory: GrpcServerFactory, peer: str, host: str) -> None:
-        limits = factory.limits
+        limits = factory.server_limits
         self.core = ServerConnection(
             max_message_size=factory.max_message_size, max_streams=limits.streams_per_connection
         )
@@ -66,11 +76,20 @@ class GrpcServerProtocol(ConnectionProtocol):
         self._server = factory
         self._calls: dict[int, ServerCall] = {}
         self._watch = SlowPeerWatch(factory.clock, limits, self)
+        self._lifetime = ConnectionLifetime(self, factory.clock, factory.limits, factory.random)
+        self._leaving: str | None = None
+        self._end_timer: IDelayedCall | None = None
+        self._lingering = False
 
     @property
     def is_idle(self) -> bool:
         """Whether no handler runs and every answer is written."""
         return not self._calls and self.core.open_streams == 0
+
+    @property
+    def last_stream_id(self) -> int:
+        """The number of the newest call; see `LimitedConnection`."""
+        return self.core.last_stream_id
 
     def connectionMade(self) -> None:
         """Wait for the client's settings, but not for ever."""
@@ -80,6 +99,7 @@ class GrpcServerProtocol(ConnectionProtocol):
 
     def dataReceived(self, data: bytes) -> None:
         """Work on received bytes, and see to it that what they begin is finished."""
+        self._lifetime.heard()
         super().dataReceived(data)
         if self.is_open:
             self._watch.heard()
@@ -91,6 +111,7 @@ class GrpcServerProtocol(ConnectionProtocol):
                 self._call_started(event)
             case PeerReady():
                 self._watch.handshake_done()
+                self._lifetime.start()
             case ConnectionBroken():
                 self._server.complaints.add(self.host, f"closing the connection of {self.peer}: {event.reason}")
                 self.hang_up()
@@ -98,24 +119,57 @@ class GrpcServerProtocol(ConnectionProtocol):
                 call = self._calls.get(event.stream_id)
                 if call is not None:
                     call.handle(event)
-                self._server.connection_changed(self)
+                if self._leaving is not None:
+                    self._end_if_done()
+            case PingAnswered():
+                if self._leaving is not None:
+                    self._end_if_done()
 
     def lost(self, reason: str) -> None:
         """Cancel all handlers: nobody waits for their answers."""
         self._watch.stop()
+        self._lifetime.stop()
+        self._stop_end_timer()
         for call in list(self._calls.values()):
             call.cancelled(f"connection lost: {reason}")
         self._server.connection_closed(self)
 
-    def refuse_new_calls(self) -> None:
-        """Let open calls finish; see `ServerConnection.refuse_new_calls`."""
-        self.core.refuse_new_calls()
+    def ping(self, payload: bytes) -> None:
+        """Ask the client for a sign of life."""
+        self.core.ping(payload)
         self.flush()
 
-    def stop_calls(self) -> None:
-        """Answer all open calls with UNAVAILABLE and cancel their handlers."""
+    def leave(self, reason: str) -> None:
+        """
+        Ask the client to go elsewhere, let open calls finish, then close. Asking again changes nothing.
+
+        Calls that were on their way when the client hears of it are served too; see `ServerConnection.announce_end`.
+        """
+        if self._leaving is not None or not self.is_open:
+            return
+        self._leaving = reason
+        if self._watch.awaits_handshake:
+            self.hang_up(reason)  # it has not even said that it speaks HTTP/2
+            return
+        self.core.announce_end(reason)
+        self.flush()
+        self._end_timer = self.clock.callLater(LEAVE_TIMEOUT, self._not_answered)
+
+    def stop(self, reason: str) -> None:
+        """Answer all open calls with UNAVAILABLE, cancel their handlers, and close."""
+        if not self.is_open:
+            return
+        self._leaving = reason
+        self.core.refuse_new_calls()
         for call in list(self._calls.values()):
-            call.stopped(_LEAVING)
+            call.stopped(reason)
+        self.flush()
+        self._linger()
+
+    def cut_because(self, reason: str) -> None:
+        """Close at once, and say so in the log."""
+        self.log.info("cutting the connection of {peer}: {reason}", peer=self.peer, reason=reason)
+        self.cut()
 
     def end_for(self, name: str, reason: str) -> None:
         """End the connection because of what the client does: GOAWAY says `name`, the log says `reason`."""
@@ -128,20 +182,45 @@ class GrpcServerProtocol(ConnectionProtocol):
         """A call has got its answer, or needs none."""
         if self._calls.pop(stream_id, None) is not None:
             self._server.call_count -= 1
-        self._server.connection_changed(self)
+        if self._leaving is not None:
+            self._end_if_done()
+
+    def _not_answered(self) -> None:
+        self._end_timer = None
+        self.core.refuse_new_calls()
+        self.flush()
+        self._end_if_done()
+
+    def _end_if_done(self) -> None:
+        if self.core.is_refusing and self.is_idle and self.is_open:
+            self._linger()
+
+    def _linger(self) -> None:
+        """All is said: the client closes when it has heard it, else we do."""
+        if not self._lingering:
+            self._lingering = True
+            self._stop_end_timer()
+            self._end_timer = self.clock.callLater(LINGER_TIME, self.hang_up, self._leaving or "")
+
+    def _stop_end_timer(self) -> None:
+        if self._end_timer is not None and self._end_timer.active():
+            self._end_timer.cancel()
+        self._end_timer = None
 
     def _call_started(self, event: CallStarted) -> None:
         found = self._server.find(event.path)
         if isinstance(found, str):
             self.core.finish(event.stream_id, StatusCode.UNIMPLEMENTED, found)
             return
-        if self._server.call_count >= self._server.limits.streams:
+        if self._server.call_count >= self._server.server_limits.streams:
             self._server.complaints.add(
                 self.host, f"refusing calls of {self.peer}: {self._server.call_count} are open, as many as are allowed"
             )
             self.core.refuse(event.stream_id)
             return
         method, handler = found
+        if self._server.compression != IDENTITY:
+            self.core.set_compression(event.stream_id, self._server.compression)
         call = ServerCall(self, event.stream_id, method, handler, event.metadata, event.timeout)
         self._calls[event.stream_id] = call
         self._server.call_count += 1
@@ -195,8 +274,9 @@ class GrpcServerFactory(Factory):
     """
     Listens with any stream endpoint: ``endpoint.listen(GrpcServerFactory([service], reactor))``.
 
-    `max_message_size` bounds one received message, in bytes; what is larger is answered with RESOURCE_EXHAUSTED. `limits`
-    says what clients may ask of the server otherwise.
+    `max_message_size` bounds one received message, in bytes; what is larger is answered with RESOURCE_EXHAUSTED. `limits` say
+    how long connections are kept, `server_limits` what clients may ask of the server otherwise; `random` spreads the ages.
+    `compression` is how responses are sent to clients that can read it, unless a handler says otherwise.
     """
 
     log = Logger()
@@ -208,16 +288,23 @@ class GrpcServerFactory(Factory):
         clock: IReactorTime,
         *,
         max_message_size: int = DEFAULT_MAX_MESSAGE_SIZE,
-        limits: ServerLimits = DEFAULT_LIMITS,
+        limits: ConnectionLimits = _DEFAULT_LIMITS,
+        server_limits: ServerLimits = DEFAULT_LIMITS,
+        random: Callable[[], float] = system_random,
+        compression: Compression = IDENTITY,
     ) -> None:
+        check_compression(compression)
         self.clock = clock
         self.limits = limits
+        self.server_limits = server_limits
         self.call_count = 0
         """How many handlers run, or wait for their request."""
         self.held_bytes = 0
         """What is held for all clients."""
         self.complaints = Complaints(clock, lambda text: self.log.warn("{text}", text=text))
-        self._admission = Admission(limits)
+        self._admission = Admission(server_limits)
+        self.random = random
+        self.compression: Compression = compression
         self.max_message_size = max_message_size
         self._methods: dict[str, tuple[RpcMethod[Any, Any], Handler]] = {}
         self._service_names: set[str] = set()
@@ -229,7 +316,7 @@ class GrpcServerFactory(Factory):
                 self._service_names.add(method.service)
         self._connections: dict[GrpcServerProtocol, None] = {}
         self._draining = False
-        self._watchers: list[tuple[Callable[[], bool], Deferred[None]]] = []
+        self._waiting_for_end: list[Deferred[None]] = []
 
     @property
     def connection_count(self) -> int:
@@ -265,20 +352,18 @@ class GrpcServerFactory(Factory):
 
     async def drain(self, timeout: float) -> None:
         """
-        End service in order: tell clients to go elsewhere and refuse new calls, let open calls finish for up to `timeout`
-        seconds, answer the rest with UNAVAILABLE, then close all connections. Returns when they are closed.
+        End service in order: tell clients to go elsewhere, let open calls finish for up to `timeout` seconds, answer the rest
+        with UNAVAILABLE, then close all connections. Returns when they are closed. Draining twice at once does no harm.
 
         Stop listening before. Long polls should be answered by their handlers now, else they use the timeout up.
         """
         self._draining = True
         for connection in list(self._connections):
-            connection.refuse_new_calls()
-        await self._until(lambda: all(connection.is_idle for connection in self._connections), timeout)
+            connection.leave(_LEAVING)
+        await self._until_closed(timeout)
         for connection in list(self._connections):
-            connection.stop_calls()
-        for connection in list(self._connections):
-            connection.hang_up(_LEAVING)
-        await self._until(lambda: not self._connections, None)
+            connection.stop(_LEAVING)
+        await self._until_closed(None)
 
     def connection_opened(self, connection: GrpcServerProtocol) -> None:
         """A connection was made."""
@@ -290,11 +375,14 @@ class GrpcServerFactory(Factory):
         self._connections.pop(connection, None)
         self._admission.closed(connection.host)
         self.held_bytes -= connection.held_bytes
-        self.connection_changed(connection)
+        if not self._connections:
+            waiting, self._waiting_for_end = self._waiting_for_end, []
+            for deferred in waiting:
+                deferred.callback(None)
 
     def held_more(self, connection: GrpcServerProtocol) -> None:
         """More is held for a connection: end it if that is too much, or the one that holds most if it is for all."""
-        limits = self.limits
+        limits = self.server_limits
         if connection.held_bytes > limits.held_bytes_per_connection:
             connection.end_for("too_much_held", f"too_much_held: {connection.held_bytes} bytes are held for it")
         elif self.held_bytes > limits.held_bytes:
@@ -304,26 +392,17 @@ class GrpcServerFactory(Factory):
             )
             largest.end_for("too_much_held", reason)
 
-    def connection_changed(self, _connection: GrpcServerProtocol) -> None:
-        """A connection may have become idle."""
-        if not self._watchers:
-            return
-        waiting, self._watchers = self._watchers, []
-        for condition, deferred in waiting:
-            if condition():
-                deferred.callback(None)
-            else:
-                self._watchers.append((condition, deferred))
-
-    async def _until(self, condition: Callable[[], bool], timeout: float | None) -> None:
-        if condition():
+    async def _until_closed(self, timeout: float | None) -> None:
+        """Wait until there is no connection, or for `timeout` seconds."""
+        if not self._connections:
             return
         deferred: Deferred[None] = Deferred()
-        self._watchers.append((condition, deferred))
+        self._waiting_for_end.append(deferred)
         timer = None if timeout is None else self.clock.callLater(timeout, deferred.callback, None)
         try:
             await deferred
         finally:
             if timer is not None and timer.active():
                 timer.cancel()
-            self._watchers = [entry for entry in self._watchers if entry[1] is not deferred]
+            if deferred in self._waiting_for_end:
+                self._waiting_for_end.remove(deferred)

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import aclosing
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from txdagu.grpc.rich_status import pack_details
+from txdagu.wire.compression import Compression, check_compression
 from txdagu.wire.events import CallCancelled, CallRejected, MessageReceived, RequestsEnded, SendingResumed
 from txdagu.wire.metadata import NONE, InvalidMetadataError, Metadata, encode_metadata
 from txdagu.wire.method import RpcMethod
 from txdagu.wire.status import RpcError, StatusCode
 
 if TYPE_CHECKING:
+    from cryptography.x509 import Certificate
+
     from txdagu.grpc.server import GrpcServerProtocol
 
 Handler = Callable[[Any, "CallContext"], Any]
@@ -28,8 +32,9 @@ What answers calls of one method, by its kind:
 - many responses: an async generator ``(request, context)``, or a coroutine function that uses ``context.send``
 - many requests: the same with an `AsyncIterator` of requests as first argument
 
-`RpcError` ends the call with its status. Any other exception is logged and answered with UNKNOWN. A handler whose call was
-cancelled, ran out of time or lost its connection gets `CancelledError` at its innermost await.
+`RpcError` ends the call with its status, details and trailing metadata. Any other exception is logged and answered with
+UNKNOWN. A handler whose call was cancelled, ran out of time or lost its connection gets `CancelledError` at its innermost
+await.
 """
 
 
@@ -61,18 +66,82 @@ class CallContext:
         """
         self._call.connection.core.set_initial_metadata(self._call.stream_id, metadata)
 
+    async def send_initial_metadata(self, metadata: Metadata | None = None) -> None:
+        """
+        Send initial metadata now instead of with the first response: `metadata`, or what `set_initial_metadata` was given.
+
+        Raises `InvalidMetadataError`, and RuntimeError when `metadata` is given but other metadata has been sent.
+        """
+        if metadata is not None:
+            self.set_initial_metadata(metadata)
+        self._call.connection.core.send_initial_metadata(self._call.stream_id)
+        self._call.connection.flush()
+
     def set_trailing_metadata(self, metadata: Metadata) -> None:
         """Metadata to send with the status, also with an error. Raises `InvalidMetadataError`."""
         encode_metadata(metadata)
         self._call.trailing_metadata = metadata
 
-    async def send(self, message: Any) -> None:
+    def abort(
+        self,
+        code: StatusCode,
+        message: str = "",
+        *,
+        details: Iterable[Any] = (),
+        trailing_metadata: Metadata | None = None,
+    ) -> NoReturn:
+        """End the call with a status: raises the `RpcError` that says so."""
+        raise RpcError(code, message, details=details, trailing_metadata=trailing_metadata)
+
+    @property
+    def method(self) -> RpcMethod[Any, Any]:
+        """The method that was called; its `path` is what the client asked for."""
+        return self._call.method
+
+    @property
+    def is_active(self) -> bool:
+        """Whether the client still waits: the call has not been answered, cancelled or cut off."""
+        return not self._call.is_over
+
+    def add_done_callback(self, callback: Callable[[StatusCode], None]) -> None:
+        """
+        Let `callback` be called once, with the call's status, when it is over; at once if it is over already.
+
+        A call that the client gave up, or whose connection was lost, ends as CANCELLED. What `callback` raises is logged.
+        """
+        self._call.add_done_callback(callback)
+
+    @property
+    def peer_certificate(self) -> Certificate | None:
+        """The certificate that the client showed and the handshake verified. None: it showed none, or there is no TLS."""
+        transport = self._call.connection.transport
+        if transport is None or not hasattr(transport, "getPeerCertificate"):
+            return None
+        shown = transport.getPeerCertificate()
+        return None if shown is None else cast("Certificate", shown.to_cryptography())
+
+    def set_compression(self, compression: Compression) -> None:
+        """
+        How the responses of this call are sent, if the client can read that; else they are sent as they are.
+
+        Raises ValueError for what is no compression, and RuntimeError after the first response was sent.
+        """
+        check_compression(compression)
+        self._call.connection.core.set_compression(self._call.stream_id, compression)
+
+    @property
+    def request_compressed(self) -> bool:
+        """Whether the request that was read last came compressed."""
+        return self._call.request_compressed
+
+    async def send(self, message: Any, *, compressed: bool = True) -> None:
         """
         Send one response of a streaming method; returns when the client's windows have taken it.
 
-        A client that reads slowly thus slows the handler down, and at most one message waits in memory.
+        A client that reads slowly thus slows the handler down, and at most one message waits in memory. `compressed` may be
+        false to send it as it is in a call with compression.
         """
-        await self._call.send(message)
+        await self._call.send(message, compressed=compressed)
 
 
 class ServerCall:
@@ -92,14 +161,17 @@ class ServerCall:
         self.connection = connection
         self.stream_id = stream_id
         self.trailing_metadata: Metadata = NONE
+        self.request_compressed = False
         self._method = method
         self._handler = handler
-        self._arrived: deque[tuple[bytes, int]] = deque()
+        self._arrived: deque[tuple[bytes, int, bool]] = deque()
         self._requests_ended = False
         self._waiting_for_request: Deferred[None] | None = None
         self._waiting_to_send: list[Deferred[None]] = []
         self._running: Deferred[None] | None = None
         self._over = False
+        self._ended_with = StatusCode.OK
+        self._done_callbacks: list[Callable[[StatusCode], None]] | None = None
         self._timer: IDelayedCall | None = None
         deadline = None
         if timeout is not None:
@@ -118,7 +190,7 @@ class ServerCall:
         """React to what the client did."""
         match event:
             case MessageReceived():
-                self._message(event.payload, event.credit)
+                self._message(event.payload, event.credit, event.compressed)
             case RequestsEnded():
                 self._end_of_requests()
             case CallRejected():
@@ -130,8 +202,8 @@ class ServerCall:
                 for deferred in waiting:
                     deferred.callback(None)
 
-    def _message(self, payload: bytes, credit: int) -> None:
-        self._arrived.append((payload, credit))
+    def _message(self, payload: bytes, credit: int, compressed: bool) -> None:
+        self._arrived.append((payload, credit, compressed))
         if not self._method.cardinality.client_streaming and len(self._arrived) > 1:
             self.rejected(StatusCode.INTERNAL, "grpc: the call takes one request message, but got several")
         self._wake_reader()
@@ -143,7 +215,7 @@ class ServerCall:
         elif not self._arrived:
             self.rejected(StatusCode.INTERNAL, "grpc: the call needs one request message, but got none")
         elif self._running is None and not self._over:
-            payload, credit = self._arrived[0]
+            payload, credit, self.request_compressed = self._arrived[0]
             self.connection.core.consumed(self.stream_id, credit)
             try:
                 request = self._decode(payload)
@@ -151,6 +223,16 @@ class ServerCall:
                 self.rejected(error.code, error.message)
             else:
                 self._run(request)
+
+    @property
+    def method(self) -> RpcMethod[Any, Any]:
+        """The method that was called."""
+        return self._method
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the call has been answered, or needs no answer any more."""
+        return self._over
 
     def rejected(self, code: StatusCode, message: str) -> None:
         """The requests cannot be read: the call ends with a status."""
@@ -163,7 +245,7 @@ class ServerCall:
         if not self._over:
             path, peer = self._method.path, self._context.peer
             self.log.debug("call of {path} from {peer} ended early: {reason}", path=path, peer=peer, reason=reason)
-        self._end()
+        self._end(StatusCode.CANCELLED)
         self._cancel_handler()
 
     def stopped(self, message: str) -> None:
@@ -177,12 +259,12 @@ class ServerCall:
 
     # What the handler does
 
-    async def send(self, message: Any) -> None:
+    async def send(self, message: Any, *, compressed: bool = True) -> None:
         """See `CallContext.send`."""
         if self._over:
             raise CancelledError
         payload = self._method.encode_response(message)
-        sent = self.connection.core.send_message(self.stream_id, payload)
+        sent = self.connection.core.send_message(self.stream_id, payload, compressed=compressed)
         self.connection.flush()
         if not sent:
             deferred: Deferred[None] = Deferred()
@@ -193,7 +275,7 @@ class ServerCall:
         """The requests of a streaming method as the handler asks for them."""
         while True:
             if self._arrived:
-                payload, credit = self._arrived.popleft()
+                payload, credit, self.request_compressed = self._arrived.popleft()
                 self.connection.core.consumed(self.stream_id, credit)
                 self.connection.flush()
                 yield self._decode(payload)
@@ -237,8 +319,8 @@ class ServerCall:
 
     def _failed(self, failure: Failure) -> None:
         error = failure.value
-        if isinstance(error, RpcError):
-            self._answer(error.code, error.message)
+        if isinstance(error, RpcError) and error.code is not StatusCode.OK:
+            self._answer_error(error)
         elif isinstance(error, CancelledError):
             self._answer(StatusCode.CANCELLED, "the server gave the call up")
         else:
@@ -247,28 +329,59 @@ class ServerCall:
             )
             self._answer(StatusCode.UNKNOWN, "the server failed while it handled the call; its log says why")
 
+    def _answer_error(self, error: RpcError) -> None:
+        if error.trailing_metadata:
+            self.trailing_metadata = {**self.trailing_metadata, **error.trailing_metadata}
+        details = b""
+        if error.details:
+            try:
+                details = pack_details(error.code, error.message, error.details)
+            except TypeError:
+                self.log.failure("the error details of {path} cannot be sent", path=self._method.path)
+        self._answer(error.code, error.message, details)
+
     def _deadline_passed(self) -> None:
         self._timer = None
         self.rejected(StatusCode.DEADLINE_EXCEEDED, "deadline exceeded")
 
-    def _answer(self, code: StatusCode, message: str) -> None:
+    def _answer(self, code: StatusCode, message: str, status_details: bytes = b"") -> None:
         if self._over:
             return
         try:
-            self.connection.core.finish(self.stream_id, code, message, self.trailing_metadata)
+            self.connection.core.finish(self.stream_id, code, message, self.trailing_metadata, status_details)
         except InvalidMetadataError:
             self.log.failure("metadata of {path} cannot be sent", path=self._method.path)
             self.connection.core.cancel(self.stream_id)
-        self._end()
+        self._end(code)
         self.connection.flush()
 
-    def _end(self) -> None:
-        self._over = True
+    def add_done_callback(self, callback: Callable[[StatusCode], None]) -> None:
+        """See `CallContext.add_done_callback`."""
+        if self._done_callbacks is None:
+            self._done_callbacks = []
+        self._done_callbacks.append(callback)
+        if self._over:
+            self._tell_done(self._ended_with)
+
+    def _tell_done(self, code: StatusCode) -> None:
+        callbacks, self._done_callbacks = self._done_callbacks, None
+        for callback in callbacks or ():
+            try:
+                callback(code)
+            except Exception:  # noqa: BLE001  # it must not keep the others, or the connection, from their work
+                self.log.failure("a callback of {path} failed", path=self._method.path)
+
+    def _end(self, code: StatusCode) -> None:
+        if not self._over:
+            self._over = True
+            self._ended_with = code
         self._arrived.clear()
         if self._timer is not None and self._timer.active():
             self._timer.cancel()
         self._timer = None
         self.connection.call_ended(self.stream_id)
+        if self._done_callbacks is not None:
+            self._tell_done(self._ended_with)
 
     def _cancel_handler(self) -> None:
         if self._running is not None:

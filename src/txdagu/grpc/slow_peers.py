@@ -48,6 +48,8 @@ class SlowPeerWatch:
         self._limits = limits
         self._watched = watched
         self._timer: IDelayedCall | None = None
+        self.awaits_handshake = True
+        """Whether the client has not shown yet that it speaks HTTP/2."""
         self._headers = 0
         self._seen: dict[int, tuple[int, float]] = {}
 
@@ -57,6 +59,7 @@ class SlowPeerWatch:
 
     def handshake_done(self) -> None:
         """The client's settings came."""
+        self.awaits_handshake = False
         self.stop()
 
     def heard(self) -> None:

@@ -11,6 +11,7 @@ from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from txdagu.grpc.connection_errors import describe_failure
 from txdagu.wire.connection import Connection
 from txdagu.wire.events import Event
 
@@ -108,7 +109,7 @@ class ConnectionProtocol(Protocol, ABC):
         self.transport = None
         if self._cutting is not None and self._cutting.active():
             self._cutting.cancel()
-        self.lost(reason.getErrorMessage())
+        self.lost(describe_failure(reason))
 
     def pauseProducing(self) -> None:
         """The transport's buffer is full: hold messages back. Reading goes on, else two full ends would wait for ever."""

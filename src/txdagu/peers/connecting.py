@@ -8,7 +8,7 @@ from typing import Any, Protocol, TypeVar
 from google.protobuf.message import Message
 
 from txdagu.config.settings import Settings
-from txdagu.grpc.channel import Backoff, tcp_channel
+from txdagu.grpc.channel import Backoff, ChannelOptions, tcp_channel
 from txdagu.model.errors import InvalidInputError, Problem
 from txdagu.wire.metadata import Metadata
 from txdagu.wire.method import RpcMethod
@@ -80,4 +80,5 @@ def connector(settings: Settings, reactor: Any) -> Connect:
             ]
         )
     pause = reconnect_pause(settings.coordinator.lease_ttl)
-    return lambda host, port: tcp_channel(reactor, host, port, backoff=Backoff(initial=min(0.5, pause), maximum=pause))
+    options = ChannelOptions(backoff=Backoff(initial=min(0.5, pause), maximum=pause))
+    return lambda host, port: tcp_channel(reactor, host, port, options=options)

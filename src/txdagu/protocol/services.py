@@ -8,10 +8,14 @@ from google.protobuf.message import Message
 
 from txdagu.protocol import coordinator_pb2 as coordinator
 from txdagu.protocol import health_pb2 as health
+from txdagu.protocol import reflection_pb2 as reflection
+from txdagu.protocol import reflection_v1alpha_pb2 as reflection_v1alpha
 from txdagu.wire.method import Cardinality, RpcMethod
 
 COORDINATOR_SERVICE = "coordinator.v1.CoordinatorService"
 HEALTH_SERVICE = "grpc.health.v1.Health"
+REFLECTION_SERVICE = "grpc.reflection.v1.ServerReflection"
+REFLECTION_V1ALPHA_SERVICE = "grpc.reflection.v1alpha.ServerReflection"
 
 # A coordinator of ours says with this key in the initial metadata of every response that it knows our additions.
 ANNOUNCEMENT = "txdagu-protocol"
@@ -73,3 +77,18 @@ HEALTH_WATCH = _method(
     HEALTH_SERVICE, "Watch", health.HealthCheckRequest, health.HealthCheckResponse, Cardinality.UNARY_STREAM
 )
 HEALTH_LIST = _method(HEALTH_SERVICE, "List", health.HealthListRequest, health.HealthListResponse)
+
+REFLECTION_INFO = _method(
+    REFLECTION_SERVICE,
+    "ServerReflectionInfo",
+    reflection.ServerReflectionRequest,
+    reflection.ServerReflectionResponse,
+    Cardinality.STREAM_STREAM,
+)
+REFLECTION_V1ALPHA_INFO = _method(
+    REFLECTION_V1ALPHA_SERVICE,
+    "ServerReflectionInfo",
+    reflection_v1alpha.ServerReflectionRequest,
+    reflection_v1alpha.ServerReflectionResponse,
+    Cardinality.STREAM_STREAM,
+)

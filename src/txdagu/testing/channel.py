@@ -36,6 +36,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from txdagu.grpc.channel import Channel
+from txdagu.grpc.options import DEFAULT_OPTIONS, ChannelOptions
 
 # A real transport asks its producer to stop at this many unsent bytes.
 BUFFER_SIZE = 64 * 1024
@@ -212,12 +213,12 @@ def memory_channel(
     *,
     authority: str = "server.example:50055",
     random: Callable[[], float] = lambda: 0.5,
-    **options: float,
+    options: ChannelOptions = DEFAULT_OPTIONS,
 ) -> Channel:
     """
     A channel to a server in memory. Give a `MemoryEndpoint` to be able to disturb the connection.
 
-    `options` go to `Channel`. Back-off has no jitter unless `random` says so.
+    Back-off has no jitter unless `random` says so.
     """
     endpoint = server if isinstance(server, MemoryEndpoint) else MemoryEndpoint(server, clock)
-    return Channel(lambda: endpoint, clock, authority=authority, random=random, **options)  # type: ignore[arg-type]
+    return Channel(lambda: endpoint, clock, authority=authority, options=options, random=random)

@@ -5,16 +5,16 @@ from __future__ import annotations
 from h2 import events as h2
 from h2.errors import ErrorCodes
 
-from txdagu.wire.compression import ACCEPTED, check_encoding
+from txdagu.wire.compression import ACCEPTED, IDENTITY, Compression, check_encoding
 from txdagu.wire.connection import DEFAULT_MAX_MESSAGE_SIZE, Connection, Stream
 from txdagu.wire.events import CallEnded, HeadersReceived
-from txdagu.wire.framing import encode_frame
 from txdagu.wire.http2 import MAX_HEADER_LIST_SIZE
 from txdagu.wire.metadata import (
     Header,
     InvalidMetadataError,
     Metadata,
     decode_metadata,
+    decode_status_details,
     encode_metadata,
     header_list_size,
 )
@@ -59,9 +59,16 @@ class ClientConnection(Connection):
     @property
     def has_free_stream(self) -> bool:
         """Whether the server's limit of concurrent streams allows one more."""
-        return len(self._http2.streams) < self._http2.remote_settings.max_concurrent_streams
+        return len(self._http2.streams) < self.stream_limit
 
-    def start_call(self, path: str, metadata: Metadata, timeout: float | None = None) -> int:
+    @property
+    def stream_limit(self) -> int:
+        """How many calls the server allows at once."""
+        return self._http2.remote_settings.max_concurrent_streams
+
+    def start_call(
+        self, path: str, metadata: Metadata, timeout: float | None = None, compression: Compression = IDENTITY
+    ) -> int:
         """
         Open a call and return its stream. Requires `accepts_calls` and `has_free_stream`.
 
@@ -70,11 +77,14 @@ class ClientConnection(Connection):
         headers = [*self._before_path, (b":path", path.encode("utf-8")), *self._after_path]
         if timeout is not None:
             headers.append((b"grpc-timeout", encode_timeout(timeout)))
+        if compression != IDENTITY:
+            headers.append((b"grpc-encoding", compression.encode("ascii")))
         if metadata:
             headers += encode_metadata(metadata)
         stream_id = self._http2.get_next_available_stream_id()
         self._http2.send_headers(stream_id, headers)
-        self._streams[stream_id] = Stream(stream_id, self._max_message_size)
+        stream = self._streams[stream_id] = Stream(stream_id, self._max_message_size)
+        stream.compressing = compression != IDENTITY
         self._policing.calls += 1
         return stream_id
 
@@ -99,7 +109,7 @@ class ClientConnection(Connection):
     def _queue_end(self, stream: Stream, payload: bytes | None) -> None:
         if payload is not None:
             self._policing.messages += 1
-            self._sender.add(stream.outbox, encode_frame(payload))
+            self._sender.add(stream.outbox, self._frame(stream, payload, compressed=True))
         stream.outbox.wants_end = True
         self._submit(stream)
 
@@ -123,7 +133,7 @@ class ClientConnection(Connection):
         else:
             try:
                 stream.encoding = known.get(b"grpc-encoding", b"")
-                check_encoding(stream.encoding)
+                check_encoding(stream.encoding, StatusCode.INTERNAL)
                 metadata = decode_metadata(headers)
             except RpcError as error:
                 self._fail(stream, error.code, error.message)
@@ -163,7 +173,8 @@ class ClientConnection(Connection):
         except InvalidMetadataError as error:
             self._fail(stream, StatusCode.INTERNAL, str(error))
         else:
-            self._fail(stream, code, message, metadata)
+            details = b"" if code is StatusCode.OK else decode_status_details(headers)
+            self._fail(stream, code, message, metadata, details)
 
     def _fail(
         self,
@@ -171,12 +182,11 @@ class ClientConnection(Connection):
         code: StatusCode,
         message: str,
         metadata: Metadata | None = None,
-        *,
-        unprocessed: bool = False,
+        status_details: bytes = b"",
     ) -> None:
         """End a call, whatever the status, and tell the server if it might still go on."""
         self._reset_stream(stream, ErrorCodes.CANCEL)
-        self._events.append(CallEnded(stream.stream_id, code, message, metadata or {}, unprocessed))
+        self._events.append(CallEnded(stream.stream_id, code, message, metadata or {}, status_details=status_details))
 
     def _before_message(self, stream: Stream) -> None:
         """The request's headers have been sent by `start_call`."""

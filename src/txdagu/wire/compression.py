@@ -1,21 +1,56 @@
-"""Reading compressed messages. We never compress what we send: messages are small and mostly random ids."""
+"""
+Compressed messages: none ("identity") or gzip.
+
+The public description also names deflate, but grpc-go knows only gzip, so nothing more could be gained by it.
+"""
 
 from __future__ import annotations
 
 import zlib
+from typing import Literal, get_args
 
 from txdagu.wire.status import RpcError, StatusCode
+
+Compression = Literal["identity", "gzip"]
+"""How the messages of one direction of a call are compressed."""
+IDENTITY: Compression = "identity"
 
 ACCEPTED = b"identity,gzip"
 SUPPORTED = frozenset({b"", b"identity", b"gzip"})
 _GZIP_WRAPPER = 16 + zlib.MAX_WBITS
+# Header and trailer of a gzip stream (RFC 1952): what is not larger cannot shrink.
+_GZIP_OVERHEAD = 18
 
 
-def check_encoding(encoding: bytes) -> None:
-    """Raise UNIMPLEMENTED for a ``grpc-encoding`` that we cannot read."""
+def check_encoding(encoding: bytes, code: StatusCode = StatusCode.UNIMPLEMENTED) -> None:
+    """
+    Raise `RpcError` for a ``grpc-encoding`` that we cannot read.
+
+    The code is UNIMPLEMENTED at a server and INTERNAL at a client (doc/compression.md of the gRPC project).
+    """
     if encoding not in SUPPORTED:
         name = encoding.decode("latin-1")
-        raise RpcError(StatusCode.UNIMPLEMENTED, f'grpc: Decompressor is not installed for grpc-encoding "{name}"')
+        raise RpcError(code, f'grpc: Decompressor is not installed for grpc-encoding "{name}"')
+
+
+def check_compression(name: str) -> None:
+    """Raise ValueError for a compression that we cannot send."""
+    if name not in get_args(Compression):
+        raise ValueError(f"{name!r} is no compression; use one of {', '.join(get_args(Compression))}")
+
+
+def is_accepted(compression: Compression, accepted: bytes) -> bool:
+    """Whether a peer can read it that sent this ``grpc-accept-encoding``. Without compression is always possible."""
+    return compression == IDENTITY or compression.encode("ascii") in accepted.replace(b" ", b"").split(b",")
+
+
+def compress(payload: bytes) -> bytes | None:
+    """The message as gzip, or None if it would not become smaller. Takes some 20 ms for a megabyte."""
+    if len(payload) <= _GZIP_OVERHEAD:
+        return None
+    packer = zlib.compressobj(wbits=_GZIP_WRAPPER)
+    packed = packer.compress(payload) + packer.flush()
+    return packed if len(packed) < len(payload) else None
 
 
 def decompress(encoding: bytes, payload: bytes, max_size: int) -> bytes:

@@ -10,7 +10,7 @@ from typing import Any
 from h2 import events as h2
 from h2.errors import ErrorCodes
 
-from txdagu.wire.compression import decompress
+from txdagu.wire.compression import compress, decompress
 from txdagu.wire.events import (
     ConnectionBroken,
     Event,
@@ -35,6 +35,8 @@ class Stream:
     """One call on a connection: what arrives is put together in `reader`, what leaves waits in `outbox`."""
 
     __slots__ = (
+        "accepted",
+        "compressing",
         "credit_given",
         "credit_open",
         "encoding",
@@ -55,7 +57,9 @@ class Stream:
         self.stream_id = stream_id
         self.reader = FrameReader(max_message_size)
         self.outbox = Outbox(stream_id)
-        self.encoding = b""
+        self.encoding = b""  # of what arrives
+        self.accepted = b""  # the encodings that a client can read
+        self.compressing = False  # whether our messages are sent as gzip
         self.headers_done = False
         self.ignoring = False
         self.remote_ended = False
@@ -94,6 +98,8 @@ class Connection(ABC):
         self._policing = self._http2.policing
         self._peer_ready = False
         self._broken = False
+        self.end_reason = ""
+        """Why the connection is broken, as `ConnectionBroken` says."""
         self._events: list[Event] = []
         self._handlers: dict[type[h2.Event], Callable[[Any], None]] = {
             h2.DataReceived: self._data,
@@ -185,9 +191,11 @@ class Connection(ABC):
         self._sender.paused = False
         return [SendingResumed(stream_id) for stream_id in self._run_sender()] if self.is_usable else []
 
-    def send_message(self, stream_id: int, payload: bytes) -> bool:
+    def send_message(self, stream_id: int, payload: bytes, *, compressed: bool = True) -> bool:
         """
         Queue one message. True when all of the stream's bytes have been handed out; else `SendingResumed` will follow.
+
+        In a call whose messages are compressed, `compressed` may be false for one that must not be.
 
         Unknown streams (the call ended meanwhile) are fine and count as sent.
         """
@@ -196,7 +204,7 @@ class Connection(ABC):
             return True
         self._before_message(stream)
         self._policing.messages += 1
-        self._sender.add(stream.outbox, encode_frame(payload))
+        self._sender.add(stream.outbox, self._frame(stream, payload, compressed))
         self._submit(stream)
         return not stream.outbox.chunks
 
@@ -221,7 +229,7 @@ class Connection(ABC):
     def close(self, reason: str = "") -> None:
         """Queue a final GOAWAY. Nothing can be sent after it."""
         if self.is_usable:
-            self._http2.close_connection(ErrorCodes.NO_ERROR, reason.encode("utf-8", "replace") or None)
+            self._http2.end(reason.encode("utf-8", "replace") or None)
         self._streams.clear()
         self._held = 0
 
@@ -230,6 +238,12 @@ class Connection(ABC):
         if self.is_usable:
             self._http2.close_connection(ErrorCodes.ENHANCE_YOUR_CALM, reason.encode("ascii", "replace"))
         self._broken = True
+
+    def _frame(self, stream: Stream, payload: bytes, compressed: bool) -> bytes:
+        """A message as it is sent in this call."""
+        if compressed and stream.compressing and (packed := compress(payload)) is not None:
+            return encode_frame(packed, compressed=True)
+        return encode_frame(payload)
 
     def _reset_stream(self, stream: Stream, code: ErrorCodes) -> None:
         """Tell the peer that the stream is over, unless both sides know it already, and forget it."""
@@ -254,6 +268,7 @@ class Connection(ABC):
 
     def _break(self, reason: str) -> None:
         self._broken = True
+        self.end_reason = reason
         self._events.append(ConnectionBroken(reason))
 
     # What the roles fill in
@@ -280,7 +295,7 @@ class Connection(ABC):
 
     @abstractmethod
     def _peer_leaves(self, last_stream_id: int) -> None:
-        """The peer sent a graceful GOAWAY."""
+        """The peer sent a GOAWAY."""
 
     # What h2 reports
 
@@ -313,7 +328,7 @@ class Connection(ABC):
                 stream.messages_open += 1
                 if not ended:
                     self._hold_message(stream, len(payload))
-                self._events.append(MessageReceived(event.stream_id, payload, credit))
+                self._events.append(MessageReceived(event.stream_id, payload, credit, frame.compressed))
         except RpcError as error:
             stream.ignoring = True
             self._unreadable(stream, error)
@@ -389,8 +404,8 @@ class Connection(ABC):
         last_stream_id = event.last_stream_id or 0
         debug = (event.additional_data or b"").decode("utf-8", "replace")
         reason = f"the peer sent GOAWAY {reset_name(code)}" + (f' "{debug}"' if debug else "")
+        too_many_pings = code == ErrorCodes.ENHANCE_YOUR_CALM and debug == "too_many_pings"
+        self._events.append(PeerLeaving(last_stream_id, reason, too_many_pings))
+        self._peer_leaves(last_stream_id)
         if code != ErrorCodes.NO_ERROR:
             self._break(reason)
-            return
-        self._events.append(PeerLeaving(last_stream_id, reason))
-        self._peer_leaves(last_stream_id)

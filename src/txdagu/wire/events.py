@@ -43,6 +43,8 @@ class MessageReceived:
     stream_id: int
     payload: bytes
     credit: int
+    compressed: bool = False
+    """Whether it came compressed; `payload` never is."""
 
 
 @dataclass(slots=True)
@@ -71,13 +73,18 @@ class CallCancelled:
 
 @dataclass(slots=True)
 class CallEnded:
-    """Client: the call is over. `unprocessed` means that the server certainly did not look at it, so it may be repeated."""
+    """
+    Client: the call is over. `unprocessed` means that the server certainly did not look at it, so it may be repeated.
+
+    `status_details` are the bytes of a `google.rpc.Status`, empty when the server sent none.
+    """
 
     stream_id: int
     code: StatusCode
     message: str
     metadata: Mapping[str, str | bytes] = field(default_factory=dict)
     unprocessed: bool = False
+    status_details: bytes = b""
 
 
 @dataclass(slots=True)
@@ -96,10 +103,16 @@ class PingAnswered:
 
 @dataclass(slots=True)
 class PeerLeaving:
-    """The peer sent a graceful GOAWAY: it takes no new calls here, those up to `last_stream_id` go on."""
+    """
+    The peer sent a GOAWAY: it takes no new calls here.
+
+    Those up to `last_stream_id` go on, unless `ConnectionBroken` follows because the GOAWAY names an error.
+    """
 
     last_stream_id: int
     reason: str
+    too_many_pings: bool = False
+    """The peer complains of our pings, and will again unless there are fewer (gRFC A8)."""
 
 
 @dataclass(slots=True)

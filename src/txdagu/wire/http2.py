@@ -38,7 +38,7 @@ MAX_HEADER_LIST_SIZE = 64 * 1024
 LARGEST_HEADER_LIST = 256 * 1024
 # The most that our encoder remembers, whatever the peer allows: it searches all of it for each header.
 _HEADER_TABLE_SIZE = 4096
-_LARGEST_STREAM_ID = 2**31 - 1
+LARGEST_STREAM_ID = 2**31 - 1
 
 
 class PeerError(Exception):
@@ -74,6 +74,7 @@ class Http2Connection(H2Connection):
         )
         self.decoder.max_header_list_size = LARGEST_HEADER_LIST
         self.policing = Policing()
+        self._last_stream_id = LARGEST_STREAM_ID
         self._pending = bytearray()
         self._preface_left = 0 if client_side else PREFACE_SIZE
 
@@ -102,7 +103,7 @@ class Http2Connection(H2Connection):
                     break
                 kind, flags = buffer[position + 3], buffer[position + 4]
                 if kind and not (kind == HEADERS and flags & END_HEADERS):
-                    stream_id = int.from_bytes(buffer[position + 5 : position + 9], "big") & _LARGEST_STREAM_ID
+                    stream_id = int.from_bytes(buffer[position + 5 : position + 9], "big") & LARGEST_STREAM_ID
                     self.policing.frame(kind, flags, length, stream_id, self.streams)
                 yield from self.receive_data(buffer[position:end])
                 position = end
@@ -116,14 +117,24 @@ class Http2Connection(H2Connection):
         if self.policing.block_stream:
             return self.policing.block_stream
         if len(self._pending) >= FRAME_HEADER_SIZE and self._pending[3] == HEADERS:
-            return int.from_bytes(self._pending[5:9], "big") & _LARGEST_STREAM_ID
+            return int.from_bytes(self._pending[5:9], "big") & LARGEST_STREAM_ID
         return 0
 
-    def announce_end(self) -> None:
-        """Send a graceful GOAWAY that names no last stream yet: no new calls please, the open ones go on."""
+    def announce_end(self, last_stream_id: int, debug: bytes | None = None) -> None:
+        """
+        Send a graceful GOAWAY: streams after `last_stream_id` are not looked at, those up to it go on.
+
+        The number never grows from one GOAWAY to the next (RFC 9113 section 6.8).
+        """
         before = self.state_machine.state
-        self.close_connection(ErrorCodes.NO_ERROR, last_stream_id=_LARGEST_STREAM_ID)
+        self._last_stream_id = min(last_stream_id, self._last_stream_id)
+        self.close_connection(ErrorCodes.NO_ERROR, debug, self._last_stream_id)
         self.state_machine.state = before
+
+    def end(self, debug: bytes | None) -> None:
+        """Send the last GOAWAY; nothing can be sent after it."""
+        last_stream_id = min(self.highest_inbound_stream_id, self._last_stream_id)
+        self.close_connection(ErrorCodes.NO_ERROR, debug, last_stream_id)
 
     def give_back(self, size: int, stream_id: int | None = None) -> None:
         """Let the peer send `size` bytes more, on the connection or on one stream if that is still known."""

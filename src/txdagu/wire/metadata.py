@@ -19,6 +19,7 @@ _ESCAPE = re.compile(rb"%([0-9A-Fa-f]{2})")
 _SAFE = "".join(chr(code) for code in range(0x20, 0x7F) if chr(code) != "%")
 _RESERVED = frozenset({b"content-type", b"te", b"connection", b"host"})
 NONE: Metadata = {}
+STATUS_DETAILS = b"grpc-status-details-bin"
 
 
 class InvalidMetadataError(ValueError):
@@ -81,6 +82,22 @@ def _decode_binary(key: str, value: bytes) -> bytes:
         return base64.b64decode(bare + b"=" * (-len(bare) % 4), validate=True)
     except (binascii.Error, ValueError) as error:
         raise InvalidMetadataError(f'malformed header: the value of "{key}" is not base64') from error
+
+
+def encode_status_details(details: bytes) -> Header:
+    """The header for a serialized `google.rpc.Status`, which says more about an error (PROTOCOL-HTTP2.md, "Status-Details")."""
+    return STATUS_DETAILS, base64.b64encode(details).rstrip(b"=")
+
+
+def decode_status_details(headers: Iterable[Header]) -> bytes:
+    """The serialized `google.rpc.Status` among trailers; empty when there is none, or what there is cannot be read."""
+    for name, value in headers:
+        if name == STATUS_DETAILS:
+            try:
+                return _decode_binary("grpc-status-details-bin", value)
+            except InvalidMetadataError:
+                break
+    return b""
 
 
 def encode_message(text: str) -> bytes:

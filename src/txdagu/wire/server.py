@@ -5,10 +5,10 @@ from __future__ import annotations
 from h2 import events as h2
 from h2.errors import ErrorCodes
 
-from txdagu.wire.compression import ACCEPTED, check_encoding
+from txdagu.wire.compression import ACCEPTED, IDENTITY, Compression, check_encoding, is_accepted
 from txdagu.wire.connection import DEFAULT_MAX_MESSAGE_SIZE, Connection, Stream
 from txdagu.wire.events import CallCancelled, CallRejected, CallStarted, RequestsEnded
-from txdagu.wire.http2 import MAX_HEADER_LIST_SIZE
+from txdagu.wire.http2 import LARGEST_STREAM_ID, MAX_HEADER_LIST_SIZE
 from txdagu.wire.metadata import (
     NONE,
     Header,
@@ -17,6 +17,7 @@ from txdagu.wire.metadata import (
     decode_metadata,
     encode_message,
     encode_metadata,
+    encode_status_details,
     header_list_size,
 )
 from txdagu.wire.outcome import reset_name
@@ -28,7 +29,9 @@ from txdagu.wire.timeout import parse_timeout
 DEFAULT_MAX_STREAMS = 20_000
 # Headers up to this size are not counted as memory held for the peer.
 _SMALL_HEADERS = 2048
+_LEAVING_PING = b"leaving."
 _REPLY = [(b":status", b"200"), (b"content-type", b"application/grpc")]
+_GZIP_REPLY = [*_REPLY, (b"grpc-encoding", b"gzip")]
 _OK = [(b"grpc-status", b"0"), (b"grpc-message", b"")]
 
 
@@ -49,7 +52,9 @@ class ServerConnection(Connection):
         self._handlers[h2.RequestReceived] = self._request
         self._handlers[h2.TrailersReceived] = self._trailers
         self._initial_metadata: dict[int, Metadata] = {}
+        self._leaving = False
         self._refusing = False
+        self._reason: bytes | None = None
 
     def set_initial_metadata(self, stream_id: int, metadata: Metadata) -> None:
         """What the reply's headers shall carry. Raises `InvalidMetadataError`, or RuntimeError when they have been sent."""
@@ -61,10 +66,37 @@ class ServerConnection(Connection):
         encode_metadata(metadata)
         self._initial_metadata[stream_id] = metadata
 
-    def finish(self, stream_id: int, code: StatusCode, message: str = "", metadata: Metadata = NONE) -> None:
+    def set_compression(self, stream_id: int, compression: Compression) -> None:
+        """
+        How the responses of a call are compressed. A client that cannot read that gets them as they are.
+
+        Raises RuntimeError when the reply's headers have been sent.
+        """
+        stream = self._streams.get(stream_id)
+        if stream is None:
+            return
+        if stream.headers_done:
+            raise RuntimeError("the compression of this call has been told to the client already")
+        stream.compressing = compression != IDENTITY and is_accepted(compression, stream.accepted)
+
+    def send_initial_metadata(self, stream_id: int) -> None:
+        """Send the reply's headers now, before there is a message or a status. Nothing happens when they have been sent."""
+        stream = self._streams.get(stream_id)
+        if stream is not None and not stream.outbox.wants_end and self.is_usable:
+            self._before_message(stream)
+
+    def finish(
+        self,
+        stream_id: int,
+        code: StatusCode,
+        message: str = "",
+        metadata: Metadata = NONE,
+        status_details: bytes = b"",
+    ) -> None:
         """
         End a call with a status, after all messages queued before.
 
+        `status_details` are the bytes of a `google.rpc.Status`; they are left out where the client does not take so many.
         Raises `InvalidMetadataError`. Unknown streams (the client gave up) are fine.
         """
         stream = self._streams.get(stream_id)
@@ -73,6 +105,11 @@ class ServerConnection(Connection):
         trailers = _OK if code is StatusCode.OK and not message else _status(code, message)
         if metadata:
             trailers = trailers + encode_metadata(metadata)
+        if status_details:
+            trailers = [*trailers, encode_status_details(status_details)]
+            limit = self._http2.remote_settings.max_header_list_size
+            if limit is not None and _header_list_size(_REPLY) + _header_list_size(trailers) > limit:
+                trailers.pop()  # a client that refuses the headers as too large would never see the status
         if stream.headers_done:
             stream.outbox.wants_end = True
             stream.outbox.trailers = trailers
@@ -96,11 +133,34 @@ class ServerConnection(Connection):
         if stream is not None:
             self._reset_stream(stream, ErrorCodes.REFUSED_STREAM)
 
+    @property
+    def last_stream_id(self) -> int:
+        """The stream of the newest call; 0 before the first."""
+        return self._http2.highest_inbound_stream_id
+
+    @property
+    def is_refusing(self) -> bool:
+        """Whether new calls are refused: the client knows that we leave, or did not say so in time."""
+        return self._refusing
+
+    def announce_end(self, reason: str = "") -> None:
+        """
+        Ask the client to make no new calls here.
+
+        Calls that were on their way when it hears of it are still served. Its answer to the PING that goes along shows that
+        none can follow any more: then `refuse_new_calls` happens by itself (RFC 9113 section 6.8).
+        """
+        if not self._leaving and self.is_usable:
+            self._leaving = True
+            self._reason = reason.encode("utf-8", "replace") or None
+            self._http2.announce_end(LARGEST_STREAM_ID, self._reason)
+            self._http2.ping(_LEAVING_PING)
+
     def refuse_new_calls(self) -> None:
         """From now on new calls are refused in a way that tells clients to go elsewhere; the open ones go on."""
         if not self._refusing and self.is_usable:
-            self._refusing = True
-            self._http2.announce_end()
+            self._leaving = self._refusing = True
+            self._http2.announce_end(self.last_stream_id, self._reason)
 
     def _request(self, event: h2.RequestReceived) -> None:
         stream_id = event.stream_id
@@ -131,6 +191,7 @@ class ServerConnection(Connection):
         try:
             stream.encoding = known.get(b"grpc-encoding", b"")
             check_encoding(stream.encoding)
+            stream.accepted = known.get(b"grpc-accept-encoding", b"")
             timeout = parse_timeout(known[b"grpc-timeout"]) if b"grpc-timeout" in known else None
             metadata = decode_metadata(headers)
         except RpcError as error:
@@ -143,10 +204,16 @@ class ServerConnection(Connection):
     def _trailers(self, event: h2.TrailersReceived) -> None:
         """Clients of gRPC send none; whatever they say, `StreamEnded` follows."""
 
+    def _ping_answered(self, event: h2.PingAckReceived) -> None:
+        if self._leaving and event.ping_data == _LEAVING_PING:
+            self.refuse_new_calls()
+        super()._ping_answered(event)
+
     def _before_message(self, stream: Stream) -> None:
         if not stream.headers_done:
             stream.headers_done = True
-            headers = _REPLY + encode_metadata(self._initial_metadata.pop(stream.stream_id, NONE))
+            reply = _GZIP_REPLY if stream.compressing else _REPLY
+            headers = reply + encode_metadata(self._initial_metadata.pop(stream.stream_id, NONE))
             self._http2.send_headers(stream.stream_id, headers)
 
     def _refuse_request(self, stream: Stream, http_status: bytes, code: StatusCode, text: str) -> None:
@@ -192,6 +259,11 @@ class ServerConnection(Connection):
 
 def _status(code: StatusCode, message: str) -> list[Header]:
     return [(b"grpc-status", b"%d" % code), (b"grpc-message", encode_message(message))]
+
+
+def _header_list_size(headers: list[Header]) -> int:
+    """RFC 9113 section 6.5.2, SETTINGS_MAX_HEADER_LIST_SIZE."""
+    return sum(len(name) + len(value) + 32 for name, value in headers)
 
 
 def _not_grpc(headers: dict[bytes, bytes]) -> tuple[bytes, str] | None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from enum import IntEnum
+from typing import Any
 
 
 class StatusCode(IntEnum):
@@ -31,10 +33,21 @@ class RpcError(Exception):
     """
     A call ended with a status other than OK.
 
-    A handler raises it to answer so; a client gets it from an awaited call. `message` is for people.
+    A handler raises it to answer so; a client gets it from an awaited call. `message` is for people, `details` are for
+    programs: protobuf messages that say more about the error. A handler gives them as they are, a client gets each wrapped
+    in a `google.protobuf.Any`; `txdagu.grpc.rich_status` finds one by its type. `trailing_metadata` travels with the status.
     """
 
-    def __init__(self, code: StatusCode, message: str = "") -> None:
+    def __init__(
+        self,
+        code: StatusCode,
+        message: str = "",
+        *,
+        details: Iterable[Any] = (),
+        trailing_metadata: Mapping[str, str | bytes] | None = None,
+    ) -> None:
         super().__init__(f"{code.name}: {message}" if message else code.name)
         self.code = code
         self.message = message
+        self.details = tuple(details)
+        self.trailing_metadata: Mapping[str, str | bytes] = {} if trailing_metadata is None else trailing_metadata

@@ -193,6 +193,12 @@ class UnaryCalls(Calls):
         self.assertNotIn("secret", error.message)
         self.assertEqual(len(self.flushLoggedErrors(KeyError)), 1)
 
+    def test_error_without_error(self) -> None:
+        """An error that says OK is a mistake of the handler: logged, and never taken for an answer."""
+        self.service.error = RpcError(StatusCode.OK, "fine")
+        self.assertEqual(self.error(self.channel.unary(RAISE, "")).code, StatusCode.UNKNOWN)
+        self.assertEqual(len(self.flushLoggedErrors(RpcError)), 1)
+
     def test_unreadable(self) -> None:
         """Bytes that cannot be decoded are INTERNAL at either end."""
         error = self.error(self.channel.unary(ECHO, "\xff"))

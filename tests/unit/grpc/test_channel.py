@@ -12,8 +12,8 @@ from twisted.internet.task import Clock
 from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase
 
-from txdagu.grpc.channel import Backoff, Channel, ChannelState, tcp_channel
-from txdagu.grpc.server import CallContext, GrpcServerFactory
+from txdagu.grpc.channel import Backoff, Channel, ChannelState, tcp_channel, tcp_endpoint
+from txdagu.grpc.server import CallContext, GrpcServerFactory, GrpcServerProtocol
 from txdagu.testing.channel import MemoryEndpoint, memory_channel
 from txdagu.wire.method import Cardinality, RpcMethod
 from txdagu.wire.status import RpcError, StatusCode
@@ -182,6 +182,9 @@ class ChannelTests(SynchronousTestCase):
         self.clock.advance(1)
         self.clock.advance(0)
         self.assertIn("no answer to a ping within 20 s", self.error(call).message)
+        self.assertEqual(self.service.cancelled, 0)
+        self.clock.pump([7200.0, 20.0, 0.0])
+        self.assertEqual(self.service.cancelled, 1)  # the server takes longer to notice
 
     def test_keepalive_of_the_living(self) -> None:
         """A peer that answers pings keeps its parked calls, and is not pinged more often than the interval."""
@@ -219,12 +222,26 @@ class ChannelTests(SynchronousTestCase):
         self.assertTrue(never.called)
 
     def test_refused_calls_are_repeated(self) -> None:
-        """A call that meets a leaving server unseen is placed again, on a new connection."""
+        """A call that a leaving server does not look at is placed again, on a new connection."""
         self.successResultOf(self.start(self.channel.unary(ECHO, b"")))
         parked = self.start(self.channel.unary(PARK, b""))
-        successor = GrpcServerFactory([self.service], self.clock)
+        protocol = self.endpoint.connections[0].server.protocol
+        assert isinstance(protocol, GrpcServerProtocol)
+        protocol.core.refuse_new_calls()
+        self.assertEqual(self.successResultOf(self.start(self.channel.unary(ECHO, b"x"))), b"x")
+        self.assertEqual(len(self.endpoint.connections), 2)
+        self.service.parked[0].callback(b"done")
+        self.clock.advance(0)
+        self.assertEqual(self.successResultOf(parked), b"done")
+
+    def test_calls_on_their_way_to_a_leaving_server(self) -> None:
+        """A call that was sent before the client heard of the leaving is served there; the next one goes to the successor."""
+        self.successResultOf(self.start(self.channel.unary(ECHO, b"")))
+        parked = self.start(self.channel.unary(PARK, b""))
         draining = Deferred.fromCoroutine(self.server.drain(60))
-        self.endpoint._server = successor
+        self.endpoint._server = GrpcServerFactory([self.service], self.clock)
+        self.assertEqual(self.successResultOf(self.start(self.channel.unary(ECHO, b"x"))), b"x")
+        self.assertEqual(len(self.endpoint.connections), 1)
         self.assertEqual(self.successResultOf(self.start(self.channel.unary(ECHO, b"x"))), b"x")
         self.assertEqual(len(self.endpoint.connections), 2)
         self.service.parked[0].callback(b"done")
@@ -255,6 +272,5 @@ class TcpChannels(SynchronousTestCase):
             ("[fe80::1%eth0]", "[fe80::1%eth0]:5", TCP6ClientEndpoint),
             ("host.example", "host.example:5", HostnameEndpoint),
         ):
-            channel = tcp_channel(reactor, host, 5)
-            self.assertEqual(channel.authority, authority)
-            self.assertIsInstance(channel._connector._make_endpoint(), kind)
+            self.assertEqual(tcp_channel(reactor, host, 5).authority, authority)
+            self.assertIsInstance(tcp_endpoint(reactor, host.strip("[]"), 5), kind)

@@ -62,3 +62,44 @@ class Health(SynchronousTestCase):
         self.assertEqual(self.result(stream.__anext__()).status, health.HealthCheckResponse.NOT_SERVING)
         stream.cancel()
         self.clock.advance(0)
+
+    def test_shut_down(self) -> None:
+        """At the end watchers hear NOT_SERVING and are let go, and nothing is served ever again."""
+        known, unknown = (
+            self.channel.unary_stream(HEALTH_WATCH, health.HealthCheckRequest(service=name)) for name in ("", "x")
+        )
+        self.assertEqual(self.result(known.__anext__()).status, health.HealthCheckResponse.SERVING)
+        self.assertEqual(self.result(unknown.__anext__()).status, health.HealthCheckResponse.SERVICE_UNKNOWN)
+        waiting = self.start(unknown.__anext__())
+        self.health.shut_down()
+        self.health.set("", True)
+        self.assertEqual(self.result(known.__anext__()).status, health.HealthCheckResponse.NOT_SERVING)
+        for ended in (self.start(known.__anext__()), waiting):
+            self.clock.advance(0)
+            error = self.failureResultOf(ended, RpcError).value
+            self.assertEqual((error.code, error.message), (StatusCode.UNAVAILABLE, "the server is shutting down"))
+        late = self.channel.unary_stream(HEALTH_WATCH, health.HealthCheckRequest(service=""))
+        self.assertEqual(self.result(late.__anext__()).status, health.HealthCheckResponse.NOT_SERVING)
+        self.failureResultOf(self.start(late.__anext__()), RpcError)
+
+    def test_slow_watcher(self) -> None:
+        """Changes while a watcher does not read are told as the last one, and none is lost."""
+        stream = self.channel.unary_stream(HEALTH_WATCH, health.HealthCheckRequest(service=""))
+        self.assertEqual(self.result(stream.__anext__()).status, health.HealthCheckResponse.SERVING)
+        self.health.set("", False)
+        self.health.set("", True)
+        self.health.set("", False)
+        self.assertEqual(self.result(stream.__anext__()).status, health.HealthCheckResponse.NOT_SERVING)
+        stream.cancel()
+        self.clock.advance(0)
+
+    def test_long_list(self) -> None:
+        """More than a hundred services are not listed, with the text that peers know."""
+        for number in range(99):
+            self.health.set(f"test.{number}", True)
+        listed = self.start(self.channel.unary(HEALTH_LIST, health.HealthListRequest()))
+        error = self.failureResultOf(listed, RpcError).value
+        self.assertEqual(
+            (error.code, error.message),
+            (StatusCode.RESOURCE_EXHAUSTED, "server health list exceeds maximum capacity: 100"),
+        )

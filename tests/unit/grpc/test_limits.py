@@ -97,7 +97,7 @@ class Limited(SynchronousTestCase):
         """The honest client is connected."""
         self.clock = Clock()
         self.service = Service()
-        self.server = GrpcServerFactory([self.service], self.clock, limits=self.limits)
+        self.server = GrpcServerFactory([self.service], self.clock, server_limits=self.limits)
         self.endpoint = MemoryEndpoint(self.server, self.clock)
         self.channel = memory_channel(self.server, self.clock)
         self.lines: list[str] = []

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from txdagu.wire.compression import check_encoding, decompress
+from txdagu.wire.compression import check_encoding, compress, decompress, is_accepted
 from txdagu.wire.framing import Frame, FrameReader, encode_frame
 from txdagu.wire.metadata import (
     InvalidMetadataError,
@@ -174,6 +174,23 @@ class Compression(SynchronousTestCase):
             check_encoding(b"deflate")
         self.assertEqual(caught.exception.code, StatusCode.UNIMPLEMENTED)
         self.assertEqual(caught.exception.message, 'grpc: Decompressor is not installed for grpc-encoding "deflate"')
+
+    def test_compress(self) -> None:
+        """What we compress others can read; what would grow is left as it is."""
+        message = b"much of the same " * 100
+        packed = compress(message)
+        assert packed is not None
+        self.assertLess(len(packed), len(message))
+        self.assertEqual(gzip.decompress(packed), message)
+        for incompressible in (b"", b"x" * 18, bytes(range(256))):
+            self.assertIsNone(compress(incompressible))
+
+    def test_accepted(self) -> None:
+        """A list with or without spaces; no compression is always possible; no part of a name counts."""
+        self.assertTrue(is_accepted("gzip", b"identity, deflate,gzip"))
+        self.assertTrue(is_accepted("identity", b""))
+        self.assertFalse(is_accepted("gzip", b""))
+        self.assertFalse(is_accepted("gzip", b"xgzip,gzip2"))
 
 
 class Outcomes(SynchronousTestCase):

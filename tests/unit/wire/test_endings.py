@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from h2.connection import H2Connection
-from h2.events import ResponseReceived
+from h2.connection import ConnectionState, H2Connection
+from h2.events import ConnectionTerminated, ResponseReceived
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
@@ -33,6 +33,19 @@ from txdagu.wire.framing import encode_frame
 from txdagu.wire.status import StatusCode
 
 
+def _goaways(data: bytes, client: H2Connection) -> list[tuple[int | None, bytes | None]]:
+    """The last stream and debug text of every GOAWAY; the client stays open, as real ones do."""
+    events = []
+    while data:
+        end = 9 + int.from_bytes(data[:3], "big")
+        frame, data = data[:end], data[end:]
+        events += client.receive_data(frame)
+        client.state_machine.state = ConnectionState.CLIENT_OPEN
+    return [
+        (event.last_stream_id, event.additional_data) for event in events if isinstance(event, ConnectionTerminated)
+    ]
+
+
 class Endings(SynchronousTestCase):
     """GOAWAY in both directions."""
 
@@ -53,6 +66,29 @@ class Endings(SynchronousTestCase):
         pair.server.send_message(stream, bytes(300_000))
         pair.server.finish(stream, StatusCode.OK)
         self.assertEqual(pair.run()[0][-1], CallEnded(stream, StatusCode.OK, ""))
+
+    def test_server_leaves_in_two_steps(self) -> None:
+        """Calls that cross the first GOAWAY are served; the client's PING answer brings the second, with the last stream."""
+        client, server = foreign_client(), server_connection()
+        client.receive_data(server.outgoing())
+        client.send_headers(1, REQUEST)
+        server.receive(client.data_to_send())
+        server.announce_end("bye")
+        crossing = client.get_next_available_stream_id()
+        client.send_headers(crossing, REQUEST)
+        on_their_way = client.data_to_send()
+        first = _goaways(server.outgoing(), client)
+        self.assertEqual(first, [(2**31 - 1, b"bye")])
+        self.assertTrue(any(isinstance(event, CallStarted) for event in server.receive(on_their_way)))
+        self.assertFalse(server.is_refusing)
+        server.receive(client.data_to_send())
+        self.assertTrue(server.is_refusing)
+        self.assertEqual(_goaways(server.outgoing(), client), [(crossing, b"bye")])
+        client.state_machine.state = ConnectionState.CLIENT_OPEN
+        client.send_headers(client.get_next_available_stream_id(), REQUEST)
+        self.assertEqual(server.receive(client.data_to_send()), [])
+        server.close("gone")
+        self.assertEqual(_goaways(server.outgoing(), client), [(crossing, b"gone")])
 
     def test_unprocessed_by_number(self) -> None:
         """A GOAWAY that names a lower last stream fails the calls after it as unprocessed."""

@@ -121,7 +121,7 @@ class Pins(SynchronousTestCase):
         """Announcing the end leaves the open streams alone."""
         self.client.send_headers(1, REQUEST)
         self.exchange()
-        self.server.announce_end()
+        self.server.announce_end(2**31 - 1)
         self.server.send_headers(1, [(b":status", b"200")], end_stream=True)
         kinds = [type(event) for event in Http2Events(self.client).read(self.server.data_to_send())]
         self.assertEqual(kinds[0], ConnectionTerminated)

@@ -11,5 +11,7 @@ What clients may ask of a server is bounded by `limits`: `admission` counts conn
 on, `complaints` keeps the log short.
 
 Reactor, clock, randomness and endpoints are arguments. Hence TLS is the endpoint's affair, and tests join the two ends in
-memory (`txdagu.testing.channel`).
+memory (`txdagu.testing.channel`). `tls` makes of files what protects connections, and reads them again when they change;
+`tls_endpoints` has the endpoints, `tls_failures` says why a connection could not be protected, `certificates` what is wrong with
+files. `clear_text` is the endpoint without TLS.
 """

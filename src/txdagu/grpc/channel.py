@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterable, Callable
+from dataclasses import replace
 from random import random as system_random
 from typing import Any, Unpack
 
@@ -10,12 +11,16 @@ from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import HostnameEndpoint, TCP4ClientEndpoint, TCP6ClientEndpoint
 from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
 
+from txdagu.grpc.clear_text import ClearTextClientEndpoint
 from txdagu.grpc.client_call import ClientCall, UnaryReply
 from txdagu.grpc.client_streams import DuplexStream, RequestStream, ResponseStream, stop_sender
 from txdagu.grpc.connectivity import Backoff, ChannelState
 from txdagu.grpc.keepalive import KeepaliveTimes
 from txdagu.grpc.options import DEFAULT_OPTIONS, CallOptions, ChannelOptions
 from txdagu.grpc.pool import ConnectionPool
+from txdagu.grpc.tls import NO_ADVICE, ClientTls
+from txdagu.grpc.tls_endpoints import TlsClientEndpoint
+from txdagu.grpc.tls_failures import Advice
 from txdagu.model.addresses import ip_version, join_host_port
 from txdagu.wire.compression import check_compression
 from txdagu.wire.metadata import NONE, encode_metadata
@@ -192,15 +197,34 @@ class Channel:
         self._pool.forget(call)
 
 
-def tcp_channel(reactor: Any, host: str, port: int, *, options: ChannelOptions = DEFAULT_OPTIONS) -> Channel:
+def tcp_channel(
+    reactor: Any,
+    host: str,
+    port: int,
+    *,
+    tls: ClientTls | None = None,
+    advice: Advice = NO_ADVICE,
+    options: ChannelOptions = DEFAULT_OPTIONS,
+) -> Channel:
     """
-    A channel over plain TCP (HTTP/2 with prior knowledge). `host` is a name or an IPv4 or IPv6 literal.
+    A channel over TCP. `host` is a name or an IPv4 or IPv6 literal.
 
-    All addresses of a name are tried, a new one every 0.3 s, until one accepts ("happy eyeballs", RFC 8305).
+    All addresses of a name are tried, a new one every 0.3 s, until one accepts ("happy eyeballs", RFC 8305). With `tls`, the
+    server must prove to be that host. Without, HTTP/2 is spoken in clear text with prior knowledge, and `advice` is added to
+    the reason when the server seems to want TLS.
     """
     host = host.removeprefix("[").removesuffix("]")
+
+    def connect() -> IStreamClientEndpoint:
+        dialled = tcp_endpoint(reactor, host, port)
+        if tls is None:
+            return ClearTextClientEndpoint(dialled, advice)
+        return TlsClientEndpoint(dialled, tls, host, reactor)
+
+    if tls is not None:
+        options = replace(options, scheme="https")
     return Channel(
-        lambda: tcp_endpoint(reactor, host, port), reactor, authority=join_host_port(host, port), options=options
+        connect, reactor, authority=join_host_port(host, port), options=options
     )
 
 

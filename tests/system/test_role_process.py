@@ -110,7 +110,7 @@ class Processes(TestCase):
     def test_signals(self) -> None:
         """Each signal that asks for an end leads to an orderly one, in reverse order, with exit code 0."""
         for command in self.ways:
-            for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            for number in (signal.SIGTERM, signal.SIGINT):
                 process = self.run_role(command)
                 self.assertEqual(self.told(), "READY=1")
                 process.send_signal(number)
@@ -121,6 +121,19 @@ class Processes(TestCase):
                     ["start first", "start second", "stop second", "stopped second", "stop first", "stopped first"],
                 )
                 self.assertEqual(process.returncode, 0)
+
+    def test_reload(self) -> None:
+        """SIGHUP ends nothing: the role reloads, and the service manager is told when that began and ended."""
+        for command in self.ways:
+            process = self.run_role(command)
+            self.assertEqual(self.told(), "READY=1")
+            process.send_signal(signal.SIGHUP)
+            self.assertRegex(self.told(), r"^RELOADING=1\nMONOTONIC_USEC=[0-9]+$")
+            self.assertEqual(self.told(), "READY=1")
+            process.send_signal(signal.SIGTERM)
+            process.communicate(timeout=30)
+            self.assertEqual(self.told(), "STOPPING=1")
+            self.assertEqual(process.returncode, 0)
 
     def test_second_signal(self) -> None:
         """A second signal ends a process that waits for something stuck, with the code that shells give to that signal."""

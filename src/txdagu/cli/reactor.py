@@ -63,7 +63,7 @@ def run_in_reactor(main: Main) -> int:
     results: list[int | Failure] = []
 
     def begin() -> None:
-        UnixProcess(reactor).watch_signals(interruption.arrived, interruption.again)
+        UnixProcess(reactor).watch_signals(interruption.arrived, hurry=interruption.again)
         Deferred.fromCoroutine(main(reactor, interruption)).addBoth(end)
 
     def end(result: int | Failure) -> None:

@@ -10,7 +10,9 @@ from typing import Any
 
 from twisted.application.service import IService, Service
 from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.endpoints import TCP4ServerEndpoint
 from twisted.internet.error import CannotListenError
+from twisted.internet.interfaces import IStreamServerEndpoint
 from twisted.logger import Logger
 
 from txdagu.config.settings import Settings
@@ -24,8 +26,12 @@ from txdagu.dispatch.journal import Journal, MemoryJournal
 from txdagu.grpc.health import HealthService
 from txdagu.grpc.reflection import ReflectionService
 from txdagu.grpc.server import ConnectionLimits, GrpcServerFactory, GrpcService
+from txdagu.grpc.tls import ServerTls
+from txdagu.grpc.tls_endpoints import TlsServerEndpoint
 from txdagu.model.addresses import join_host_port
-from txdagu.model.errors import InvalidInputError, Problem, UnavailableError
+from txdagu.model.errors import UnavailableError
+from txdagu.peers.protection import Protection, protection
+from txdagu.peers.security import End
 from txdagu.protocol.services import COORDINATOR_SERVICE
 from txdagu.registry.cleaning import StaleFileCleaner
 from txdagu.registry.entries import Kind
@@ -45,7 +51,7 @@ class CoordinatorServer(Service):
 
     Starts: journal read, port open, registry entry written. Ends: health NOT_SERVING, registry entry removed, waiting
     calls answered UNAVAILABLE, open calls finished for at most 2 s, port closed. `startService` fails with a sentence
-    if the port is taken.
+    if the port is taken. With `tls`, nothing else is spoken on the port.
     """
 
     log = Logger()
@@ -58,6 +64,7 @@ class CoordinatorServer(Service):
         store: IRunStore | None,
         wall: Callable[[], datetime],
         monotonic: Callable[[], float],
+        tls: ServerTls | None = None,
     ) -> None:
         self._settings = settings
         self._reactor = reactor
@@ -73,6 +80,7 @@ class CoordinatorServer(Service):
         registry = settings.paths.service_registry_dir
         self._cleaners = [StaleFileCleaner(reactor, registry, kind, monotonic) for kind in Kind]
         self._publication: Publication | None = None
+        self._tls = tls
         self._port: Any = None
         self.owner = Owner("", "", 0)
 
@@ -89,7 +97,7 @@ class CoordinatorServer(Service):
 
     async def _start(self) -> None:
         await self._dispatcher.start()
-        self._port = self._listen()
+        self._port = await self._listen()
         host, port = self.address
         advertised = await self._advertised(host)
         publication = coordinator_publication(self._settings, self._reactor, advertised.host, port)
@@ -99,18 +107,35 @@ class CoordinatorServer(Service):
         for cleaner in self._cleaners:
             cleaner.startService()
         self.log.info(
-            "coordinator {id} listens on {bound}; workers dial {advertised}",
+            "coordinator {id} listens on {bound}{tls}; workers dial {advertised}",
             id=self.owner.id,
+            tls=self._protection(),
             bound=join_host_port(host, port),
             advertised=join_host_port(advertised.host, port),
         )
         if advertised.warning:
             self.log.warn("{warning}", warning=advertised.warning)
+        if self._tls is not None and not self._tls.names(advertised.host):
+            self.log.warn(
+                "the certificate {file} is for {names}, not for {host}, which workers dial: those that verify will refuse; "
+                "have it issued for that name, or advertise one that it has with --coordinator.advertise",
+                file=self._settings.peer.cert_file,
+                names=", ".join(self._tls.host_names()) or "no host at all",
+                host=advertised.host,
+            )
 
-    def _listen(self) -> Any:
+    def _protection(self) -> str:
+        if self._tls is None:
+            return ""
+        return " with TLS, for clients with a certificate" if self._tls.wants_certificates else " with TLS"
+
+    async def _listen(self) -> Any:
         host, port = self._settings.coordinator.host, self._settings.coordinator.port
+        endpoint: IStreamServerEndpoint = TCP4ServerEndpoint(self._reactor, port, interface=host)  # takes IPv6 as well
+        if self._tls is not None:
+            endpoint = TlsServerEndpoint(endpoint, self._tls, self._reactor)
         try:
-            return self._reactor.listenTCP(port, self._factory, interface=host)
+            return await endpoint.listen(self._factory)
         except CannotListenError as error:
             reason = getattr(error.socketError, "strerror", None) or error.socketError
             origins = self._settings.origins
@@ -147,23 +172,16 @@ class CoordinatorServer(Service):
         self.log.info("coordinator {id} has ended", id=self.owner.id)
 
 
-def coordinator_service(settings: Settings, reactor: Any) -> IService:
+def coordinator_service(settings: Settings, reactor: Any, protected: Protection | None = None) -> IService:
     """
-    A coordinator set up as `settings` say.
+    A coordinator set up as `settings` say. `protected` is what TLS is spoken with, if that was made; else it is made here.
 
-    Raises `InvalidInputError` for settings that ask for TLS: an open port in their place would be worse than none.
+    Raises `InvalidInputError` for settings that ask for TLS in a way that cannot be: an open port in its place would be worse
+    than none.
     """
-    peer = settings.peer
-    if not peer.insecure or peer.cert_file or peer.key_file or peer.client_ca_file:
-        raise InvalidInputError(
-            [
-                Problem(
-                    "TLS between coordinators and workers is not supported yet",
-                    settings.origins.get("peer.insecure", "peer"),
-                    "remove the peer settings, and protect the connection otherwise",
-                )
-            ]
-        )
     from txdagu.execution.assembly import run_store
 
-    return CoordinatorServer(settings, reactor, MemoryJournal(), run_store(settings, reactor), local_now, monotonic)
+    if protected is None:
+        protected = protection(settings, [End.SERVER])
+    store = run_store(settings, reactor)
+    return CoordinatorServer(settings, reactor, MemoryJournal(), store, local_now, monotonic, protected.server)

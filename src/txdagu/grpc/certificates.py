@@ -19,6 +19,11 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 from cryptography.x509.oid import ExtendedKeyUsageOID
+from service_identity import VerificationError
+from service_identity.cryptography import verify_certificate_hostname, verify_certificate_ip_address
+from service_identity.exceptions import CertificateError
+
+from txdagu.model.addresses import ip_version
 
 EXPIRES_SOON = timedelta(days=30)
 
@@ -47,6 +52,8 @@ class Finding:
     message: str
     advice: str = ""
     fatal: bool = True
+    of_usage: bool = False
+    """Whether it is about what the certificate may be used for."""
 
     def __str__(self) -> str:
         """File, what is wrong, what to do."""
@@ -109,6 +116,23 @@ def host_names(certificate: x509.Certificate) -> tuple[str, ...]:
     return (*names.get_values_for_type(x509.DNSName), *addresses)
 
 
+def is_for(certificate: x509.Certificate, host: str) -> bool:
+    """Whether a certificate names that host or IP address (RFC 9525), as service_identity judges."""
+    try:
+        if ip_version(host):
+            verify_certificate_ip_address(certificate, host.partition("%")[0])
+        else:
+            verify_certificate_hostname(certificate, ascii_name(host))
+    except (VerificationError, CertificateError, ValueError):
+        return False
+    return True
+
+
+def ascii_name(host: str) -> str:
+    """A host name as certificates and TLS write it. Raises `UnicodeError` if it cannot be one."""
+    return host.encode("idna").decode("ascii").removesuffix(".")
+
+
 def has_usage(certificate: x509.Certificate, usage: Usage) -> bool:
     """Whether it may be used so; one that lists no usages may be used for everything."""
     try:
@@ -167,8 +191,8 @@ def _read_key(file: str) -> tuple[PrivateKeyTypes | None, list[Finding]]:
 def _judge_chain(file: str, chain: Sequence[x509.Certificate], usages: Iterable[Usage], now: datetime) -> list[Finding]:
     findings: list[Finding] = []
 
-    def add(message: str, advice: str = "", *, fatal: bool = True) -> None:
-        findings.append(Finding(Part.CERTIFICATE, file, message, advice, fatal=fatal))
+    def add(message: str, advice: str = "", *, fatal: bool = True, of_usage: bool = False) -> None:
+        findings.append(Finding(Part.CERTIFICATE, file, message, advice, fatal, of_usage))
 
     for certificate in chain:
         begins, ends = certificate.not_valid_before_utc, certificate.not_valid_after_utc
@@ -184,7 +208,7 @@ def _judge_chain(file: str, chain: Sequence[x509.Certificate], usages: Iterable[
     if missing:
         wanted = " and ".join(missing)
         message = f"the certificate {title(leaf)} is not for this use: its extended key usage lacks {wanted}"
-        add(message, f"have it issued with extendedKeyUsage={','.join(missing)} in addition")
+        add(message, f"have it issued with extendedKeyUsage={','.join(missing)} in addition", of_usage=True)
     for number, (lower, upper) in enumerate(pairwise(chain), 1):
         if lower.issuer != upper.subject:
             message = f"certificate {number + 1} in it ({title(upper)}) did not issue certificate {number}"

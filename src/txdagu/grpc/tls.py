@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,18 @@ from OpenSSL import SSL
 from twisted.internet.ssl import Certificate, CertificateOptions, TLSVersion, trustRootFromCertificates
 from twisted.logger import Logger
 
-from txdagu.grpc.certificates import Finding, Identity, Usage, read_authorities, read_identity, title
+from txdagu.grpc.certificates import (
+    EXPIRES_SOON,
+    Finding,
+    Identity,
+    Usage,
+    expires_soon,
+    host_names,
+    is_for,
+    read_authorities,
+    read_identity,
+    title,
+)
 from txdagu.grpc.tls_failures import Advice, NoCommonProtocolError, TlsError, Trouble
 from txdagu.system.clock import local_now
 
@@ -30,6 +42,16 @@ HTTP2 = b"h2"
 
 Stamp = tuple[tuple[int, int, int] | None, ...]
 NO_ADVICE: Advice = {}
+
+
+@dataclass(frozen=True, slots=True)
+class _Made:
+    """What files came to: a context if they can be used, and what is wrong with them."""
+
+    context: SSL.Context | None
+    identity: Identity | None
+    authorities: tuple[x509.Certificate, ...]
+    findings: list[Finding]
 
 
 class TlsFiles(ABC):
@@ -48,14 +70,16 @@ class TlsFiles(ABC):
         """What was wrong with the files when they were read last, fatal or not."""
         self.certificates: tuple[x509.Certificate, ...] = ()
         """Our own certificate and its chain, as in use; empty without one."""
+        self.authorities: tuple[x509.Certificate, ...] = ()
+        """The authorities of the other end that a file names, as in use."""
         self._now = now
         self._context: SSL.Context | None = None
         self._stamp = self._look()
         self._read()
 
     @abstractmethod
-    def _make(self) -> tuple[SSL.Context | None, Identity | None, list[Finding]]:
-        """Read the files: a context if they can be used, our identity, and what is wrong with them."""
+    def _make(self) -> _Made:
+        """Read the files."""
 
     @property
     def usable(self) -> bool:
@@ -89,13 +113,20 @@ class TlsFiles(ABC):
         leaf = self.certificates[0]
         return f"our certificate is {title(leaf)}, valid until {leaf.not_valid_after_utc:%Y-%m-%d}"
 
+    def expiring(self) -> list[str]:
+        """A sentence for each certificate in use whose time is over, or will be within 30 days."""
+        now = self._now()
+        soon = now + EXPIRES_SOON
+        used = (*self.certificates, *self.authorities)
+        return [expires_soon(each, now) for each in used if each.not_valid_after_utc < soon]
+
     def _read(self) -> bool:
-        context, identity, findings = self._make()
-        self.findings = tuple(findings)
-        if context is None:
+        made = self._make()
+        self.findings = tuple(made.findings)
+        if made.context is None:
             return False
-        self._context = context
-        self.certificates = () if identity is None else identity.chain
+        self._context, self.authorities = made.context, made.authorities
+        self.certificates = () if made.identity is None else made.identity.chain
         return True
 
     def _problems(self) -> str:
@@ -138,7 +169,15 @@ class ServerTls(TlsFiles):
         """Whether clients must show one."""
         return bool(self._client_ca_file)
 
-    def _make(self) -> tuple[SSL.Context | None, Identity | None, list[Finding]]:
+    def names(self, host: str) -> bool:
+        """Whether clients that dial `host` will find it in our certificate."""
+        return bool(self.certificates) and is_for(self.certificates[0], host)
+
+    def host_names(self) -> tuple[str, ...]:
+        """The names and addresses that our certificate is for."""
+        return host_names(self.certificates[0]) if self.certificates else ()
+
+    def _make(self) -> _Made:
         now = self._now()
         identity, findings = read_identity(*self._pair, (Usage.SERVER,), now)
         authorities: tuple[x509.Certificate, ...] = ()
@@ -146,10 +185,10 @@ class ServerTls(TlsFiles):
             authorities, more = read_authorities(self._client_ca_file, now)
             findings += more
         if identity is None or any(finding.fatal for finding in findings):
-            return None, identity, findings
+            return _Made(None, identity, authorities, findings)
         context = _context(identity, authorities)
         context.set_alpn_select_callback(_select_http2)
-        return context, identity, findings
+        return _Made(context, identity, authorities, findings)
 
 
 class ClientTls(TlsFiles):
@@ -180,7 +219,7 @@ class ClientTls(TlsFiles):
         """Whether servers are shown one when they ask."""
         return self._pair is not None
 
-    def _make(self) -> tuple[SSL.Context | None, Identity | None, list[Finding]]:
+    def _make(self) -> _Made:
         now = self._now()
         identity: Identity | None = None
         findings: list[Finding] = []
@@ -191,12 +230,12 @@ class ClientTls(TlsFiles):
             authorities, more = read_authorities(self._ca_file, now)
             findings += more
         if any(finding.fatal for finding in findings):
-            return None, identity, findings
+            return _Made(None, identity, authorities, findings)
         context = _context(identity, authorities)
         if self.verify:
             context.set_default_verify_paths()
         context.set_alpn_protos([HTTP2])
-        return context, identity, findings
+        return _Made(context, identity, authorities, findings)
 
 
 def _context(identity: Identity | None, authorities: Sequence[x509.Certificate]) -> SSL.Context:
@@ -218,4 +257,4 @@ def _context(identity: Identity | None, authorities: Sequence[x509.Certificate])
 def _select_http2(_connection: SSL.Connection, offered: Sequence[bytes]) -> bytes:
     if HTTP2 in offered:
         return HTTP2
-    raise NoCommonProtocolError
+    raise NoCommonProtocolError([("SSL routines", "", "no application protocol")])

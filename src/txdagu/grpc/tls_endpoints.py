@@ -12,12 +12,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import cast
 
-from cryptography import x509
 from OpenSSL import SSL
 from OpenSSL.crypto import X509
-from service_identity import VerificationError
-from service_identity.cryptography import verify_certificate_hostname, verify_certificate_ip_address
-from service_identity.exceptions import CertificateError
 from twisted.internet.defer import Deferred, fail
 from twisted.internet.interfaces import (
     IAddress,
@@ -32,6 +28,7 @@ from twisted.internet.interfaces import (
     IStreamClientEndpoint,
     IStreamServerEndpoint,
     ITCPTransport,
+    ITransport,
 )
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.logger import Logger
@@ -40,6 +37,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from txdagu.grpc.address import format_address
+from txdagu.grpc.certificates import ascii_name, is_for
 from txdagu.grpc.tls import HTTP2, ClientTls, ServerTls
 from txdagu.grpc.tls_failures import Advice, Evidence, TlsError, Trouble, explain, with_advice
 from txdagu.grpc.transport import ConnectionProtocol
@@ -51,6 +49,9 @@ REPEAT_AFTER = 60.0
 """The same complaint about the same host is logged again after so many seconds."""
 _REMEMBERED = 256
 _HELLO = 24
+_CLEAR_HTTP2 = b"PRI * HTTP/2.0"
+# A fatal alert, unexpected_message (RFC 8446 sections 5.1 and 6.2), in clear text: its reader knows that TLS is spoken here.
+_UNEXPECTED = b"\x15\x03\x03\x00\x02\x02\x0a"
 
 
 class _TlsProtocol(TLSMemoryBIOProtocol):
@@ -61,6 +62,8 @@ class _TlsProtocol(TLSMemoryBIOProtocol):
         evidence = cast("_End", self.wrappedProtocol).evidence
         if len(evidence.first_bytes) < _HELLO:
             evidence.first_bytes += bytes[:_HELLO]
+            if evidence.server_end and evidence.first_bytes.startswith(_CLEAR_HTTP2):
+                cast("ITransport", self.transport).write(_UNEXPECTED)  # OpenSSL would close without a word
         super().dataReceived(bytes)  # type: ignore[no-untyped-call]
 
 
@@ -82,7 +85,7 @@ class _End(Protocol):
         if not sound:
             self.evidence.errors.append((number, seen.subject.rfc4514_string()))
             return False
-        if depth == 0 and self.evidence.host and not _is_for(seen, self.evidence.host):
+        if depth == 0 and self.evidence.host and not is_for(seen, self.evidence.host):
             self.evidence.misnamed = True
             return False
         return True
@@ -125,23 +128,6 @@ class _End(Protocol):
             self._failure = explain(lost.value, evidence, self._advice)
             return Failure(self._failure)
         return lost
-
-
-def _is_for(certificate: x509.Certificate, host: str) -> bool:
-    """Whether a certificate names that host or IP address (RFC 9525), as service_identity judges."""
-    try:
-        if ip_version(host):
-            verify_certificate_ip_address(certificate, host.partition("%")[0])
-        else:
-            verify_certificate_hostname(certificate, _ascii(host))
-    except (VerificationError, CertificateError, UnicodeError, ValueError):
-        return False
-    return True
-
-
-def _ascii(host: str) -> str:
-    """The name as certificates and SNI write it."""
-    return host.encode("idna").decode("ascii").removesuffix(".")
 
 
 # The client's end
@@ -208,7 +194,7 @@ class _ClientFactory(TLSMemoryBIOFactory):
         else:
             connection.set_verify(SSL.VERIFY_NONE)
         if not ip_version(self._host):
-            connection.set_tlsext_host_name(_ascii(self._host).encode("ascii"))
+            connection.set_tlsext_host_name(ascii_name(self._host).encode("ascii"))
         return connection
 
     def failed(self, failure: Failure) -> None:

@@ -108,7 +108,15 @@ _ALERTS: dict[str, tuple[Trouble, str]] = {
 _NOT_TLS = frozenset(
     ("wrong version number", "http request", "packet length too long", "unknown protocol", "https proxy request")
 )
-_OLD = frozenset(("unsupported protocol", "version too low", "no protocols available", "wrong ssl version"))
+_OLD = (Trouble.OLD_VERSION, "{they} speaks no version of TLS that we do (1.2 and 1.3)")
+_REASONS: dict[str, tuple[Trouble, str]] = {
+    "unsupported protocol": _OLD,
+    "version too low": _OLD,
+    "no protocols available": _OLD,
+    "wrong ssl version": _OLD,
+    "no shared cipher": (Trouble.OLD_VERSION, "{they} offers no cipher that we accept"),
+    "peer did not return a certificate": (Trouble.THEIRS_MISSING, "{they} showed no certificate, and one is required"),
+}
 _ALERT = re.compile(r"alert (.+)$")
 
 
@@ -126,30 +134,42 @@ def with_advice(trouble: Trouble, message: str, advice: Advice) -> TlsError:
 
 
 def _meaning(error: BaseException, evidence: Evidence) -> tuple[Trouble, str]:
-    they = evidence.they
     if isinstance(error, NoCommonProtocolError):
-        return Trouble.NO_HTTP2, f"{they} does not offer HTTP/2 by ALPN (h2)"
+        return Trouble.NO_HTTP2, f"{evidence.they} does not offer HTTP/2 by ALPN (h2)"
     if evidence.misnamed:
         return Trouble.THEIRS_WRONG_NAME, _wrong_name(evidence)
     if evidence.errors:
         return _refused(evidence)
     if isinstance(error, SSL.Error):
-        reasons = _reasons(error)
-        if any(reason in _NOT_TLS for reason in reasons):
-            return Trouble.NOT_TLS, _not_tls(evidence)
-        for reason in reasons:
-            if (found := _ALERT.search(reason)) is not None:
-                if (known := _ALERTS.get(found[1])) is not None:
-                    return known[0], _about_ours(known, evidence)
-                return Trouble.OTHER, f"{they} ended TLS with the alert {found[1]}"
-            if reason in _OLD:
-                return Trouble.OLD_VERSION, f"{they} speaks no version of TLS that we do (1.2 and 1.3)"
-            if reason == "no shared cipher":
-                return Trouble.OLD_VERSION, f"{they} offers no cipher that we accept"
-            if reason == "peer did not return a certificate":
-                return Trouble.THEIRS_MISSING, f"{they} showed no certificate, and one is required"
-        return Trouble.OTHER, f"TLS failed: {', '.join(reasons) or 'no reason given'}"
+        return _openssl(_reasons(error), evidence)
     return _lost(error, evidence)
+
+
+def _openssl(reasons: list[str], evidence: Evidence) -> tuple[Trouble, str]:
+    """What the reasons on OpenSSL's error queue mean."""
+    for reason in reasons:
+        if reason in _NOT_TLS:
+            return Trouble.NOT_TLS, _not_tls(evidence)
+        if (alert := _ALERT.search(reason)) is not None:
+            return _alert(alert[1], evidence)
+        if (known := _REASONS.get(reason)) is not None:
+            return known[0], known[1].format(they=evidence.they)
+    return Trouble.OTHER, f"TLS failed: {', '.join(reasons) or 'no reason given'}"
+
+
+def _alert(name: str, evidence: Evidence) -> tuple[Trouble, str]:
+    """What an alert of the other end means."""
+    they = evidence.they
+    if name == "internal error" and evidence.server_end:
+        # What OpenSSL's clients say when the names do not fit.
+        return Trouble.OURS_REFUSED, f"{they} refused our certificate; perhaps it dials us by a name that is not in it"
+    if name not in _ALERTS:
+        return Trouble.OTHER, f"{they} ended TLS with the alert {name}"
+    trouble, text = _ALERTS[name]
+    if trouble is Trouble.OURS_REFUSED and not evidence.server_end and not evidence.shows_certificate:
+        # TLS 1.2, and servers in Go at any version, say "bad certificate" where there is none.
+        return Trouble.OURS_MISSING, f"{they} requires a certificate from us"
+    return trouble, text.format(they=they)
 
 
 def _lost(error: BaseException, evidence: Evidence) -> tuple[Trouble, str]:
@@ -168,14 +188,6 @@ def _lost(error: BaseException, evidence: Evidence) -> tuple[Trouble, str]:
             )
         return Trouble.OURS_MISSING, f"{they} {how} right after the TLS handshake; it may require a certificate from us"
     return Trouble.OTHER, f"{they} {how}"
-
-
-def _about_ours(known: tuple[Trouble, str], evidence: Evidence) -> str:
-    text = known[1].format(they=evidence.they)
-    if known[0] is Trouble.OURS_REFUSED and not evidence.server_end and not evidence.shows_certificate:
-        # TLS 1.2, and servers in Go at any version, say "bad certificate" where there is none.
-        return f"{evidence.they} refused us without a certificate of ours"
-    return text
 
 
 def _reasons(error: SSL.Error) -> list[str]:

@@ -6,12 +6,16 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Protocol, TypeVar
 
 from google.protobuf.message import Message
+from twisted.logger import Logger
 
 from txdagu.config.settings import Settings
 from txdagu.grpc.channel import Backoff, ChannelOptions, tcp_channel
-from txdagu.model.errors import InvalidInputError, Problem
+from txdagu.peers.protection import CLIENT_ADVICE, Protection, protection
+from txdagu.peers.security import End
 from txdagu.wire.metadata import Metadata
 from txdagu.wire.method import RpcMethod
+
+log = Logger()
 
 RequestT = TypeVar("RequestT", bound=Message)
 ResponseT = TypeVar("ResponseT", bound=Message)
@@ -62,23 +66,18 @@ def reconnect_pause(lease_ttl: float) -> float:
     return min(LONGEST_RECONNECT_PAUSE, lease_ttl / 6)
 
 
-def connector(settings: Settings, reactor: Any) -> Connect:
+def connector(settings: Settings, reactor: Any, protected: Protection | None = None) -> Connect:
     """
-    What opens a channel to a host and port.
+    What opens a channel to a host and port, over TLS if the settings say so. `protected` is what to use for it, if that was made.
 
-    Raises `InvalidInputError` if the peer settings ask for TLS, which is not there yet: talking in clear in spite of
-    them would be worse than not talking.
+    Without, it is made here, and what is doubtful about it logged; raises `InvalidInputError` if it cannot be had: talking in
+    clear text instead would be worse than not talking.
     """
-    if not settings.peer.insecure:
-        raise InvalidInputError(
-            [
-                Problem(
-                    "TLS between coordinators and their clients is not supported yet",
-                    settings.origins.get("peer.insecure", "peer.insecure"),
-                    "set it to true, and protect the connection otherwise",
-                )
-            ]
-        )
+    if protected is None:
+        protected = protection(settings, [End.CLIENT])
+        for sentence in protected.warnings():
+            log.warn("{sentence}", sentence=sentence)
     pause = reconnect_pause(settings.coordinator.lease_ttl)
     options = ChannelOptions(backoff=Backoff(initial=min(0.5, pause), maximum=pause))
-    return lambda host, port: tcp_channel(reactor, host, port, options=options)
+    tls = protected.client
+    return lambda host, port: tcp_channel(reactor, host, port, tls=tls, advice=CLIENT_ADVICE, options=options)

@@ -12,7 +12,9 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from txdagu.config.settings import Settings
+from txdagu.peers.connecting import connector
 from txdagu.peers.coordinators import Coordinators
+from txdagu.peers.protection import Protection
 from txdagu.registry.entries import Activity
 from txdagu.registry.publication import scheduler_publication
 from txdagu.scheduler.carrier import Means, RunsHere
@@ -98,11 +100,11 @@ class SchedulerServer(Service):
         await self._coordinators.stopService()
 
 
-def scheduler_service(settings: Settings, reactor: Any) -> IService:
-    """The scheduler set up as `settings` say."""
+def scheduler_service(settings: Settings, reactor: Any, protected: Protection | None = None) -> IService:
+    """The scheduler set up as `settings` say. `protected`: see `connector`."""
     from txdagu.execution.assembly import engine, run_store
 
-    coordinators = Coordinators(settings, reactor, SystemRandom(), monotonic)
+    coordinators = Coordinators(settings, reactor, SystemRandom(), monotonic, connector(settings, reactor, protected))
     store = run_store(settings, reactor)
     runs_here = engine(settings, reactor, store, coordinators)
     return SchedulerServer(settings, reactor, store, store.queue, coordinators, runs_here, monotonic, unix_now)

@@ -23,5 +23,11 @@ def makeService(options: Options, reactor: Any = None) -> RoleService:
 
 def _children(settings: Settings, reactor: Any) -> NamedServices:
     from txdagu.coordinator.service import coordinator_service
+    from txdagu.peers.protection import CertificateWatch, protection
+    from txdagu.peers.security import End
 
-    return [("coordinator", coordinator_service(settings, reactor))]
+    protected = protection(settings, [End.SERVER])
+    return [
+        ("certificates", CertificateWatch(protected, reactor)),
+        ("coordinator", coordinator_service(settings, reactor, protected)),
+    ]

@@ -27,22 +27,31 @@ class RoleProcess(Protocol):
     def complain(self, line: str) -> None:
         """Write a line on the real standard error."""
 
-    def watch_signals(self, stop: Callable[[str], None]) -> None:
-        """From now on the first signal that asks for an end calls `stop` with its name, in the reactor; a second forces it."""
+    def notify_reloading(self) -> None:
+        """Tell the service manager that configuration is read again; ``READY=1`` ends that."""
+
+    def watch_signals(self, stop: Callable[[str], None], reload: Callable[[str], None]) -> None:
+        """
+        From now on the first signal that asks for an end calls `stop` with its name, in the reactor; a second forces it.
+
+        SIGHUP calls `reload`.
+        """
 
 
 class UnixProcess:
-    """This process. `now` is a monotonic clock in seconds."""
+    """This process. `now` is a monotonic clock in seconds; `on_terminal` says whether standard input is a living terminal."""
 
     def __init__(
         self,
         reactor: IReactorFromThreads,
         environ: Mapping[str, str] = os.environ,
         now: Callable[[], float] = time.monotonic,
+        on_terminal: Callable[[], bool] = lambda: os.isatty(0),
     ) -> None:
         self._reactor = reactor
         self._environ = environ
         self._now = now
+        self._on_terminal = on_terminal
         self._asked: tuple[int, float] | None = None
 
     def notify(self, state: str) -> None:
@@ -60,23 +69,37 @@ class UnixProcess:
             except OSError as error:
                 self.complain(f"cannot tell {state} to NOTIFY_SOCKET: {error.strerror}")
 
+    def notify_reloading(self) -> None:
+        """``RELOADING=1`` with the time, as ``Type=notify-reload`` wants it (sd_notify(3))."""
+        self.notify(f"RELOADING=1\nMONOTONIC_USEC={int(self._now() * 1_000_000)}")
+
     def complain(self, line: str) -> None:
         """Write past `sys.stderr`, which twistd turns into log events."""
         if sys.__stderr__ is not None:
             sys.__stderr__.write(f"{line}\n")
             sys.__stderr__.flush()
 
-    def watch_signals(self, stop: Callable[[str], None], hurry: Callable[[str], None] | None = None) -> None:
+    def watch_signals(
+        self,
+        stop: Callable[[str], None],
+        reload: Callable[[str], None] | None = None,
+        hurry: Callable[[str], None] | None = None,
+    ) -> None:
         """
         The first signal calls `stop`, the second `hurry` if there is one; the next ends the process at once.
 
-        Take SIGTERM, SIGINT and SIGHUP. To be called once the reactor runs, to replace its own handlers: with those, twistd
-        would kill itself by the same signal after a clean end. Signals that our parent had us ignore (nohup) stay so.
+        Take SIGTERM, SIGINT and SIGHUP. With `reload`, SIGHUP calls that instead, unless it came because our terminal is gone. To
+        be called once the reactor runs, to replace its own handlers: with those, twistd would kill itself by the same signal
+        after a clean end. Signals that our parent had us ignore (nohup) stay so.
         """
+        had_terminal = self._on_terminal()
         ways = [stop] if hurry is None else [stop, hurry]
 
         def asked(number: int, frame: FrameType | None) -> None:
             name = signal.Signals(number).name
+            if number == signal.SIGHUP and reload is not None and not (had_terminal and not self._on_terminal()):
+                self._reactor.callFromThread(reload, name)
+                return
             if self._asked is not None:
                 last, at = self._asked
                 if last == number and self._now() - at < SAME_REQUEST:

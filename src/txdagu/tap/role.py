@@ -33,7 +33,8 @@ class RoleService(Service):
 
     `startService` of a child may raise, or return a Deferred or a coroutine; the next child starts when it is done. If one fails,
     those before it are stopped again, the reason is written as one line and `exit_code` becomes 1. A child whose own start fails
-    leaves nothing behind by itself; its `stopService` is not called.
+    leaves nothing behind by itself; its `stopService` is not called. SIGHUP calls ``reload()`` of the children that have one; it
+    returns a sentence for each thing that was reloaded.
     """
 
     log = Logger()
@@ -44,6 +45,8 @@ class RoleService(Service):
         self.role = role
         self.settings = settings
         self.exit_code = 0
+        self.ready = False
+        """Whether all children have started, and none was stopped yet."""
         self._children = tuple(children)
         self._reactor = reactor
         self._process = process
@@ -72,7 +75,7 @@ class RoleService(Service):
     def _begin(self) -> None:
         if not self.running:
             return
-        self._process.watch_signals(self._asked_to_stop)
+        self._process.watch_signals(self._asked_to_stop, self._asked_to_reload)
         self._starting = Deferred.fromCoroutine(self._start())
         self._starting.addErrback(
             lambda failure: self.log.failure("while starting the {role}", failure, role=self.role)
@@ -81,6 +84,28 @@ class RoleService(Service):
     def _asked_to_stop(self, signal_name: str) -> None:
         self.log.info("{signal}: the {role} is stopping", signal=signal_name, role=self.role)
         self._end_process()
+
+    def _asked_to_reload(self, signal_name: str) -> None:
+        """Let the children that can do so read their files again. Before they are all ready, and at the end, there is no need."""
+        if not self.ready:
+            self.log.info(
+                "{signal}: the {role} is starting or stopping; nothing to reload", signal=signal_name, role=self.role
+            )
+            return
+        self._process.notify_reloading()
+        told: list[str] = []
+        for name, child in self._started:
+            reload = getattr(child, "reload", None)
+            if reload is None:
+                continue
+            try:
+                told += reload()
+            except Exception:  # noqa: BLE001 - the process goes on with what it had
+                self.log.failure("the {child} could not be reloaded", child=name)
+                told.append(f"{name}: failed")
+        what = "; ".join(told) or "nothing to reload"
+        self.log.info("{signal}: the {role} reloads: {what}", signal=signal_name, role=self.role, what=what)
+        self._process.notify("READY=1")
 
     def _end_process(self) -> None:
         try:
@@ -98,6 +123,7 @@ class RoleService(Service):
                 self._failed(name, error)
                 return
             self._started.append((name, child))
+        self.ready = True
         self.log.info("the {role} is ready", role=self.role)
         self._process.notify("READY=1")
 
@@ -110,6 +136,7 @@ class RoleService(Service):
         self._end_process()
 
     async def _stop(self) -> None:
+        self.ready = False
         self._process.notify("STOPPING=1")
         if self._starting is not None:
             ended: Deferred[None] = Deferred()
@@ -200,26 +227,6 @@ def require_directories(settings: Settings) -> None:
 
 
 def refuse_unprotected(settings: Settings, *, opens_web: bool) -> None:
-    """Raise `InvalidInputError` if settings ask for protection that this version does not have: better closed than open."""
-    peer = settings.peer
-    asked = [
-        f"{key} from {settings.origins.get(key, 'default')}"
-        for key, wanted in (
-            ("peer.insecure", not peer.insecure),
-            ("peer.certFile", peer.cert_file),
-            ("peer.keyFile", peer.key_file),
-            ("peer.clientCaFile", peer.client_ca_file),
-        )
-        if wanted
-    ]
-    problems = list(settings.unprotected) if opens_web else []
-    if asked:
-        problems.append(
-            Problem(
-                "TLS between coordinators and workers is not available in this version",
-                ", ".join(asked),
-                "remove these settings and let the port be reached over a trusted network only",
-            )
-        )
-    if problems:
-        raise InvalidInputError(problems)
+    """Raise `InvalidInputError` if settings ask for a protection of the web server that there is not: better closed than open."""
+    if opens_web and settings.unprotected:
+        raise InvalidInputError(settings.unprotected)

@@ -25,11 +25,15 @@ def makeService(options: Options, reactor: Any = None) -> RoleService:
 def _children(settings: Settings, reactor: Any) -> NamedServices:
     """In the order of need: the coordinator takes what the scheduler and the web pages hand it."""
     from txdagu.coordinator.service import coordinator_service
+    from txdagu.peers.protection import CertificateWatch, protection
+    from txdagu.peers.security import End
     from txdagu.scheduler.service import scheduler_service
     from txdagu.web.service import web_service
 
+    protected = protection(settings, [End.SERVER, End.CLIENT])
     return [
-        ("coordinator", coordinator_service(settings, reactor)),
-        ("scheduler", scheduler_service(settings, reactor)),
-        ("web server", web_service(settings, reactor)),
+        ("certificates", CertificateWatch(protected, reactor)),
+        ("coordinator", coordinator_service(settings, reactor, protected)),
+        ("scheduler", scheduler_service(settings, reactor, protected)),
+        ("web server", web_service(settings, reactor, protected)),
     ]

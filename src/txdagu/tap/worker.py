@@ -22,6 +22,12 @@ def makeService(options: Options, reactor: Any = None) -> RoleService:
 
 
 def _children(settings: Settings, reactor: Any) -> NamedServices:
+    from txdagu.peers.protection import CertificateWatch, protection
+    from txdagu.peers.security import End
     from txdagu.worker.service import worker_service
 
-    return [("worker", worker_service(settings, reactor))]
+    protected = protection(settings, [End.CLIENT])
+    return [
+        ("certificates", CertificateWatch(protected, reactor)),
+        ("worker", worker_service(settings, reactor, protected)),
+    ]

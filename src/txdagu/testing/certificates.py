@@ -80,25 +80,36 @@ class Issued:
 
 
 class Authority(Issued):
-    """A root of trust, or with an `issuer` an intermediate authority. Valid for `days` from a day before now."""
+    """
+    A root of trust, or with an `issuer` an intermediate authority.
+
+    Valid until `end`, in days from now; what it issues is good for its `usages` only (none: for all).
+    """
 
     def __init__(
-        self, name: str = "test authority", *, issuer: Authority | None = None, days: int = 3650, begin: int = -1
+        self,
+        name: str = "test authority",
+        *,
+        issuer: Authority | None = None,
+        usages: Iterable[x509.ObjectIdentifier] = (),
+        end: float = 3650,
     ) -> None:
         key = ec.generate_private_key(ec.SECP256R1())
-        begins = datetime.now(UTC) + begin * _DAY
+        now = datetime.now(UTC)
         builder = (
             x509.CertificateBuilder()
             .subject_name(_name(name))
             .issuer_name(_name(name) if issuer is None else issuer.certificate.subject)
             .public_key(key.public_key())
             .serial_number(x509.random_serial_number())
-            .not_valid_before(begins)
-            .not_valid_after(begins + days * _DAY)
+            .not_valid_before(now - 400 * _DAY)
+            .not_valid_after(now + end * _DAY)
             .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
             .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
             .add_extension(x509.KeyUsage(False, False, False, False, False, True, True, False, False), critical=True)
         )
+        if usages := tuple(usages):
+            builder = builder.add_extension(x509.ExtendedKeyUsage(usages), critical=False)
         certificate = builder.sign(key if issuer is None else issuer.key, hashes.SHA256())
         super().__init__(certificate, key, () if issuer is None else (*issuer.sent_chain,))
         self.sent_chain: tuple[x509.Certificate, ...] = () if issuer is None else (certificate, *issuer.sent_chain)

@@ -20,6 +20,7 @@ from txdagu import __version__
 from txdagu.config.settings import Settings
 from txdagu.model.addresses import EVERYWHERE, join_host_port
 from txdagu.peers.interfaces import ICoordinators
+from txdagu.peers.protection import Protection
 from txdagu.registry.publication import server_publication
 from txdagu.system.clock import monotonic, unix_now
 from txdagu.web.answers import Answers
@@ -196,11 +197,12 @@ def site_resource(base_path: str, census: Census, reactor: Any, wall: Callable[[
     return Front(routes.app.resource(), answers)
 
 
-def web_service(settings: Settings, reactor: Any) -> IService:
-    """The web server of the main instance, with its own channels to the coordinators."""
+def web_service(settings: Settings, reactor: Any, protected: Protection | None = None) -> IService:
+    """The web server of the main instance, with its own channels to the coordinators. `protected`: see `connector`."""
+    from txdagu.peers.connecting import connector
     from txdagu.peers.coordinators import Coordinators
 
-    coordinators = Coordinators(settings, reactor, SystemRandom(), monotonic)
+    coordinators = Coordinators(settings, reactor, SystemRandom(), monotonic, connector(settings, reactor, protected))
     return WebService(
         settings,
         reactor,

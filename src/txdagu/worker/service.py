@@ -16,8 +16,10 @@ from twisted.python.failure import Failure
 from txdagu.config.settings import Settings
 from txdagu.execution.assembly import engine, run_store
 from txdagu.execution.engine import Engine
+from txdagu.peers.connecting import connector
 from txdagu.peers.coordinators import Coordinators
 from txdagu.peers.discovery import Member
+from txdagu.peers.protection import Protection
 from txdagu.registry.publication import Publication, WorkerState, worker_publication
 from txdagu.store.interfaces import IRunStore
 from txdagu.system.clock import local_now, monotonic
@@ -210,14 +212,14 @@ class WorkerService(Service):
         return Deferred.fromCoroutine(end()).addErrback(broke)
 
 
-def worker_service(settings: Settings, reactor: Any) -> IService:
+def worker_service(settings: Settings, reactor: Any, protected: Protection | None = None) -> IService:
     """
-    A worker that is set up as `settings` say and starts with the service.
+    A worker that is set up as `settings` say and starts with the service. `protected`: see `connector`.
 
     Raises `InvalidInputError` for settings that a worker cannot work with.
     """
     random = SystemRandom()
-    coordinators = Coordinators(settings, reactor, random, monotonic)
+    coordinators = Coordinators(settings, reactor, random, monotonic, connector(settings, reactor, protected))
     store = run_store(settings, reactor)
     runs = engine(settings, reactor, store, coordinators)
     who = identity(settings)

@@ -77,9 +77,11 @@ class StartTests(SynchronousTestCase):
         self.assertFalse(Path(settings.paths.service_registry_dir, "coordinator").exists())
 
     def test_no_secret_cleartext(self) -> None:
-        """Settings that ask for TLS are refused instead of being served in clear."""
+        """Settings that ask for TLS and do not give what it needs are refused instead of being served in clear."""
         settings = replace(settings_in(self.mktemp()), peer=PeerSettings(cert_file="/etc/cert.pem"))
-        with self.assertRaisesRegex(InvalidInputError, "TLS between coordinators and workers is not supported yet"):
+        with self.assertRaisesRegex(
+            InvalidInputError, "peer.certFile: /etc/cert.pem is of no use without peer.keyFile"
+        ):
             coordinator_service(settings, MemoryReactorClock())
 
 

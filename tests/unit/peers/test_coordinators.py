@@ -191,10 +191,10 @@ class CoordinatorsTests(SynchronousTestCase):
         self.assertTrue(self.channels["c", 1].closed)
 
     def test_tls_is_refused(self) -> None:
-        """TLS that is asked for is never replaced by talking in clear."""
+        """TLS that is asked for and cannot be had is never replaced by talking in clear."""
         with self.assertRaises(InvalidInputError) as caught:
             Coordinators(settings(self.registry, insecure=False), self.reactor, Random(1), self.reactor.seconds)
-        self.assertIn("peer.insecure", str(caught.exception))
+        self.assertIn("TLS enabled but no certificates provided", str(caught.exception))
 
     # -- questions
 

@@ -10,9 +10,10 @@ from twisted.application.service import Service
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.error import CannotListenError
 from twisted.internet.testing import MemoryReactorClock
+from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
-from txdagu.config.settings import PathSettings, PeerSettings, Settings
+from txdagu.config.settings import PathSettings, Settings
 from txdagu.model.errors import InvalidInputError, Problem, UnavailableError
 from txdagu.tap.role import RoleService, explain, refuse_unprotected
 
@@ -26,6 +27,7 @@ class RecordingProcess:
     def __init__(self, story: list[str]) -> None:
         self.story = story
         self.stop: Callable[[str], None] | None = None
+        self.reload: Callable[[str], None] | None = None
 
     def notify(self, state: str) -> None:
         """Write it down."""
@@ -35,9 +37,14 @@ class RecordingProcess:
         """Write it down."""
         self.story.append(line)
 
-    def watch_signals(self, stop: Callable[[str], None]) -> None:
-        """Keep it, so that a test can send a signal."""
+    def notify_reloading(self) -> None:
+        """Write it down."""
+        self.story.append("RELOADING=1")
+
+    def watch_signals(self, stop: Callable[[str], None], reload: Callable[[str], None]) -> None:
+        """Keep both, so that a test can send a signal."""
         self.stop = stop
+        self.reload = reload
 
 
 class Child(Service):
@@ -64,8 +71,8 @@ class Child(Service):
         return self.stopping
 
 
-class Roles(SynchronousTestCase):
-    """Order, failure, signals."""
+class RoleCase(SynchronousTestCase):
+    """A role in memory."""
 
     def setUp(self) -> None:
         """A memory reactor that runs when told."""
@@ -85,6 +92,10 @@ class Roles(SynchronousTestCase):
     def child(self, name: str, starting: object = None, stopping: object = None) -> Child:
         """A child that writes into our story."""
         return Child(name, self.story, starting, stopping)
+
+
+class Roles(RoleCase):
+    """Order, failure, signals."""
 
     def test_order(self) -> None:
         """Children start one after the other, each when the one before is done, and only once the reactor runs."""
@@ -215,25 +226,66 @@ class Roles(SynchronousTestCase):
         self.assertEqual(service.exit_code, 0)
 
 
+class Reloads(RoleCase):
+    """SIGHUP."""
+
+    def hang_up(self) -> None:
+        """Send it, and forget the story so far."""
+        del self.story[:]
+        assert self.process.reload is not None
+        self.process.reload("SIGHUP")
+
+    def test_reload(self) -> None:
+        """Children that can reload do so, the others are left alone, and the service manager hears of beginning and end."""
+        child = self.child("a")
+        child.reload = lambda: ["the certificate"]  # type: ignore[attr-defined]
+        service = self.role(child, self.child("b"))
+        self.reactor.run()
+        with capturedLogs() as logged:
+            self.hang_up()
+        self.assertEqual(self.story, ["RELOADING=1", "READY=1"])
+        self.assertTrue(service.ready)
+        self.assertEqual([formatEvent(event) for event in logged], ["SIGHUP: the role reloads: the certificate"])
+
+    def test_nothing_to_reload(self) -> None:
+        """That is said, and nothing else happens."""
+        self.role(self.child("a"))
+        self.reactor.run()
+        with capturedLogs() as logged:
+            self.hang_up()
+        self.assertEqual([formatEvent(event) for event in logged], ["SIGHUP: the role reloads: nothing to reload"])
+
+    def test_reload_fails(self) -> None:
+        """A child that fails to reload keeps neither the others from it nor the role from going on."""
+
+        def fails() -> list[str]:
+            raise ValueError("broken")
+
+        first, second = self.child("a"), self.child("b")
+        first.reload = fails  # type: ignore[attr-defined]
+        second.reload = lambda: self.story.append("reload b") or []  # type: ignore[attr-defined,func-returns-value]
+        service = self.role(first, second)
+        self.reactor.run()
+        self.hang_up()
+        self.assertEqual(self.story, ["RELOADING=1", "reload b", "READY=1"])
+        self.assertEqual((len(self.flushLoggedErrors(ValueError)), service.exit_code), (1, 0))
+
+    def test_not_while_starting(self) -> None:
+        """A reload before everything is ready does not tell the service manager that it is."""
+        starting: Deferred[None] = Deferred()
+        service = self.role(self.child("a", starting))
+        self.reactor.run()
+        self.hang_up()
+        self.assertEqual(self.story, [])
+        starting.callback(None)
+        self.assertEqual(self.story, ["READY=1"])
+        self.successResultOf(service.stopService())
+        self.hang_up()
+        self.assertEqual(self.story, [])
+
+
 class Refusals(SynchronousTestCase):
     """What is refused rather than run unprotected."""
-
-    def test_tls(self) -> None:
-        """TLS that was asked for in any way is refused with the places where it was."""
-        for peer, key in (
-            (PeerSettings(insecure=False), "peer.insecure"),
-            (PeerSettings(cert_file="/c.pem"), "peer.certFile"),
-            (PeerSettings(key_file="/k.pem"), "peer.keyFile"),
-            (PeerSettings(client_ca_file="/ca.pem"), "peer.clientCaFile"),
-        ):
-            settings = Settings(NOWHERE, peer=peer, origins={key: "DAGU_X"})
-            with self.assertRaises(InvalidInputError) as caught:
-                refuse_unprotected(settings, opens_web=False)
-            self.assertTrue(str(caught.exception).startswith(f"{key} from DAGU_X: TLS between"), str(caught.exception))
-
-    def test_clear_text(self) -> None:
-        """The default, and skip-tls-verify without TLS, are fine."""
-        refuse_unprotected(Settings(NOWHERE, peer=PeerSettings(skip_tls_verify=True)), opens_web=True)
 
     def test_web(self) -> None:
         """Settings that should protect the web server are refused only where one is opened."""

@@ -73,10 +73,10 @@ def read_identity(
 ) -> tuple[Identity | None, list[Finding]]:
     """The pair in two files, if it can be used at all, and what is wrong with it for these usages. `now` has a time zone."""
     chain, findings = _read_certificates(Part.CERTIFICATE, cert_file)
-    key, key_findings = _read_key(key_file)
-    findings += key_findings
     if chain:
         findings += _judge_chain(cert_file, chain, usages, now)
+    key, key_findings = _read_key(key_file)
+    findings += key_findings
     if chain and key is not None:
         findings += _judge_pair(cert_file, chain, key_file, key)
     if not chain or key is None or any(finding.fatal for finding in findings):

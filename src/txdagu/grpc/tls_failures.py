@@ -179,6 +179,9 @@ def _lost(error: BaseException, evidence: Evidence) -> tuple[Trouble, str]:
     if not evidence.handshake_done:
         if not evidence.first_bytes:
             return Trouble.NOT_TLS, f"{they} {how} without a word of TLS"
+        if evidence.server_end:
+            # Not every client sends an alert.
+            return Trouble.OURS_REFUSED, f"{they} {how} during the TLS handshake; it may have refused our certificate"
         return Trouble.OTHER, f"{they} {how} during the TLS handshake"
     if not evidence.server_end and not evidence.answered:
         if evidence.shows_certificate:

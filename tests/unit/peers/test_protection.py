@@ -129,8 +129,8 @@ class Watching(ProtectionCase):
         Path(settings.peer.key_file).chmod(0o644)
         _, _, said = self.watch(settings)
         self.assertEqual(len(said), 3, said)
-        self.assertIn("everybody on this host can read this key (chmod o-r ", said[0])
-        self.assertIn("the certificate CN=soon expires in 12 days", said[1])
+        self.assertIn("the certificate CN=soon expires in 12 days", said[0])
+        self.assertIn("everybody on this host can read this key (chmod o-r ", said[1])
         self.assertIn("peer.skipTlsVerify: any coordinator is believed", said[2])
 
     def test_daily(self) -> None:

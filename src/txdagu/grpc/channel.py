@@ -223,9 +223,7 @@ def tcp_channel(
 
     if tls is not None:
         options = replace(options, scheme="https")
-    return Channel(
-        connect, reactor, authority=join_host_port(host, port), options=options
-    )
+    return Channel(connect, reactor, authority=join_host_port(host, port), options=options)
 
 
 def tcp_endpoint(reactor: Any, host: str, port: int) -> IStreamClientEndpoint:

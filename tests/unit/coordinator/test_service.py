@@ -11,16 +11,20 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.internet.error import CannotListenError
 from twisted.internet.testing import MemoryReactorClock
+from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from txdagu.config.settings import CoordinatorSettings, PathSettings, PeerSettings, Settings
 from txdagu.coordinator.service import CoordinatorServer, coordinator_service
 from txdagu.dispatch.journal import MemoryJournal
 from txdagu.grpc.channel import tcp_channel
+from txdagu.grpc.tls import ServerTls
 from txdagu.model.errors import InvalidInputError, UnavailableError
+from txdagu.peers.connecting import connector
 from txdagu.protocol import coordinator_pb2 as pb
 from txdagu.protocol import health_pb2 as health
 from txdagu.protocol import services
+from txdagu.testing.certificates import Authority
 from txdagu.wire.status import RpcError, StatusCode
 
 WALL = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -31,6 +35,15 @@ def settings_in(directory: str, **coordinator: Any) -> Settings:
     names = ("dags", "data", "logs", "admin", "suspend", "base.yaml", "runs", "queue", "proc", "registry")
     paths = PathSettings(*(str(Path(directory, name)) for name in names))
     return Settings(paths, coordinator=CoordinatorSettings(**coordinator))
+
+
+def protected_settings(directory: Path) -> Settings:
+    """Settings of a coordinator on this host, and of its clients, with certificates for both."""
+    directory.mkdir()
+    authority = Authority()
+    cert_file, key_file = authority.issue().write(directory)
+    peer = PeerSettings(cert_file=cert_file, key_file=key_file, client_ca_file=authority.write_authority(directory))
+    return replace(settings_in(str(directory), port=0, advertise="127.0.0.1"), peer=peer)
 
 
 def server_of(settings: Settings, reactor: Any) -> CoordinatorServer:
@@ -84,9 +97,50 @@ class StartTests(SynchronousTestCase):
         ):
             coordinator_service(settings, MemoryReactorClock())
 
+    def test_advertised_name(self) -> None:
+        """A certificate that does not name what workers dial is told at start, before a worker stumbles over it."""
+        for names, warned in ((["10.0.0.1"], 1), (["coordinator.example"], 0)):
+            directory = Path(self.mktemp())
+            directory.mkdir()
+            cert_file, key_file = Authority().issue(names=names).write(directory)
+            peer = PeerSettings(cert_file=cert_file, key_file=key_file)
+            settings = settings_in(str(directory), port=50055, advertise="coordinator.example")
+            settings = replace(settings, peer=peer)
+            reactor = MemoryReactorClock()
+            tls = ServerTls(cert_file, key_file)
+            server = CoordinatorServer(settings, reactor, MemoryJournal(), None, lambda: WALL, reactor.seconds, tls)
+            with capturedLogs() as logged:
+                self.successResultOf(server.startService())
+            told = [formatEvent(event) for event in logged if event["log_level"].name == "warn"]
+            self.assertEqual(len(told), warned, told)
+            if warned:
+                self.assertIn("is for 10.0.0.1, not for coordinator.example, which workers dial", told[0])
+            self.successResultOf(server.stopService())
+
 
 class SocketTests(TestCase):
     """One coordinator on a real port."""
+
+    async def test_tls(self) -> None:
+        """Over TLS with the settings of both ends; without them the client learns what to set."""
+        from twisted.internet import reactor  # noqa: TID251 - a real socket needs the real one
+
+        settings = protected_settings(Path(self.mktemp()))
+        server = coordinator_service(settings, reactor)
+        assert isinstance(server, CoordinatorServer)
+        await server.startService()
+        answers = []
+        for chosen in (settings, replace(settings, peer=PeerSettings())):
+            channel = connector(chosen, reactor)(*server.address)
+            try:
+                answer = await channel.unary(services.HEALTH_CHECK, health.HealthCheckRequest(), timeout=20)
+                answers.append(str(answer.status))
+            except RpcError as error:
+                answers.append(error.message)
+            await channel.close()
+        await server.stopService()
+        self.assertEqual(answers[0], str(health.HealthCheckResponse.SERVING))
+        self.assertIn("the server expects TLS: set peer.insecure: false here", answers[1])
 
     async def test_serve_and_end(self) -> None:
         """Health and calls are answered on the port; at the end a parked poll gets UNAVAILABLE and the port is closed."""

@@ -12,6 +12,6 @@ on, `complaints` keeps the log short.
 
 Reactor, clock, randomness and endpoints are arguments. Hence TLS is the endpoint's affair, and tests join the two ends in
 memory (`txdagu.testing.channel`). `tls` makes of files what protects connections, and reads them again when they change;
-`tls_endpoints` has the endpoints, `tls_failures` says why a connection could not be protected, `certificates` what is wrong with
-files. `clear_text` is the endpoint without TLS.
+`tls_endpoints` has the endpoints, `tls_protocol` one connection; `tls_failures` says why it could not be protected, and
+`certificates` what is wrong with files. `clear_text` is the endpoint without TLS.
 """

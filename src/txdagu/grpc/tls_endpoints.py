@@ -6,19 +6,16 @@ attempt. With TLS 1.3 the server judges our certificate only after that: its ref
 was lost. A server's connection begins at once, so that it counts among those that a server ends when it stops.
 """
 
-# ruff: noqa: N802, N803, A002  # protocols, endpoints and creators have the names of Twisted's interfaces
+# ruff: noqa: N802, N803  # protocols, endpoints and creators have the names of Twisted's interfaces
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import cast
 
 from OpenSSL import SSL
-from OpenSSL.crypto import X509
 from twisted.internet.defer import Deferred, fail
 from twisted.internet.interfaces import (
     IAddress,
-    IDelayedCall,
-    IHandshakeListener,
     IListeningPort,
     IOpenSSLClientConnectionCreator,
     IOpenSSLServerConnectionCreator,
@@ -27,125 +24,39 @@ from twisted.internet.interfaces import (
     IReactorTime,
     IStreamClientEndpoint,
     IStreamServerEndpoint,
-    ITCPTransport,
-    ITransport,
 )
-from twisted.internet.protocol import Protocol, connectionDone
+from twisted.internet.protocol import connectionDone
 from twisted.logger import Logger
 from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from txdagu.grpc.address import format_address
-from txdagu.grpc.certificates import ascii_name, is_for
-from txdagu.grpc.tls import HTTP2, ClientTls, ServerTls
-from txdagu.grpc.tls_failures import Advice, Evidence, TlsError, Trouble, explain, with_advice
+from txdagu.grpc.certificates import ascii_name
+from txdagu.grpc.tls import ClientTls, ServerTls
+from txdagu.grpc.tls_failures import Advice, Evidence, TlsError, Trouble, explain
+from txdagu.grpc.tls_protocol import TlsEnd, TlsProtocol
 from txdagu.grpc.transport import ConnectionProtocol
 from txdagu.model.addresses import ip_version
 
-HANDSHAKE_TIMEOUT = 20.0
-"""Seconds that a client may take for the handshake; who never begins one is cut off then."""
 REPEAT_AFTER = 60.0
 """The same complaint about the same host is logged again after so many seconds."""
 _REMEMBERED = 256
-_HELLO = 24
-_CLEAR_HTTP2 = b"PRI * HTTP/2.0"
-# A fatal alert, unexpected_message (RFC 8446 sections 5.1 and 6.2), in clear text: its reader knows that TLS is spoken here.
-_UNEXPECTED = b"\x15\x03\x03\x00\x02\x02\x0a"
-
-
-class _TlsProtocol(TLSMemoryBIOProtocol):
-    """TLS over a transport. Keeps the first bytes that came: they tell what it is that speaks no TLS."""
-
-    def dataReceived(self, bytes: bytes) -> None:
-        """Received from the network, encrypted."""
-        evidence = cast("_End", self.wrappedProtocol).evidence
-        if len(evidence.first_bytes) < _HELLO:
-            evidence.first_bytes += bytes[:_HELLO]
-            if evidence.server_end and evidence.first_bytes.startswith(_CLEAR_HTTP2):
-                cast("ITransport", self.transport).write(_UNEXPECTED)  # OpenSSL would close without a word
-        super().dataReceived(bytes)  # type: ignore[no-untyped-call]
-
-    def _shutdownTLS(self) -> None:
-        """
-        Close when our close_notify is written, without waiting for that of the other end, as RFC 8446 section 6.1 allows.
-
-        Twisted waits for it, and not every peer sends one; without this hook of Twisted's, connections end 5 s later.
-        """
-        super()._shutdownTLS()  # type: ignore[no-untyped-call]
-        if self.transport is not None:
-            self.transport.loseConnection()
-
-
-@implementer(IHandshakeListener)
-class _End(Protocol):
-    """Stands between TLS and the protocol that it protects, and turns what went wrong into a reason."""
-
-    def __init__(self, inner: IProtocol, evidence: Evidence, advice: Advice) -> None:
-        self.evidence = evidence
-        self._inner = inner
-        self._advice = advice
-        self._failure: TlsError | None = None
-
-    def judge(self, _connection: SSL.Connection, certificate: X509, number: int, depth: int, sound: int) -> bool:
-        """OpenSSL asks about each certificate of the other end (SSL_CTX_set_verify(3)); the other end's own has depth 0."""
-        seen = certificate.to_cryptography()
-        if depth == 0:
-            self.evidence.certificate = seen
-        if not sound:
-            self.evidence.errors.append((number, seen.subject.rfc4514_string()))
-            return False
-        if depth == 0 and self.evidence.host and not is_for(seen, self.evidence.host):
-            self.evidence.misnamed = True
-            return False
-        return True
-
-    def handshakeCompleted(self) -> None:
-        """TLS is up; HTTP/2 must have been agreed on (RFC 9113 section 3.3)."""
-        self.evidence.handshake_done = True
-        if getattr(self.transport, "negotiatedProtocol", None) == HTTP2:
-            self.accepted()
-        else:
-            message = f"{self.evidence.they} did not agree on HTTP/2 by ALPN (h2)"
-            self._failure = with_advice(Trouble.NO_HTTP2, message, self._advice)
-            self.refused(self._failure)
-
-    def accepted(self) -> None:
-        """HTTP/2 was agreed on."""
-
-    def refused(self, _failure: TlsError) -> None:
-        """It was not."""
-        self.abort()
-
-    def dataReceived(self, data: bytes) -> None:
-        """Decrypted, for the protocol inside."""
-        if self._failure is None:
-            self.evidence.answered = True
-            self._inner.dataReceived(data)
-
-    def abort(self) -> None:
-        """Cut the connection."""
-        if self.transport is not None:
-            cast("ITCPTransport", self.transport).abortConnection()
-
-    def reason(self, lost: Failure) -> Failure:
-        """Why the connection ended: what TLS has to do with it in words, anything else as it is."""
-        if self._failure is not None:
-            return Failure(self._failure)
-        evidence = self.evidence
-        early = not evidence.handshake_done or (not evidence.server_end and not evidence.answered)
-        if lost.value is not None and (early or isinstance(lost.value, SSL.Error)):
-            self._failure = explain(lost.value, evidence, self._advice)
-            return Failure(self._failure)
-        return lost
 
 
 # The client's end
 
 
-class _ClientEnd(_End):
-    def __init__(self, inner: IProtocol, evidence: Evidence, advice: Advice, outcome: Deferred[IProtocol]) -> None:
-        super().__init__(inner, evidence, advice)
+class _ClientEnd(TlsEnd):
+    def __init__(
+        self,
+        inner: IProtocol,
+        evidence: Evidence,
+        advice: Advice,
+        clock: IReactorTime,
+        outcome: Deferred[IProtocol],
+    ) -> None:
+        super().__init__(inner, evidence, advice, clock)
         self._outcome = outcome
         self._begun = False
 
@@ -156,14 +67,15 @@ class _ClientEnd(_End):
             return
         assert self.transport is not None
         self._begun = True
-        self._inner.makeConnection(self.transport)
-        self._outcome.callback(self._inner)
+        self.inner.makeConnection(self.transport)
+        self._outcome.callback(self.inner)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """The attempt failed, or the connection ended."""
         self.transport = None
+        self.stop_timer()
         if self._begun:
-            self._inner.connectionLost(self.reason(reason))
+            self.inner.connectionLost(self.reason(reason))
         elif not self._outcome.called:
             self._outcome.errback(self.reason(reason))
 
@@ -172,7 +84,7 @@ class _ClientEnd(_End):
 class _ClientFactory(TLSMemoryBIOFactory):
     """Protects one attempt to connect."""
 
-    protocol = _TlsProtocol
+    protocol = TlsProtocol
 
     def __init__(
         self, tls: ClientTls, context: SSL.Context, host: str, inner: IProtocolFactory, clock: IReactorTime
@@ -192,7 +104,7 @@ class _ClientFactory(TLSMemoryBIOFactory):
         evidence = Evidence(
             False, self._host if self._tls.verify else "", shows_certificate=self._tls.shows_certificate
         )
-        self._end = _ClientEnd(inner, evidence, self._tls.advice, self.outcome)
+        self._end = _ClientEnd(inner, evidence, self._tls.advice, self._clock, self.outcome)
         return self.protocol(self, self._end)  # type: ignore[no-untyped-call]
 
     def clientConnectionForTLS(self, protocol: TLSMemoryBIOProtocol) -> SSL.Connection:
@@ -270,7 +182,7 @@ class _Refusals:
         self.log.warn("no TLS connection with {peer}: {why}", peer=peer, why=why)
 
 
-class _ServerEnd(_End):
+class _ServerEnd(TlsEnd):
     def __init__(
         self,
         inner: IProtocol,
@@ -280,57 +192,39 @@ class _ServerEnd(_End):
         peer: str,
         tell: Callable[[str, str], None],
     ) -> None:
-        super().__init__(inner, evidence, advice)
-        self._clock = clock
+        super().__init__(inner, evidence, advice, clock)
         self._peer = peer
         self._tell = tell
-        self._timer: IDelayedCall | None = None
 
     def connectionMade(self) -> None:
         """The connection begins; what is written waits for the handshake, which must not take for ever."""
         assert self.transport is not None
-        self._timer = self._clock.callLater(HANDSHAKE_TIMEOUT, self._timed_out)
-        self._inner.makeConnection(self.transport)
-
-    def accepted(self) -> None:
-        """The client is who it should be."""
-        self._stop_timer()
+        self.inner.makeConnection(self.transport)
 
     def refused(self, failure: TlsError) -> None:
         """Tell a client that may understand it why it is not served."""
-        self._stop_timer()
-        if isinstance(self._inner, ConnectionProtocol):
-            self._inner.hang_up(str(failure))
+        if isinstance(self.inner, ConnectionProtocol):
+            self.inner.hang_up(str(failure))
         else:
             self.abort()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """The connection ended, if it ever began."""
         self.transport = None
-        self._stop_timer()
+        self.stop_timer()
         why = self.reason(reason)
-        # Who says nothing at all only looked whether the port is open.
-        if self._failure is not None and self.evidence.first_bytes:
-            self._tell(self._peer, str(self._failure))
-        self._inner.connectionLost(why)
-
-    def _timed_out(self) -> None:
-        self._timer = None
-        self._failure = TlsError(Trouble.SILENT, f"no TLS handshake within {HANDSHAKE_TIMEOUT:g} s")
-        self._tell(self._peer, str(self._failure))
-        self.abort()
-
-    def _stop_timer(self) -> None:
-        if self._timer is not None and self._timer.active():
-            self._timer.cancel()
-        self._timer = None
+        # Who leaves without a word only looked whether the port is open.
+        probed = not self.evidence.first_bytes and self.failure is not None and self.failure.trouble is Trouble.NOT_TLS
+        if self.failure is not None and not probed:
+            self._tell(self._peer, str(self.failure))
+        self.inner.connectionLost(why)
 
 
 @implementer(IOpenSSLServerConnectionCreator)
 class _ServerFactory(TLSMemoryBIOFactory):
     """Protects the connections of a server."""
 
-    protocol = _TlsProtocol
+    protocol = TlsProtocol
 
     def __init__(self, tls: ServerTls, inner: IProtocolFactory, clock: IReactorTime) -> None:
         super().__init__(self, False, inner, clock)

@@ -22,17 +22,20 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
-from txdagu.grpc.channel import Channel
+from txdagu.grpc.channel import Channel, ChannelOptions
 from txdagu.grpc.clear_text import ClearTextClientEndpoint
 from txdagu.grpc.server import CallContext, GrpcServerFactory, Handler
 from txdagu.grpc.tls import ClientTls, ServerTls
-from txdagu.grpc.tls_endpoints import HANDSHAKE_TIMEOUT, REPEAT_AFTER, TlsClientEndpoint, tls_factory
-from txdagu.grpc.tls_failures import Trouble
+from txdagu.grpc.tls_endpoints import REPEAT_AFTER, TlsClientEndpoint, tls_factory
+from txdagu.grpc.tls_failures import Evidence, Trouble, explain
+from txdagu.grpc.tls_protocol import CLIENT_PATIENCE, TlsEnd
 from txdagu.testing.certificates import CLIENT, SERVER, Authority, Issued
 from txdagu.testing.channel import MemoryEndpoint
 from txdagu.testing.echo import ECHO
 from txdagu.wire.method import RpcMethod
 from txdagu.wire.status import RpcError
+
+HTTPS = ChannelOptions(scheme="https")
 
 
 class Echo:
@@ -76,7 +79,7 @@ class TlsCase(SynchronousTestCase):
 
     def call(self, endpoint: IStreamClientEndpoint, host: str = "localhost") -> str:
         """What comes of a call: ``works``, or the error's text."""
-        channel = Channel(lambda: endpoint, self.clock, authority=f"{host}:50055", scheme="https")
+        channel = Channel(lambda: endpoint, self.clock, authority=f"{host}:50055", options=HTTPS)
         outcome: list[object] = []
         with capturedLogs() as logged:
             Deferred.fromCoroutine(channel.unary(ECHO, b"works", timeout=60)).addBoth(outcome.append)
@@ -387,12 +390,12 @@ class Strangers(TlsCase):
         protocol = Foreign()
         way.connect(Factory.forProtocol(lambda: protocol))
         with capturedLogs() as logged:
-            self.let_pass(int(HANDSHAKE_TIMEOUT) - 1)
+            self.let_pass(int(CLIENT_PATIENCE) - 1)
             self.assertIsNone(protocol.ended)
             self.let_pass(2)
         self.assertIsNotNone(protocol.ended)
         self.assertEqual(self.factory.connection_count, 0)
-        self.assertIn("no TLS handshake within 20 s", formatEvent(logged[0]))
+        self.assertIn("the client did not finish the TLS handshake within 20 s", formatEvent(logged[0]))
 
     def test_port_probe(self) -> None:
         """Who only looks whether the port is open, as load balancers do, is no trouble."""
@@ -421,7 +424,7 @@ class Strangers(TlsCase):
         ended: list[Foreign] = []
         way = MemoryEndpoint(Silent(ended.append), self.clock)
         answer = self.call(TlsClientEndpoint(way, ClientTls(self.ca), "localhost", self.clock))
-        self.assertIn("no HTTP/2 server answered within 20 s", answer)
+        self.assertIn("the server did not finish the TLS handshake within 10 s", answer)
         self.assertIsNotNone(ended[0].ended)
 
     def test_drain_during_handshake(self) -> None:
@@ -447,7 +450,7 @@ class Reloading(TlsCase):
         tls = ServerTls(*self.node)
         way = self.server(tls)
         client = TlsClientEndpoint(way, ClientTls(self.ca), "localhost", self.clock)
-        channel = Channel(lambda: client, self.clock, authority="localhost:50055", scheme="https")
+        channel = Channel(lambda: client, self.clock, authority="localhost:50055", options=HTTPS)
         first = Deferred.fromCoroutine(channel.unary(ECHO, b"before"))
         self.let_pass()
         self.assertEqual(self.successResultOf(first), b"before")
@@ -516,3 +519,30 @@ class Reloading(TlsCase):
         self.assertFalse(tls.reload())
         self.assertTrue(tls.usable)
         self.assertEqual(ClientTls(self.ca).describe(), "no certificate of our own")
+
+
+class Judging(SynchronousTestCase):
+    """What OpenSSL's question about a certificate is answered with."""
+
+    def test_strange_certificate(self) -> None:
+        """A certificate that cannot even be looked at is refused, and raises nothing into OpenSSL."""
+
+        class Unreadable:
+            def to_cryptography(self) -> None:
+                """Fail as for a certificate with impossible content."""
+                raise ValueError("error parsing asn1 value")
+
+        clock = Clock()
+        evidence = Evidence(server_end=True)
+        end = TlsEnd(Foreign(), evidence, {}, clock)
+        self.assertFalse(end.judge(None, Unreadable(), 0, 0, 1))  # type: ignore[arg-type]
+        told = explain(SSL.Error([("", "", "certificate verify failed")]), evidence, {})
+        self.assertIn("the client's certificate is refused", str(told))
+        end.stop_timer()
+        self.assertEqual(clock.getDelayedCalls(), [])
+
+    def test_never_judged(self) -> None:
+        """A handshake in which nobody asked about the server's certificate is worth nothing."""
+        end = TlsEnd(Foreign(), Evidence(server_end=False, host="localhost"), {}, Clock())
+        end.handshakeCompleted()
+        self.assertEqual(str(end.failure), "the server's certificate was not looked at")

@@ -5,9 +5,11 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
+from urllib.parse import quote
 
 from twisted.logger import Logger
 
+from txdagu import __version__
 from txdagu.coordinator.dispatcher import Dispatcher
 from txdagu.coordinator.endings import ending_json, open_json, read_report
 from txdagu.coordinator.handover import Owner, offered_task
@@ -155,10 +157,20 @@ class CoordinatorService:
             raise RpcError(StatusCode.ALREADY_EXISTS, str(error)) from None
         return await dispatcher.settle(turn)
 
-    async def get_workers(self, _request: pb.GetWorkersRequest, _context: CallContext) -> pb.GetWorkersResponse:
-        """All workers that were heard of in the last ten minutes."""
+    async def get_workers(self, _request: pb.GetWorkersRequest, context: CallContext) -> pb.GetWorkersResponse:
+        """All workers that were heard of in the last ten minutes. The metadata tells about this coordinator itself."""
         dispatcher = self._dispatcher
         unix_now = dispatcher.wall_time(dispatcher.now).timestamp()
+        owner = self._owner()
+        context.set_initial_metadata(
+            {
+                **ANNOUNCED,
+                services.PROGRAM: quote(f"txdagu {__version__}", safe=" "),
+                services.TIME: str(int(unix_now * 1000)),
+                services.ADVERTISED_HOST: quote(owner.host, safe=":"),
+                services.ADVERTISED_PORT: str(owner.port),
+            }
+        )
         return pb.GetWorkersResponse(
             workers=[worker_to_message(worker) for worker in dispatcher.core.workers(dispatcher.now, unix_now)]
         )

@@ -20,6 +20,13 @@ REFLECTION_V1ALPHA_SERVICE = "grpc.reflection.v1alpha.ServerReflection"
 # A coordinator of ours says with this key in the initial metadata of every response that it knows our additions.
 ANNOUNCEMENT = "txdagu-protocol"
 
+# With its list of workers it also tells, for those who look for what is wrong: the program and its version, its time when it
+# answered (Unix milliseconds), and the address that it advertises. Texts are percent-encoded.
+PROGRAM = "txdagu-program"
+TIME = "txdagu-time"
+ADVERTISED_HOST = "txdagu-advertised-host"
+ADVERTISED_PORT = "txdagu-advertised-port"
+
 RequestT = TypeVar("RequestT", bound=Message)
 ResponseT = TypeVar("ResponseT", bound=Message)
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from txdagu.registry.entries import SUFFIX
+from txdagu.registry.entries import SUFFIX, ServiceEntry
 from txdagu.system.files import make_directories, put_in_place
 
 # An entry has a few hundred bytes. Whatever is larger is none, and is not read into memory to find out.
@@ -120,3 +120,17 @@ def process_exists(pid: int) -> bool:
     except (PermissionError, OverflowError):
         return True
     return True
+
+
+def process_gone(entry: ServiceEntry, machine: str, host_name: str) -> bool:
+    """
+    Whether the entry's process is known not to exist; `machine` is `machine_name`, `host_name` that of this host.
+
+    Entries of ours say in which process namespace their number counts. Those that do not are of this host if their id or
+    address names it; that may err between containers that share a host name, which the next beat then puts right.
+    """
+    if entry.machine:
+        here = entry.machine == machine
+    else:
+        here = bool(host_name) and host_name in (entry.host, entry.id.rpartition("@")[0])
+    return here and entry.pid > 0 and not process_exists(entry.pid)

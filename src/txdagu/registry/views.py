@@ -11,7 +11,7 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from txdagu.registry.entries import Kind, ServiceEntry
-from txdagu.registry.files import FoundFile, machine_name, process_exists, read_directory
+from txdagu.registry.files import FoundFile, machine_name, process_gone, read_directory
 from txdagu.registry.membership import STALE_AFTER, Membership, StaleFile
 from txdagu.registry.watching import SWEEP_INTERVAL, DirectoryWatch
 from txdagu.system.threads import threads_of
@@ -159,14 +159,4 @@ class MembershipView(Service):
             return {}
 
     def _process_gone(self, entry: ServiceEntry) -> bool:
-        """
-        Whether the entry's process is known not to exist.
-
-        Entries of ours say in which process namespace their number counts. Those that do not are of this host if their id or
-        address names it; that may err between containers that share a host name, which the next beat then puts right.
-        """
-        if entry.machine:
-            here = entry.machine == self._machine
-        else:
-            here = bool(self._host_name) and self._host_name in (entry.host, entry.id.rpartition("@")[0])
-        return here and entry.pid > 0 and not process_exists(entry.pid)
+        return process_gone(entry, self._machine or "", self._host_name)

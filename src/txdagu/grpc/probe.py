@@ -140,7 +140,8 @@ class _Curious:
                 "certificate": identity.chain[0],
                 "extraCertChain": list(identity.chain[1:]),
             }
-        self._context = CertificateOptions(acceptableProtocols=[ALPN], **own).getContext()
+        self._context = CertificateOptions(**own).getContext()
+        self._context.set_alpn_protos([ALPN])
         self._context.set_info_callback(self._progress)
 
     def _progress(self, connection: SSL.Connection, _where: int, _result: int) -> None:

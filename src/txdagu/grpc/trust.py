@@ -21,10 +21,10 @@ def covers(certificate: x509.Certificate, host: str) -> bool:
     """Whether who dials `host`, a name or an address, may take this certificate for its (RFC 9525)."""
     try:
         if ip_version(host) is None:
-            verify_certificate_hostname(certificate, host)
+            verify_certificate_hostname(certificate, host.encode("idna").decode("ascii").removesuffix("."))
         else:
-            verify_certificate_ip_address(certificate, host)
-    except (CertificateError, VerificationError):
+            verify_certificate_ip_address(certificate, host.partition("%")[0])
+    except (CertificateError, VerificationError, ValueError):
         return False
     return True
 

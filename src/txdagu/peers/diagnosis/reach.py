@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from errno import EINVAL
 from functools import partial
 from typing import Any
 
@@ -50,5 +51,8 @@ def reach(settings: Settings, reactor: Any, timeout: float) -> Reach:
 
 def addresses_of(host: str) -> list[str]:
     """All addresses of a name, in the order in which the system would try them. Asks the name service; raises OSError."""
-    found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    try:
+        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    except UnicodeError:
+        raise OSError(EINVAL, "it cannot be a host name") from None
     return list(dict.fromkeys(str(address[0]) for *_, address in found))

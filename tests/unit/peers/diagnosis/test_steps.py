@@ -1,0 +1,496 @@
+"""The examination of one coordinator in every situation, in memory: name service, ports, TLS, certificates, calls, clock."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from OpenSSL import SSL
+from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.error import ConnectionRefusedError as Refused
+from twisted.internet.interfaces import IStreamClientEndpoint
+from twisted.internet.protocol import Factory
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface import implementer
+
+from txdagu.config.settings import PathSettings, PeerSettings, Settings, WorkerSettings
+from txdagu.coordinator.dispatcher import Dispatcher
+from txdagu.coordinator.handover import Owner
+from txdagu.coordinator.rpc import CoordinatorService
+from txdagu.dispatch.core import DispatchCore
+from txdagu.dispatch.journal import MemoryJournal
+from txdagu.grpc.certificates import Identity
+from txdagu.grpc.channel import Channel
+from txdagu.grpc.health import HealthService
+from txdagu.grpc.probe import Prober
+from txdagu.grpc.server import GrpcServerFactory
+from txdagu.grpc.tls import ClientTls
+from txdagu.grpc.tls_endpoints import TlsClientEndpoint
+from txdagu.model.findings import Examination, Finding, Mark
+from txdagu.peers.diagnosis.own_side import OwnSide
+from txdagu.peers.diagnosis.reach import Reach
+from txdagu.peers.diagnosis.registered import Target
+from txdagu.peers.diagnosis.steps import Diagnosis
+from txdagu.protocol.services import COORDINATOR_SERVICE
+from txdagu.testing.certificates import CLIENT, SERVER, Authority, Issued
+from txdagu.testing.channel import MemoryEndpoint
+from txdagu.testing.dispatch import CountedNames
+from txdagu.testing.ports import TlsTerms, reciting
+
+NOWHERE = PathSettings("", "", "", "", "", "", "", "", "", "")
+PORT = 50055
+TIMEOUT = 5.0
+
+
+@implementer(IStreamClientEndpoint)
+class DeafEndpoint:
+    """Never connects."""
+
+    def connect(self, _factory: object) -> Deferred[Any]:
+        """Wait for ever."""
+        return Deferred()
+
+
+class ExaminationTestCase(SynchronousTestCase):
+    """A small network in memory: names, addresses, and what listens there."""
+
+    def setUp(self) -> None:
+        """One coordinator, known to the name service as host1."""
+        self.clock = Clock()
+        self.wall = datetime.now(UTC).replace(microsecond=0)
+        self.names: dict[str, Deferred[list[str]]] = {}
+        self.ports: dict[tuple[str, int], IStreamClientEndpoint] = {}
+        self.owner = Owner("host1@50055", "host1", PORT)
+        self.health = HealthService([COORDINATOR_SERVICE])
+        dispatcher = Dispatcher(DispatchCore(CountedNames()), MemoryJournal(), self.clock, lambda: self.wall, None)
+        self.rpc = CoordinatorService(dispatcher, lambda: self.owner)
+        self.server = GrpcServerFactory([self.rpc, self.health], self.clock)
+        self.unix = self.wall.timestamp()
+        self.told: list[Finding] = []
+        self.own = OwnSide(Settings(NOWHERE))
+        self.tls: ClientTls | None = None
+
+    def listen(self, server: Any, address: str = "10.0.0.1", port: int = PORT) -> MemoryEndpoint:
+        """Let a server listen there."""
+        endpoint = MemoryEndpoint(server, self.clock)
+        self.ports[address, port] = endpoint
+        return endpoint
+
+    def dial(self, address: str, port: int) -> IStreamClientEndpoint:
+        """What listens there; nothing refuses connections."""
+        if (address, port) in self.ports:
+            return self.ports[address, port]
+        refusing = MemoryEndpoint(Factory(), self.clock)
+        refusing.refusal = Refused()
+        return refusing
+
+    async def resolve(self, host: str) -> list[str]:
+        """The name service."""
+        return await self.names.get(host, succeed(["10.0.0.1"]))
+
+    def connect(self, host: str, port: int) -> Channel:
+        """A channel as workers have them, to the first address of the host."""
+
+        def endpoint() -> IStreamClientEndpoint:
+            raw = self.dial(host if host[0].isdigit() else "10.0.0.1", port)
+            return raw if self.tls is None else TlsClientEndpoint(raw, self.tls, host, self.clock)
+
+        return Channel(endpoint, self.clock, authority=f"{host}:{port}", scheme="https" if self.tls else "http")
+
+    def examine(self, host: str = "host1", *, registered: bool = False, seconds: int = 0) -> Examination:
+        """Examine it, and let time pass if that is needed."""
+        reach = Reach(self.resolve, Prober(self.dial, self.clock, self.clock.seconds, TIMEOUT), self.connect, lambda: self.unix)
+        diagnosis = Diagnosis(self.own, reach, self.told.append)
+        done = Deferred.fromCoroutine(diagnosis.examine(Target(host, PORT, "coordinator", registered)))
+        for _ in range(200):
+            self.clock.advance(0)
+        for _ in range(seconds):
+            self.clock.advance(1)
+            for _ in range(20):
+                self.clock.advance(0)
+        examination: Examination = self.successResultOf(done)
+        self.assertEqual(examination.findings, tuple(self.told))
+        self.clock.advance(600)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+        return examination
+
+    def one(self, examination: Examination, check: str) -> Finding:
+        """The only finding about that."""
+        found = [finding for finding in examination.findings if finding.check == check]
+        self.assertEqual(len(found), 1, f"{check} in {examination}")
+        return found[0]
+
+    def failures(self, examination: Examination) -> dict[str, str]:
+        """What failed, by check. Every failure says what to do."""
+        failed = [finding for finding in examination.findings if finding.mark is Mark.FAILURE]
+        for finding in failed:
+            self.assertTrue(finding.advice, finding)
+        return {finding.check: finding.text for finding in failed}
+
+
+class Reaching(ExaminationTestCase):
+    """Names and ports."""
+
+    def test_all_is_well(self) -> None:
+        """Every step is told, in order, and nothing fails."""
+        self.listen(self.server)
+        examination = self.examine()
+        self.assertFalse(examination.failed, examination)
+        self.assertEqual(
+            [finding.check for finding in examination.findings],
+            ["name", "tcp", "protocol", "http2", "ping", "health", "health", "program", "workers", "round trip", "clock", "advertised"],
+        )  # fmt: skip
+        self.assertEqual({finding.mark for finding in examination.findings}, {Mark.OK})
+        self.assertEqual(examination.subject, "coordinator at host1:50055")
+        self.assertEqual(self.one(examination, "advertised").text, "workers dial host1:50055, as it advertises")
+
+    def test_unknown_name(self) -> None:
+        """A name without an address ends the examination with the name service's words."""
+        self.names["host1"] = fail(OSError(-2, "Name or service not known"))
+        failures = self.failures(self.examine())
+        self.assertEqual(failures, {"name": "host1 has no address: Name or service not known"})
+
+    def test_slow_name_service(self) -> None:
+        """A name service that does not answer is not waited for for ever."""
+        self.names["host1"] = Deferred()
+        failures = self.failures(self.examine(seconds=6))
+        self.assertEqual(failures, {"name": "host1 has no address: the name service gave no answer within 5 s"})
+
+    def test_refused(self) -> None:
+        """Nothing listens; an address is not looked up."""
+        examination = self.examine("10.0.0.1")
+        self.assertEqual(self.failures(examination), {"tcp": "10.0.0.1:50055: connection refused"})
+        self.assertIn("coordinator.host is 127.0.0.1, the default", examination.findings[-1].advice)
+
+    def test_refused_but_registered(self) -> None:
+        """Who is in the registry and does not listen may be a leftover there."""
+        self.assertIn("remove its file from the registry", self.examine(registered=True).findings[-1].advice)
+
+    def test_dropped(self) -> None:
+        """Packets that vanish are named as such, with the port that a firewall must let through."""
+        self.ports["10.0.0.1", PORT] = DeafEndpoint()
+        examination = self.examine("10.0.0.1", seconds=6)
+        self.assertEqual(self.failures(examination), {"tcp": "10.0.0.1:50055: no answer within 5 s"})
+        self.assertIn("whether a firewall lets port 50055 through", examination.findings[-1].advice)
+
+    def test_some_addresses_refuse(self) -> None:
+        """One address of several is enough; the others are a warning, on the loopback not even that."""
+        self.listen(self.server)
+        self.names["host1"] = succeed(["10.0.0.9", "::1", "10.0.0.1"])
+        examination = self.examine()
+        marks = [(finding.mark, finding.text.partition(" ")[0]) for finding in examination.findings if finding.check == "tcp"]
+        self.assertEqual(
+            marks, [(Mark.OK, "10.0.0.1:50055"), (Mark.WARNING, "10.0.0.9:50055:"), (Mark.OK, "[::1]:50055:")]
+        )
+        self.assertFalse(examination.failed)
+
+
+class Protocols(ExaminationTestCase):
+    """What else may listen on a port, for a client that speaks clear text."""
+
+    def check(self, server: Any, text: str, *, advice: str, seconds: int = 0) -> None:
+        """That and only that is what fails."""
+        self.listen(server)
+        examination = self.examine(seconds=seconds)
+        self.assertEqual(self.failures(examination), {"protocol": text})
+        self.assertIn(advice, examination.findings[-1].advice)
+
+    def test_http1(self) -> None:
+        """The web pages' port is recognised."""
+        text = "it does not speak HTTP/2: an HTTP/1 server answers (HTTP/1.1 400 Bad Request)"
+        self.check(reciting(b"HTTP/1.1 400 Bad Request\r\n\r\n", closes=True), text, advice="the web pages' port")
+
+    def test_something_else(self) -> None:
+        """What another protocol says is shown."""
+        text = 'it does not speak HTTP/2: it sends "SSH-2.0-OpenSSH_9.2"'
+        self.check(reciting(b"SSH-2.0-OpenSSH_9.2\r\n"), text, advice="50055 unless", seconds=12)
+
+    def test_bytes(self) -> None:
+        """What is not text is shown in hexadecimal, and only the beginning."""
+        text = "it does not speak HTTP/2: it sends " + ("ff " * 24).strip() + "…"
+        self.check(reciting(b"\xff" * 100, closes=True), text, advice="50055 unless")
+
+    def test_silence(self) -> None:
+        """A port that takes connections and says nothing is not waited for for ever."""
+        text = "it does not speak HTTP/2: it takes the connection and says nothing"
+        self.check(reciting(), text, advice="stopped or overloaded", seconds=12)
+
+    def test_closed(self) -> None:
+        """A port that closes at once."""
+        text = "it does not speak HTTP/2: it closes the connection without a word"
+        self.check(reciting(closes=True), text, advice="what its log says")
+
+    def test_tls(self) -> None:
+        """A coordinator that speaks TLS: the settings to change are named, with what they are now."""
+        node = Authority().issue(names=["host1"])
+        text = "it speaks TLS, with a certificate for host1, and we speak clear text (h2c)"
+        advice = "set peer.insecure: false, and peer.clientCaFile to the authority of its certificate; peer.insecure is true by default"
+        self.check(TlsTerms(node).over(self.server, self.clock), text, advice=advice)
+
+    def test_few_streams(self) -> None:
+        """A server with room for a hundred calls at once would starve a worker of a hundred polls."""
+        settings = Settings(NOWHERE, worker=WorkerSettings(max_active_runs=100))
+        self.own = OwnSide(settings)
+        self.listen(reciting(b"\0\0\6\4\0\0\0\0\0\0\3\0\0\0\x64"))
+        found = self.one(self.examine(seconds=30), "http2")
+        self.assertEqual(found.mark, Mark.WARNING)
+        self.assertIn("SETTINGS arrived: 100 calls at once", found.text)
+        self.assertIn("worker.maxActiveRuns below 96", found.advice)
+
+
+class Tls(ExaminationTestCase):
+    """Certificates and what surrounds them, for a client that speaks TLS."""
+
+    def setUp(self) -> None:
+        """An authority that the client trusts."""
+        super().setUp()
+        self.authority = Authority("the authority")
+        self.directory = Path(self.mktemp())
+        self.directory.mkdir()
+        self.peer_is()
+
+    def peer_is(self, identity: Issued | None = None, *, verify: bool = True, trusts: Authority | None = None) -> None:
+        """The client's side."""
+        trusts = trusts or self.authority
+        ca_file = trusts.write_authority(self.directory)
+        cert_file, key_file = ("", "") if identity is None else identity.write(self.directory)
+        peer = PeerSettings(False, cert_file, key_file, ca_file, skip_tls_verify=not verify)
+        origins = {"peer.insecure": "--peer.insecure", "peer.clientCaFile": "DAGU_PEER_CLIENT_CA_FILE"}
+        shown = None if identity is None else Identity((identity.certificate, *identity.chain), identity.key)
+        self.own = OwnSide(Settings(NOWHERE, peer=peer, origins=origins), True, verify, (trusts.certificate,), shown)
+        self.tls = ClientTls(ca_file, cert_file, key_file, verify)
+
+    def serve(self, node: Issued, **terms: Any) -> None:
+        """A coordinator with that certificate."""
+        self.listen(TlsTerms(node, **terms).over(self.server, self.clock))
+
+    def test_all_is_well(self) -> None:
+        """Every step is told, and the channel of workers works too."""
+        self.serve(self.authority.issue("node", names=["host1", "10.0.0.1"], end=365.5))
+        examination = self.examine()
+        self.assertFalse(examination.failed, examination)
+        self.assertEqual(self.one(examination, "names").text, "the certificate is for host1, 10.0.0.1")
+        chain = self.one(examination, "chain").text
+        self.assertIn("issued by CN=the authority (peer.clientCaFile is ", chain)
+        self.assertIn("from DAGU_PEER_CLIENT_CA_FILE", chain)
+        self.assertEqual(self.one(examination, "client certificate").text, "it asks for none")
+        self.assertEqual(self.one(examination, "alpn").text, "HTTP/2 is agreed on (ALPN h2)")
+        self.assertEqual(self.one(examination, "protocol").text, "it speaks TLSv1.3, and so do we")
+
+    def test_clear_text(self) -> None:
+        """A coordinator that speaks clear text: both ways out are named."""
+        self.listen(self.server)
+        examination = self.examine()
+        self.assertEqual(self.failures(examination), {"protocol": "it speaks HTTP/2 in clear text (h2c), and we speak TLS"})
+        advice = examination.findings[-1].advice
+        self.assertIn("give the coordinator peer.certFile and peer.keyFile, or set peer.insecure: true here", advice)
+        self.assertIn("peer.insecure is false from --peer.insecure", advice)
+
+    def test_http1(self) -> None:
+        """The web pages' port is recognised in spite of TLS."""
+        self.listen(reciting(b"HTTP/1.1 400 Bad Request\r\n\r\n", closes=True))
+        text = "it does not speak HTTP/2: an HTTP/1 server answers (HTTP/1.1 400 Bad Request)"
+        self.assertEqual(self.failures(self.examine()), {"protocol": text})
+
+    def test_silence(self) -> None:
+        """A port that says nothing to TLS either is not waited for for ever."""
+        self.listen(reciting())
+        text = "it does not speak HTTP/2: it takes the connection and says nothing"
+        self.assertEqual(self.failures(self.examine(seconds=12)), {"protocol": text})
+
+    def test_no_alpn(self) -> None:
+        """TLS without ALPN is not HTTP/2, even if HTTP/2 is spoken in it."""
+        self.serve(self.authority.issue(names=["host1"]), alpn=None)
+        failures = self.failures(self.examine())
+        self.assertEqual(failures["alpn"], "HTTP/2 is not agreed on (ALPN h2): it chose no protocol")
+
+    def test_https_server(self) -> None:
+        """A web server with TLS chooses nothing and answers in HTTP/1."""
+        terms = TlsTerms(self.authority.issue(names=["host1"]), alpn=None)
+        self.listen(terms.over(reciting(b"HTTP/1.1 400 Bad Request\r\n\r\n", closes=True), self.clock))
+        failures = self.failures(self.examine())
+        self.assertIn("an HTTP/1 server answers (HTTP/1.1 400 Bad Request)", failures["alpn"])
+
+    def test_old_version(self) -> None:
+        """TLS 1.1 is too old."""
+        self.serve(self.authority.issue(names=["host1"]), newest=SSL.TLS1_1_VERSION)
+        examination = self.examine()
+        self.assertIn("it speaks TLS and refuses the handshake", self.failures(examination)["protocol"])
+        self.assertEqual(examination.findings[-1].advice, "it must offer TLS 1.2 or newer")
+
+    def test_everything_wrong_at_once(self) -> None:
+        """Authority, name, date and use are all told, not only the first."""
+        self.serve(Authority("a stranger").issue("node", names=["other.example"], usages=(CLIENT,), begin=-9.5, end=-2.5))
+        failures = self.failures(self.examine())
+        self.assertEqual(failures["names"], "the certificate of CN=node is not for host1 but for other.example")
+        self.assertIn("the certificate of CN=node expired 2 days ago, on ", failures["dates"])
+        self.assertIn("lacks serverAuth", failures["usage"])
+        self.assertEqual(failures["chain"], "CN=node was issued by CN=a stranger, which is not known here")
+
+    def test_no_names(self) -> None:
+        """A certificate with only a common name is for no host."""
+        self.serve(self.authority.issue("host1", names=()))
+        failures = self.failures(self.examine())
+        self.assertIn("not for host1 but for no host at all (a common name does not count)", failures["names"])
+
+    def test_missing_intermediate(self) -> None:
+        """A coordinator that does not send the authority between is told to."""
+        between = Authority("between", issuer=self.authority)
+        node = between.issue("node", names=["host1"])
+        self.serve(Issued(node.certificate, node.key))
+        examination = self.examine()
+        self.assertEqual(self.failures(examination)["chain"], "CN=node was issued by CN=between, which is not known here")
+        self.assertIn("the coordinator must send it", self.one(examination, "chain").advice)
+        self.told.clear()
+        self.serve(node)
+        self.assertFalse(self.examine().failed)
+
+    def test_not_yet_valid(self) -> None:
+        """A certificate of the future, or a clock of the past."""
+        self.serve(self.authority.issue("node", names=["host1"], begin=2))
+        examination = self.examine()
+        self.assertIn("the certificate of CN=node is not valid before ", self.failures(examination)["dates"])
+        self.assertIn("set the clock of this host: it says", self.one(examination, "dates").advice)
+
+    def test_expires_soon(self) -> None:
+        """A certificate near its end is a warning; the days left can be read by programs."""
+        self.serve(self.authority.issue("node", names=["host1"], end=7.5))
+        found = self.one(self.examine(), "dates")
+        self.assertEqual(found.mark, Mark.WARNING)
+        self.assertIn("the certificate of CN=node expires in 7 days", found.text)
+        self.assertAlmostEqual(float(found.figures["days_left"]), 7.5, 1)
+
+    def test_unverified(self) -> None:
+        """Whoever asks for no verification gets warnings instead of failures."""
+        self.peer_is(verify=False)
+        self.serve(Authority("a stranger").issue("node", names=["other.example"]))
+        examination = self.examine()
+        self.assertFalse(examination.failed, examination)
+        self.assertEqual(self.one(examination, "names").mark, Mark.WARNING)
+        self.assertEqual(self.one(examination, "chain").mark, Mark.WARNING)
+
+    def required(self, identity: Issued | None, newest: int = SSL.TLS1_3_VERSION) -> Finding:
+        """What is said of our certificate by a coordinator that requires one."""
+        self.peer_is(identity)
+        self.told.clear()
+        node = self.authority.issue(names=["host1"])
+        self.serve(node, authorities=(self.authority.certificate,), newest=newest)
+        return self.one(self.examine(), "client certificate")
+
+    def test_client_certificate(self) -> None:
+        """A certificate that is required: shown, missing, of a stranger, for servers only, expired; in both versions of TLS."""
+        stranger = Authority("a stranger")
+        for newest in (SSL.TLS1_2_VERSION, SSL.TLS1_3_VERSION):
+            found = self.required(self.authority.issue("worker", usages=(CLIENT,)), newest)
+            self.assertEqual((found.mark, found.text), (Mark.OK, "it accepts ours, CN=worker"))
+
+            found = self.required(None, newest)
+            self.assertEqual(found.mark, Mark.FAILURE)
+            self.assertEqual(
+                found.text, "it wants a certificate from us issued by CN=the authority, and we have none"
+            )
+            self.assertIn("peer.certFile is not set", found.advice)
+
+            found = self.required(stranger.issue("worker"), newest)
+            self.assertEqual((found.mark, found.text), (Mark.FAILURE, "it refuses ours, CN=worker: unknown ca"))
+            self.assertIn("take one issued by CN=the authority", found.advice)
+
+            found = self.required(self.authority.issue("worker", usages=(SERVER,)), newest)
+            self.assertEqual(found.mark, Mark.FAILURE)
+            self.assertIn("extendedKeyUsage clientAuth", found.advice)
+
+            found = self.required(self.authority.issue("worker", begin=-3, end=-1), newest)
+            self.assertEqual((found.mark, found.text), (Mark.FAILURE, "it refuses ours, CN=worker: certificate expired"))
+
+
+class Calls(ExaminationTestCase):
+    """What a coordinator answers."""
+
+    def test_not_serving(self) -> None:
+        """A coordinator that is ending says so."""
+        self.health.set_all(False)
+        self.listen(self.server)
+        failures = self.failures(self.examine())
+        self.assertEqual(failures, {"health": "coordinator.v1.CoordinatorService is NOT_SERVING"})
+
+    def test_another_server(self) -> None:
+        """A gRPC server without workers is no coordinator; a service it does not know is not a failure by itself."""
+        self.listen(GrpcServerFactory([HealthService()], self.clock))
+        examination = self.examine()
+        self.assertEqual(list(self.failures(examination)), ["workers"])
+        self.assertIn("UNIMPLEMENTED", self.one(examination, "workers").text)
+
+    def test_no_health_service(self) -> None:
+        """A coordinator without the health service is odd, but works."""
+        self.listen(GrpcServerFactory([self.rpc], self.clock))
+        examination = self.examine()
+        self.assertFalse(examination.failed)
+        self.assertEqual(self.one(examination, "health").mark, Mark.WARNING)
+
+    def test_stuck(self) -> None:
+        """A coordinator that greets and then answers no call is told as one."""
+        self.listen(reciting(b"\0\0\0\4\0\0\0\0\0"))
+        examination = self.examine(seconds=60)
+        self.assertEqual(list(self.failures(examination)), ["calls"])
+        self.assertIn("DEADLINE_EXCEEDED", self.one(examination, "calls").text)
+        self.assertEqual(self.one(examination, "ping").mark, Mark.WARNING)
+
+    def test_foreign_coordinator(self) -> None:
+        """One without our metadata: its clock and its advertised address are unknown, which is no fault."""
+
+        class Foreign(CoordinatorService):
+            def handlers(self) -> Mapping[Any, Any]:
+                methods = super().handlers()
+                return {method: getattr(handler, "__wrapped__", handler) for method, handler in methods.items()}
+
+            async def get_workers(self, request: Any, context: Any) -> Any:
+                context.set_initial_metadata = lambda _: None
+                return await super().get_workers(request, context)
+
+        rpc = Foreign(self.rpc._dispatcher, lambda: self.owner)  # noqa: SLF001 - the same coordinator, less talkative
+        self.listen(GrpcServerFactory([rpc, self.health], self.clock))
+        examination = self.examine()
+        self.assertEqual({finding.mark for finding in examination.findings}, {Mark.OK})
+        self.assertIn("without our extensions", self.one(examination, "program").text)
+        self.assertIn("its clock is unknown", self.one(examination, "clock").text)
+        self.assertIn("does not tell which address", self.one(examination, "advertised").text)
+
+    def test_clock(self) -> None:
+        """A clock that differs little is told, one that differs much is a warning."""
+        self.listen(self.server)
+        for ahead, mark, text in (
+            (0.0, Mark.OK, "its clock is as ours, within 1.0 ms"),
+            (0.5, Mark.OK, "its clock is 500 ms ahead of ours (± 1.0 ms)"),
+            (-90.0, Mark.WARNING, "its clock is 90.0 s behind ours"),
+        ):
+            self.unix = self.wall.timestamp() - ahead
+            self.told.clear()
+            found = self.one(self.examine(), "clock")
+            self.assertEqual((found.mark, found.text), (mark, text))
+
+    def test_advertised_elsewhere(self) -> None:
+        """The address that workers will dial is dialled too, when it is another one."""
+        self.listen(self.server)
+        self.owner = Owner("host1@50055", "host2", PORT)
+        found = self.one(self.examine(), "advertised")
+        self.assertEqual((found.mark, found.text), (Mark.OK, "it advertises host2:50055, which can be reached from here too"))
+        self.told.clear()
+        self.owner = Owner("host1@50055", "10.0.0.7", PORT)
+        found = self.one(self.examine(), "advertised")
+        self.assertEqual(found.mark, Mark.FAILURE)
+        self.assertIn("it advertises 10.0.0.7:50055, which cannot be reached from here: ", found.text)
+        self.assertIn("refused", found.text)
+        self.assertIn("coordinator.advertise", found.advice)
+
+    def test_advertised_is_not_needed(self) -> None:
+        """Where workers have the address from their settings, a useless one in the registry is only a warning."""
+        self.own = OwnSide(Settings(NOWHERE, worker=WorkerSettings(coordinator_host="host1")))
+        self.listen(self.server)
+        self.names["gone"] = fail(OSError(-2, "Name or service not known"))
+        self.owner = Owner("host1@50055", "gone", PORT)
+        found = self.one(self.examine(), "advertised")
+        self.assertEqual(found.mark, Mark.WARNING)
+        self.assertIn("gone has no address", found.text)

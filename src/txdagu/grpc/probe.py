@@ -30,7 +30,7 @@ from twisted.protocols.tls import BufferingTLSTransport, TLSMemoryBIOFactory, TL
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from txdagu.grpc.certificates import Identity
+from txdagu.grpc.certificates import Identity, ascii_name
 from txdagu.model.addresses import ip_version
 from txdagu.wire.http2 import Http2Connection, PeerError
 from txdagu.wire.outcome import reset_name
@@ -152,7 +152,7 @@ class _Curious:
         """One connection; names (not addresses) are told to the server, as clients do."""
         connection = self._seen.connection = SSL.Connection(self._context, None)
         if ip_version(self._host) is None:
-            connection.set_tlsext_host_name(self._host.encode("idna"))
+            connection.set_tlsext_host_name(ascii_name(self._host).encode("ascii"))
         return connection
 
 

@@ -1,4 +1,4 @@
-"""Whether a certificate is for the host that was dialled, and whether its chain leads to an authority that is trusted."""
+"""Whether a chain of certificates leads to an authority that is trusted, and if not, where it ends."""
 
 from __future__ import annotations
 
@@ -7,26 +7,11 @@ from dataclasses import dataclass
 
 from cryptography import x509
 from OpenSSL import SSL, crypto
-from service_identity import CertificateError, VerificationError
-from service_identity.cryptography import verify_certificate_hostname, verify_certificate_ip_address
 
 from txdagu.grpc.certificates import title
-from txdagu.model.addresses import ip_version
 
 # X509_V_FLAG_NO_CHECK_TIME of OpenSSL: dates are judged on their own, so that they do not hide what else is wrong.
 _NO_CHECK_TIME = 0x200000
-
-
-def covers(certificate: x509.Certificate, host: str) -> bool:
-    """Whether who dials `host`, a name or an address, may take this certificate for its (RFC 9525)."""
-    try:
-        if ip_version(host) is None:
-            verify_certificate_hostname(certificate, host.encode("idna").decode("ascii").removesuffix("."))
-        else:
-            verify_certificate_ip_address(certificate, host.partition("%")[0])
-    except (CertificateError, VerificationError, ValueError):
-        return False
-    return True
 
 
 @dataclass(frozen=True, slots=True)

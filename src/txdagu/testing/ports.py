@@ -43,7 +43,7 @@ def reciting(text: bytes = b"", *, closes: bool = False) -> Factory:
         protocol.text, protocol.closes = text, closes
         return protocol
 
-    factory.buildProtocol = build  # type: ignore[method-assign,assignment]
+    factory.buildProtocol = build  # type: ignore[method-assign]
     return factory
 
 

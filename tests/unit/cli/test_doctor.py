@@ -117,7 +117,8 @@ class Showing(SynchronousTestCase):
                         "failed": False,
                         "findings": [
                             {"check": "tcp", "mark": "ok", "text": "it takes connections", "figures": {"seconds": 0.25}},
-                            {"check": "dates", "mark": "warning", "text": LONG, "advice": "renew it", "figures": {"daysLeft": 3.5}},
+                            {"check": "dates", "mark": "warning", "text": LONG, "advice": "renew it",
+                             "figures": {"daysLeft": 3.5}},
                         ],
                     },
                     {

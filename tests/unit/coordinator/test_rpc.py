@@ -6,6 +6,7 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 
+from txdagu import __version__
 from txdagu.model.run import RunRef
 from txdagu.protocol import coordinator_pb2 as pb
 from txdagu.protocol import services
@@ -52,6 +53,16 @@ class TextTests(CoordinatorTestCase):
         self.assertEqual("1", dict(reply.initial_metadata)["txdagu-protocol"])
         code, _ = self.refusal(services.HEALTH_CHECK, pb.GetWorkersRequest())
         self.assertEqual(StatusCode.UNIMPLEMENTED, code)
+
+    def test_about_itself(self) -> None:
+        """With its workers a coordinator tells its program, its time, and the address that it advertises."""
+        reply = self.successResultOf(
+            self.deferred(self.channel.unary_call(services.GET_WORKERS, pb.GetWorkersRequest()))
+        )
+        told = dict(reply.initial_metadata)
+        self.assertEqual(f"txdagu {__version__}", told[services.PROGRAM])
+        self.assertEqual(str(int(WALL.timestamp() * 1000)), told[services.TIME])
+        self.assertEqual(("host1", "50055"), (told[services.ADVERTISED_HOST], told[services.ADVERTISED_PORT]))
 
     def deferred(self, call: Any) -> Deferred[Any]:
         """The result of a coroutine, with everything delivered."""

@@ -63,6 +63,8 @@ class Conversation:
     reach: Reach
     add: Add
     unreachable: Callable[[str, int], Awaitable[str]]
+    only_here: bool = False
+    """Whether the target's address means this host to whoever dials it."""
 
     async def hold(self) -> None:
         """Health, program, workers, round trip, clock, advertised address; less where calls fail."""
@@ -80,6 +82,10 @@ class Conversation:
         self.add(ok("round trip", f"a call takes {milliseconds(trip)}, the best of {len(samples)}", seconds=trip))
         self.add(self._clock(best))
         self.add(await self._advertised(metadata))
+
+    @property
+    def _only_here(self) -> str:
+        return "; from other hosts that leads nowhere" if self.only_here else ""
 
     @property
     def _seconds(self) -> float:
@@ -151,11 +157,12 @@ class Conversation:
         told_host, told_port = _text(metadata, ADVERTISED_HOST), _number(metadata, ADVERTISED_PORT)
         if not told_host or told_port is None:
             if self.target.registered:
-                return ok("advertised", f"workers dial {join_host_port(host, port)}, as its entry in the registry says")
+                where = join_host_port(host, port)
+                return ok("advertised", f"workers dial {where}, as its entry in the registry says{self._only_here}")
             return ok("advertised", "it does not tell which address it advertises; that is in the registry")
         address = join_host_port(told_host, told_port)
         if (told_host, told_port) == (host, port):
-            return ok("advertised", f"workers dial {address}, as it advertises")
+            return ok("advertised", f"workers dial {address}, as it advertises{self._only_here}")
         problem = await self.unreachable(told_host, told_port)
         if not problem:
             return ok("advertised", f"it advertises {address}, which can be reached from here too")

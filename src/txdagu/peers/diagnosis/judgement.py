@@ -7,9 +7,9 @@ from datetime import datetime, timedelta
 
 from cryptography import x509
 
-from txdagu.grpc.certificates import EXPIRES_SOON, Usage, has_usage, host_names, title
+from txdagu.grpc.certificates import EXPIRES_SOON, Usage, has_usage, host_names, is_for, title
 from txdagu.grpc.probe import ALPN, Answer, Limits, Reply, TlsFacts
-from txdagu.grpc.trust import covers, trust
+from txdagu.grpc.trust import trust
 from txdagu.model.findings import Finding, failure, ok, warning
 from txdagu.peers.diagnosis.own_side import OwnSide
 
@@ -31,8 +31,7 @@ def judge_clear(reply: Reply, over_tls: Reply | None, own: OwnSide) -> list[Find
             failure(
                 "protocol",
                 f"it speaks TLS{certificate}, and we speak clear text (h2c)",
-                f"set peer.insecure: false, and peer.clientCaFile to the authority of its certificate; "
-                f"{own.setting('peer.insecure')}",
+                f"set peer.insecure: false, and peer.clientCaFile to the authority of its certificate; {own.asked_by}",
             )
         ]
     return [_strange(reply)]
@@ -55,8 +54,8 @@ def judge_tls(reply: Reply, in_clear: Reply | None, host: str, own: OwnSide, now
             failure(
                 "protocol",
                 "it speaks HTTP/2 in clear text (h2c), and we speak TLS",
-                "give the coordinator peer.certFile and peer.keyFile, or set peer.insecure: true here; "
-                f"{own.setting('peer.insecure')}",
+                "give the coordinator peer.certFile and peer.keyFile, or ask for clear text here with peer.insecure: true and "
+                f"no other peer settings; {own.asked_by}",
             )
         ]
     if not tls.complete and not tls.chain and not tls.asked and reply.answer is not Answer.REFUSED:
@@ -113,7 +112,7 @@ def judge_certificate(tls: TlsFacts, host: str, own: OwnSide, now: datetime) -> 
     make: Make = failure if own.verify else warning
     findings = []
     names = ", ".join(host_names(leaf)) or "no host at all (a common name does not count)"
-    if covers(leaf, host):
+    if is_for(leaf, host):
         findings.append(ok("names", f"the certificate is for {names}"))
     else:
         findings.append(
@@ -139,7 +138,7 @@ def judge_certificate(tls: TlsFacts, host: str, own: OwnSide, now: datetime) -> 
     else:
         advice = f"give the authority that issued it with peer.clientCaFile; {own.setting('peer.clientCaFile')}"
         if len(tls.chain) == 1 and leaf.issuer != leaf.subject:
-            advice += "; if an authority between the two is missing, the coordinator must send it, in its peer.certFile"
+            advice += "; an authority between that one and its certificate must be sent by the coordinator (in its peer.certFile)"
         findings.append(make("chain", found.problem, advice))
     return findings
 

@@ -15,6 +15,7 @@ from twisted.internet.interfaces import IStreamClientEndpoint
 from txdagu.config.settings import Settings
 from txdagu.grpc.probe import Prober
 from txdagu.model.addresses import ip_version
+from txdagu.model.errors import InvalidInputError
 from txdagu.peers.connecting import Connect, connector
 from txdagu.system.clock import monotonic, unix_now
 from txdagu.system.threads import threads_of
@@ -26,17 +27,18 @@ Resolve = Callable[[str], Awaitable[list[str]]]
 class Reach:
     """
     How to get at coordinators: `resolve` gives the addresses of a name or raises OSError, `prober` asks single addresses,
-    `connect` opens the channels that workers use. `unix` tells the time in Unix seconds.
+    `connect` opens the channels that workers use, and is None where our own settings allow none. `unix` tells the time in Unix
+    seconds.
     """
 
     resolve: Resolve
     prober: Prober
-    connect: Connect
+    connect: Connect | None
     unix: Callable[[], float]
 
 
 def reach(settings: Settings, reactor: Any, timeout: float) -> Reach:
-    """Reach them from this host, at most `timeout` seconds a step. Raises `InvalidInputError` for impossible settings."""
+    """Reach them from this host, at most `timeout` seconds a step."""
     in_thread = threads_of(reactor)
 
     def resolve(host: str) -> Awaitable[list[str]]:
@@ -46,7 +48,11 @@ def reach(settings: Settings, reactor: Any, timeout: float) -> Reach:
         kind = TCP6ClientEndpoint if ip_version(address) == 6 else TCP4ClientEndpoint
         return kind(reactor, address, port, timeout=timeout)
 
-    return Reach(resolve, Prober(dial, reactor, monotonic, timeout), connector(settings, reactor), unix_now)
+    try:
+        connect = connector(settings, reactor)
+    except InvalidInputError:  # `own_side` tells what is wrong
+        connect = None
+    return Reach(resolve, Prober(dial, reactor, monotonic, timeout), connect, unix_now)
 
 
 def addresses_of(host: str) -> list[str]:

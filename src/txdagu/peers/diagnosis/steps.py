@@ -54,9 +54,19 @@ class Diagnosis:
         address = await self._reachable(addresses, target) if addresses else ""
         if not address or not await self._speaks(address, target):
             return
+        if self._reach.connect is None:
+            self._add(
+                warning(
+                    "calls",
+                    "none are made, because our own settings cannot be used",
+                    "mend what is said about them above",
+                )
+            )
+            return
         channel = self._reach.connect(target.host, target.port)
         try:
-            await Conversation(channel, target, self._own, self._reach, self._add, self._advertised).hold()
+            only_here = all(is_loopback(each) for each in addresses)
+            await Conversation(channel, target, self._own, self._reach, self._add, self._advertised, only_here).hold()
         finally:
             await channel.close()
 
@@ -161,6 +171,8 @@ class Diagnosis:
             addresses = [host] if ip_version(host) is not None else await self._lookup(host)
         except OSError as error:
             return f"{host} has no address: {error.strerror or error}"
+        if self._reach.connect is None:
+            return "our own settings cannot be used"
         channel = self._reach.connect(host, port)
         try:
             return await no_answer(channel, self._reach.prober.timeout)

@@ -102,7 +102,9 @@ class ExaminationTestCase(SynchronousTestCase):
 
     def examine(self, host: str = "host1", *, registered: bool = False, seconds: int = 0) -> Examination:
         """Examine it, and let time pass if that is needed."""
-        reach = Reach(self.resolve, Prober(self.dial, self.clock, self.clock.seconds, TIMEOUT), self.connect, lambda: self.unix)
+        reach = Reach(
+            self.resolve, Prober(self.dial, self.clock, self.clock.seconds, TIMEOUT), self.connect, lambda: self.unix
+        )
         diagnosis = Diagnosis(self.own, reach, self.told.append)
         done = Deferred.fromCoroutine(diagnosis.examine(Target(host, PORT, "coordinator", registered)))
         for _ in range(200):
@@ -141,7 +143,8 @@ class Reaching(ExaminationTestCase):
         self.assertFalse(examination.failed, examination)
         self.assertEqual(
             [finding.check for finding in examination.findings],
-            ["name", "tcp", "protocol", "http2", "ping", "health", "health", "program", "workers", "round trip", "clock", "advertised"],
+            ["name", "tcp", "protocol", "http2", "ping", "health", "health", "program", "workers", "round trip", "clock",
+             "advertised"],
         )  # fmt: skip
         self.assertEqual({finding.mark for finding in examination.findings}, {Mark.OK})
         self.assertEqual(examination.subject, "coordinator at host1:50055")
@@ -181,7 +184,9 @@ class Reaching(ExaminationTestCase):
         self.listen(self.server)
         self.names["host1"] = succeed(["10.0.0.9", "::1", "10.0.0.1"])
         examination = self.examine()
-        marks = [(finding.mark, finding.text.partition(" ")[0]) for finding in examination.findings if finding.check == "tcp"]
+        marks = [
+            (finding.mark, finding.text.partition(" ")[0]) for finding in examination.findings if finding.check == "tcp"
+        ]
         self.assertEqual(
             marks, [(Mark.OK, "10.0.0.1:50055"), (Mark.WARNING, "10.0.0.9:50055:"), (Mark.OK, "[::1]:50055:")]
         )
@@ -227,7 +232,10 @@ class Protocols(ExaminationTestCase):
         """A coordinator that speaks TLS: the settings to change are named, with what they are now."""
         node = Authority().issue(names=["host1"])
         text = "it speaks TLS, with a certificate for host1, and we speak clear text (h2c)"
-        advice = "set peer.insecure: false, and peer.clientCaFile to the authority of its certificate; peer.insecure is true by default"
+        advice = (
+            "set peer.insecure: false, and peer.clientCaFile to the authority of its certificate; "
+            "peer.insecure is true by default"
+        )
         self.check(TlsTerms(node).over(self.server, self.clock), text, advice=advice)
 
     def test_few_streams(self) -> None:
@@ -284,9 +292,11 @@ class Tls(ExaminationTestCase):
         """A coordinator that speaks clear text: both ways out are named."""
         self.listen(self.server)
         examination = self.examine()
-        self.assertEqual(self.failures(examination), {"protocol": "it speaks HTTP/2 in clear text (h2c), and we speak TLS"})
+        self.assertEqual(
+            self.failures(examination), {"protocol": "it speaks HTTP/2 in clear text (h2c), and we speak TLS"}
+        )
         advice = examination.findings[-1].advice
-        self.assertIn("give the coordinator peer.certFile and peer.keyFile, or set peer.insecure: true here", advice)
+        self.assertIn("give the coordinator peer.certFile and peer.keyFile, or ask for clear text here", advice)
         self.assertIn("peer.insecure is false from --peer.insecure", advice)
 
     def test_http1(self) -> None:
@@ -323,7 +333,9 @@ class Tls(ExaminationTestCase):
 
     def test_everything_wrong_at_once(self) -> None:
         """Authority, name, date and use are all told, not only the first."""
-        self.serve(Authority("a stranger").issue("node", names=["other.example"], usages=(CLIENT,), begin=-9.5, end=-2.5))
+        self.serve(
+            Authority("a stranger").issue("node", names=["other.example"], usages=(CLIENT,), begin=-9.5, end=-2.5)
+        )
         failures = self.failures(self.examine())
         self.assertEqual(failures["names"], "the certificate of CN=node is not for host1 but for other.example")
         self.assertIn("the certificate of CN=node expired 2 days ago, on ", failures["dates"])
@@ -342,8 +354,10 @@ class Tls(ExaminationTestCase):
         node = between.issue("node", names=["host1"])
         self.serve(Issued(node.certificate, node.key))
         examination = self.examine()
-        self.assertEqual(self.failures(examination)["chain"], "CN=node was issued by CN=between, which is not known here")
-        self.assertIn("the coordinator must send it", self.one(examination, "chain").advice)
+        self.assertEqual(
+            self.failures(examination)["chain"], "CN=node was issued by CN=between, which is not known here"
+        )
+        self.assertIn("must be sent by the coordinator", self.one(examination, "chain").advice)
         self.told.clear()
         self.serve(node)
         self.assertFalse(self.examine().failed)
@@ -389,9 +403,7 @@ class Tls(ExaminationTestCase):
 
             found = self.required(None, newest)
             self.assertEqual(found.mark, Mark.FAILURE)
-            self.assertEqual(
-                found.text, "it wants a certificate from us issued by CN=the authority, and we have none"
-            )
+            self.assertEqual(found.text, "it wants a certificate from us issued by CN=the authority, and we have none")
             self.assertIn("peer.certFile is not set", found.advice)
 
             found = self.required(stranger.issue("worker"), newest)
@@ -403,7 +415,9 @@ class Tls(ExaminationTestCase):
             self.assertIn("extendedKeyUsage clientAuth", found.advice)
 
             found = self.required(self.authority.issue("worker", begin=-3, end=-1), newest)
-            self.assertEqual((found.mark, found.text), (Mark.FAILURE, "it refuses ours, CN=worker: certificate expired"))
+            self.assertEqual(
+                (found.mark, found.text), (Mark.FAILURE, "it refuses ours, CN=worker: certificate expired")
+            )
 
 
 class Calls(ExaminationTestCase):
@@ -450,7 +464,7 @@ class Calls(ExaminationTestCase):
                 context.set_initial_metadata = lambda _: None
                 return await super().get_workers(request, context)
 
-        rpc = Foreign(self.rpc._dispatcher, lambda: self.owner)  # noqa: SLF001 - the same coordinator, less talkative
+        rpc = Foreign(self.rpc._dispatcher, lambda: self.owner)
         self.listen(GrpcServerFactory([rpc, self.health], self.clock))
         examination = self.examine()
         self.assertEqual({finding.mark for finding in examination.findings}, {Mark.OK})
@@ -476,7 +490,9 @@ class Calls(ExaminationTestCase):
         self.listen(self.server)
         self.owner = Owner("host1@50055", "host2", PORT)
         found = self.one(self.examine(), "advertised")
-        self.assertEqual((found.mark, found.text), (Mark.OK, "it advertises host2:50055, which can be reached from here too"))
+        self.assertEqual(
+            (found.mark, found.text), (Mark.OK, "it advertises host2:50055, which can be reached from here too")
+        )
         self.told.clear()
         self.owner = Owner("host1@50055", "10.0.0.7", PORT)
         found = self.one(self.examine(), "advertised")

@@ -6,7 +6,7 @@ import shutil
 import socket
 import tempfile
 from pathlib import Path
-from signal import SIGKILL
+from signal import SIGINT, SIGKILL
 
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -62,6 +62,15 @@ class DoctorTests(SynchronousTestCase):
         self.assertRegex(done.output, r"✘ registry +there is nobody to dial")
         self.assertRegex(done.output, r"→ start one with dagu coordinator")
         self.assertEqual(done.lines[-1], "1 ok, 1 warning, 1 failure")
+
+    def test_interrupted(self) -> None:
+        """Ctrl-C ends an examination that waits, with nothing but what was found so far."""
+        with socket.create_server(("127.0.0.1", 0)) as silent:
+            address = f"127.0.0.1:{silent.getsockname()[1]}"
+            with Program([*DOCTOR, address, "--timeout=10m"], self.env) as waiting:
+                waiting.wait_for("takes connections")
+                self.assertEqual(waiting.stop(SIGINT), 130, waiting.output)
+        self.assertIn("takes connections", waiting.lines[-1])
 
     def test_nobody_listens(self) -> None:
         """An address where nobody listens: exit 1 and one sentence; a wrong call: exit 2."""

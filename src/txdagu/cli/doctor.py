@@ -21,6 +21,7 @@ from txdagu.tap.options import SettingsOptions, parameters
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from txdagu.cli.reactor import Interruption
     from txdagu.config.settings import Settings
     from txdagu.model.findings import Examination, Finding
     from txdagu.peers.diagnosis.registered import Target
@@ -118,7 +119,7 @@ def peer(arguments: list[str]) -> int:
 
     options = parse(PeerOptions(), "doctor peer", arguments)
     settings = settings_from(options)
-    return run_in_reactor(lambda reactor, _interruption: _peer(settings, options, reactor))
+    return run_in_reactor(lambda reactor, interruption: _peer(settings, options, reactor, interruption))
 
 
 SUBJECTS["peer"] = peer
@@ -156,7 +157,19 @@ class _Report:
         return 1 if any(one.failed for one in self.examinations) else 0
 
 
-async def _peer(settings: Settings, options: PeerOptions, reactor: Any) -> int:
+async def _peer(settings: Settings, options: PeerOptions, reactor: Any, interruption: Interruption) -> int:
+    from twisted.internet.defer import CancelledError, Deferred
+    from twisted.internet.error import UserError
+
+    examined = Deferred.fromCoroutine(_examined(settings, options, reactor))
+    interruption.on(lambda _signal: examined.cancel())
+    try:
+        return await examined
+    except UserError:  # what endpoints say when they are cancelled while they connect
+        raise CancelledError from None
+
+
+async def _examined(settings: Settings, options: PeerOptions, reactor: Any) -> int:
     from rich.console import Console
 
     from txdagu.model.findings import Examination

@@ -17,7 +17,8 @@ from h2.events import ConnectionTerminated, PingAckReceived, RemoteSettingsChang
 from h2.settings import SettingCodes
 from OpenSSL import SSL
 from twisted.internet.defer import Deferred
-from twisted.internet.error import ConnectionDone, ConnectionLost
+from twisted.internet.defer import TimeoutError as DeferredTimeoutError
+from twisted.internet.error import ConnectError, ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import (
     IHandshakeListener,
     IOpenSSLClientConnectionCreator,
@@ -352,6 +353,8 @@ class Prober:
         try:
             await self._connect(address, port, factory)
             return await greeting.reply
+        except (ConnectError, DeferredTimeoutError) as error:
+            return Reply(Answer.CLOSED, str(error).rstrip(".") or "no connection came about")
         finally:
             greeting.give_up()
 

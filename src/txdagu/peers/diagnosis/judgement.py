@@ -264,6 +264,8 @@ def _strange(reply: Reply) -> Finding:
         Answer.SILENCE: "see whether its process is stopped or overloaded, and whether something else holds that port",
         Answer.CLOSED: "see what its log says; something in between may have closed it",
     }.get(reply.answer, "")
+    if reply.limits is not None:
+        return failure("protocol", f"it speaks HTTP/2, but not for long: {_heard(reply)}", advice)
     return failure("protocol", f"it does not speak HTTP/2: {_heard(reply)}", advice)
 
 

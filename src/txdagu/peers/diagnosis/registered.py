@@ -61,7 +61,7 @@ def registered(settings: Settings, unix: float, host_name: str) -> tuple[list[Ta
         warning("registry", f"{directory}: {text}", "remove that file, if nobody writes it") for text in skipped
     ]
     for stale in membership.stale():
-        text = f"{stale.entry.id} at {stale.entry.address} is registered, but {stale.reason}"
+        text = f"coordinator {stale.entry.id} at {stale.entry.address} is registered, but {stale.reason}"
         path = Path(directory, stale.file.name)
         findings.append(warning("registry", text, f"start it again, or remove {path}; a coordinator does so by and by"))
     targets = []
@@ -69,7 +69,7 @@ def registered(settings: Settings, unix: float, host_name: str) -> tuple[list[Ta
         targets.append(Target(entry.host, entry.port, f"coordinator {entry.id}", registered=True))
         age = _age(files.get(service_file_name(entry.id)), unix)
         if age > STALE_AFTER:
-            text = f"the file of {entry.id} was last renewed {_long(age)} ago: it is gone or frozen, or clocks differ"
+            text = f"the file of coordinator {entry.id} was last renewed {_long(age)} ago: it is gone or frozen, or clocks differ"
             path = Path(directory, service_file_name(entry.id))
             findings.append(warning("registry", text, f"if that coordinator is gone, remove {path}"))
     if targets:

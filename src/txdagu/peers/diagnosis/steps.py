@@ -150,7 +150,7 @@ class Diagnosis:
         if not own.tls:
             reply = await prober.greet(address, target.port)
             other = None
-            if reply.answer in (Answer.CLOSED, Answer.SILENCE, Answer.OTHER, Answer.TLS):
+            if reply.limits is None and reply.answer in (Answer.CLOSED, Answer.SILENCE, Answer.OTHER, Answer.TLS):
                 other = await prober.greet_tls(address, target.port, target.host, None)
             findings = judge_clear(reply, other, own)
         else:

@@ -77,9 +77,9 @@ class RegisteredTests(SynchronousTestCase):
         self.assertEqual([target.title for target in targets], ["coordinator old@1"])
         self.assertEqual([one.mark for one in findings], [Mark.OK, *[Mark.WARNING] * 3])
         texts = " ".join(one.text + one.advice for one in findings)
-        self.assertIn("gone@1 at here:50055 is registered, but its process 4194305 is gone", texts)
+        self.assertIn("coordinator gone@1 at here:50055 is registered, but its process 4194305 is gone", texts)
         self.assertIn(f"remove {gone}", texts)
-        self.assertIn("the file of old@1 was last renewed 2 hours ago", texts)
+        self.assertIn("the file of coordinator old@1 was last renewed 2 hours ago", texts)
         self.assertIn(f"remove {old}", texts)
         self.assertIn("broken.json is skipped: not readable as JSON", texts)
 

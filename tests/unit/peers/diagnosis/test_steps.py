@@ -238,6 +238,12 @@ class Protocols(ExaminationTestCase):
         )
         self.check(TlsTerms(node).over(self.server, self.clock), text, advice=advice)
 
+    def test_turned_away(self) -> None:
+        """A server that is full or ending says so with GOAWAY; its words are shown."""
+        settings, goaway = b"\0\0\0\4\0\0\0\0\0", b"\0\0\x0c\7\0\0\0\0\0\0\0\0\0\0\0\0\x0bfull"
+        text = 'it speaks HTTP/2, but not for long: it closes the connection (GOAWAY ENHANCE_YOUR_CALM "full")'
+        self.check(reciting(settings + goaway, closes=True), text, advice="what its log says")
+
     def test_few_streams(self) -> None:
         """A server with room for a hundred calls at once would starve a worker of a hundred polls."""
         settings = Settings(NOWHERE, worker=WorkerSettings(max_active_runs=100))

@@ -159,13 +159,13 @@ class _Report:
 
 async def _peer(settings: Settings, options: PeerOptions, reactor: Any, interruption: Interruption) -> int:
     from twisted.internet.defer import CancelledError, Deferred
-    from twisted.internet.error import UserError
+    from twisted.internet.error import ConnectingCancelledError
 
     examined = Deferred.fromCoroutine(_examined(settings, options, reactor))
     interruption.on(lambda _signal: examined.cancel())
     try:
         return await examined
-    except UserError:  # what endpoints say when they are cancelled while they connect
+    except ConnectingCancelledError:  # what endpoints say when they are cancelled while they connect
         raise CancelledError from None
 
 

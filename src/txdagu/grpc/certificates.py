@@ -19,12 +19,14 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 from cryptography.x509.oid import ExtendedKeyUsageOID
+from OpenSSL import SSL
 from service_identity import VerificationError
 from service_identity.cryptography import verify_certificate_hostname, verify_certificate_ip_address
 from service_identity.exceptions import CertificateError
 
 from txdagu.model.addresses import ip_version
 
+_STRONGER = "have it issued with an EC key, or RSA of 2048 bits or more, and signed with SHA-256 or better"
 EXPIRES_SOON = timedelta(days=30)
 
 
@@ -81,7 +83,25 @@ def read_identity(
         findings += _judge_pair(cert_file, chain, key_file, key)
     if not chain or key is None or any(finding.fatal for finding in findings):
         return None, findings
+    refusal = _refusal(chain)
+    if refusal:
+        findings.append(
+            Finding(Part.CERTIFICATE, cert_file, f"OpenSSL does not use {title(chain[0])}: {refusal}", _STRONGER)
+        )
+        return None, findings
     return Identity(chain, key), findings
+
+
+def _refusal(chain: Sequence[x509.Certificate]) -> str:
+    """Why OpenSSL takes no part of a chain for its own, for instance because a key is too short; empty if it does."""
+    context = SSL.Context(SSL.TLS_METHOD)
+    try:
+        context.use_certificate(chain[0])
+        for each in chain[1:]:
+            context.add_extra_chain_cert(each)
+    except SSL.Error as error:
+        return ", ".join(str(entry[2]) for entry in error.args[0]) if error.args else type(error).__name__
+    return ""
 
 
 def read_authorities(file: str, now: datetime) -> tuple[tuple[x509.Certificate, ...], list[Finding]]:

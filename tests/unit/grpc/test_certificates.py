@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import os
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
 from twisted.trial.unittest import SynchronousTestCase
 
 from txdagu.grpc.certificates import Part, Usage, host_names, is_for, read_authorities, read_identity
 from txdagu.testing.certificates import CLIENT, SERVER, Authority, Issued
 
+DAY = timedelta(days=1)
 BOTH = (Usage.SERVER, Usage.CLIENT)
 
 
@@ -53,6 +58,16 @@ class Pairs(FileCase):
         self.assertEqual(self.judge_issued(self.authority.issue()), [])
         self.assertEqual(self.judge_issued(self.authority.issue(usages=[])), [])
         self.assertEqual(self.judge_issued(Authority("middle", issuer=self.authority).issue()), [])
+
+    def test_weak_key(self) -> None:
+        """A key that OpenSSL finds too short is told at start instead of in a traceback."""
+        weak = rsa.generate_private_key(65537, 1024)
+        name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "weak")])
+        builder = x509.CertificateBuilder(name, name, weak.public_key(), 7, self.now - DAY, self.now + 99 * DAY)
+        cert = builder.sign(weak, hashes.SHA256()).public_bytes(Encoding.PEM)
+        key = weak.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+        message = "OpenSSL does not use CN=weak: ee key too small"
+        self.assertEqual(self.judge(cert, key), [(Part.CERTIFICATE, message, True)])
 
     def test_missing(self) -> None:
         """Both files are missing: both are told."""

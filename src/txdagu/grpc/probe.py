@@ -7,6 +7,7 @@ the certificates. Connections for calls are made by `txdagu.grpc.channel`.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum
@@ -42,6 +43,8 @@ _TLS_HANDSHAKE, _TLS_ALERT = 0x16, 0x15
 # The name that OpenSSL gives to the state in which a client has just been asked for its certificate.
 _ASKED = b"read server certificate request"
 _SHOWN_BYTES = 24
+# Old web servers answer what they do not understand with a bare page.
+_PAGES = (b"<!doc", b"<html")
 
 
 class Answer(Enum):
@@ -228,9 +231,8 @@ class _Greeting(Protocol):
 
     def _is_strange(self) -> bool:
         start = bytes(self._received[:9])
-        if start.startswith(b"HTTP/1"):
-            line = bytes(self._received).partition(b"\r\n")[0]
-            self._end(Answer.HTTP1, line.decode("ascii", "replace"))
+        if start.startswith(b"HTTP/1") or start[:5].lower() in _PAGES:
+            self._end(Answer.HTTP1, _first_line(self._received))
         elif self._seen is None and len(start) >= 2 and start[0] == _TLS_ALERT and start[1] == 3:
             self._end(Answer.TLS)
         elif len(start) >= 4 and start[3] != 4:  # the first frame must be SETTINGS (RFC 9113 section 3.4)
@@ -305,11 +307,17 @@ def ssl_words(error: SSL.Error) -> str:
     return reason
 
 
+def _first_line(data: bytes | bytearray) -> str:
+    """At most 80 characters of it; what is no ASCII becomes question marks."""
+    return re.split(rb"[\r\n]", data, maxsplit=1)[0][:80].decode("ascii", "replace").replace("\ufffd", "?").strip()
+
+
 def _excerpt(data: bytes | bytearray) -> str:
-    start = bytes(data[:_SHOWN_BYTES])
-    text = start.decode("ascii", "replace").split("\r\n")[0].rstrip()
-    shown = f'"{text}"' if text.isprintable() and "\ufffd" not in text and text else start.hex(" ")
-    return shown + ("…" if len(data) > _SHOWN_BYTES else "")
+    """The first line if it is text, else the first bytes in hexadecimal."""
+    line = _first_line(data)
+    if line and line.isprintable() and "?" not in line:
+        return f'"{line}"'
+    return bytes(data[:_SHOWN_BYTES]).hex(" ") + ("…" if len(data) > _SHOWN_BYTES else "")
 
 
 @dataclass(frozen=True, slots=True)

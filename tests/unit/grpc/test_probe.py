@@ -60,6 +60,11 @@ class ProbeTests(SynchronousTestCase):
             (reply.answer, reply.detail), (Answer.OTHER, "00 00 08 06 00 00 00 00 00 00 00 00 00 00 00 00 00")
         )
 
+    def test_pages(self) -> None:
+        """A web server that answers with a bare page is one all the same."""
+        reply = self.ask(reciting(b"<!DOCTYPE HTML>\n<html lang='en'>"))
+        self.assertEqual((reply.answer, reply.detail), (Answer.HTTP1, "<!DOCTYPE HTML>"))
+
     def test_tls_facts(self) -> None:
         """Version, protocol and chain as the server sent it, and whose certificates it takes."""
         root = Authority("root")

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from cryptography import x509
 
 from txdagu.grpc.certificates import EXPIRES_SOON, Usage, has_usage, host_names, is_for, title
+from txdagu.grpc.options import DEFAULT_OPTIONS
 from txdagu.grpc.probe import ALPN, Answer, Limits, Reply, TlsFacts
 from txdagu.grpc.trust import trust
 from txdagu.model.findings import Finding, failure, ok, warning
@@ -218,13 +219,16 @@ def judge_limits(reply: Reply, own: OwnSide) -> list[Finding]:
         return []
     text = f"SETTINGS arrived: {_limits_text(limits)}"
     polls = own.settings.worker.max_active_runs
-    if limits.concurrent_streams is not None and limits.concurrent_streams < polls + _OTHER_STREAMS:
+    connections = DEFAULT_OPTIONS.max_connections
+    streams = None if limits.concurrent_streams is None else limits.concurrent_streams * connections
+    if streams is not None and streams < polls + _OTHER_STREAMS:
         return [
             warning(
                 "http2",
-                f"{text}; a worker of worker.maxActiveRuns {polls} may park as many polls and then has no stream for heartbeats",
-                f"raise the limit of the server or of the proxy before it, or set worker.maxActiveRuns below "
-                f"{max(1, limits.concurrent_streams - _OTHER_STREAMS)}",
+                f"{text}; a worker makes at most {connections} connections, and with worker.maxActiveRuns {polls} its polls may "
+                "leave no room for heartbeats",
+                "raise the limit of the server or of the proxy before it, or set worker.maxActiveRuns to "
+                f"{max(1, streams - _OTHER_STREAMS)} at most",
             )
         ]
     findings = [ok("http2", text)]

@@ -25,6 +25,7 @@ from txdagu.dispatch.journal import MemoryJournal
 from txdagu.grpc.certificates import Identity
 from txdagu.grpc.channel import Channel
 from txdagu.grpc.health import HealthService
+from txdagu.grpc.options import ChannelOptions
 from txdagu.grpc.probe import Prober
 from txdagu.grpc.server import GrpcServerFactory
 from txdagu.grpc.tls import ClientTls
@@ -98,7 +99,9 @@ class ExaminationTestCase(SynchronousTestCase):
             raw = self.dial(host if host[0].isdigit() else "10.0.0.1", port)
             return raw if self.tls is None else TlsClientEndpoint(raw, self.tls, host, self.clock)
 
-        return Channel(endpoint, self.clock, authority=f"{host}:{port}", scheme="https" if self.tls else "http")
+        return Channel(
+            endpoint, self.clock, authority=f"{host}:{port}", options=ChannelOptions("https" if self.tls else "http")
+        )
 
     def examine(self, host: str = "host1", *, registered: bool = False, seconds: int = 0) -> Examination:
         """Examine it, and let time pass if that is needed."""
@@ -245,14 +248,14 @@ class Protocols(ExaminationTestCase):
         self.check(reciting(settings + goaway, closes=True), text, advice="what its log says")
 
     def test_few_streams(self) -> None:
-        """A server with room for a hundred calls at once would starve a worker of a hundred polls."""
-        settings = Settings(NOWHERE, worker=WorkerSettings(max_active_runs=100))
+        """Polls of a worker must leave streams for heartbeats on all the connections that a channel makes at most."""
+        settings = Settings(NOWHERE, worker=WorkerSettings(max_active_runs=397))
         self.own = OwnSide(settings)
         self.listen(reciting(b"\0\0\6\4\0\0\0\0\0\0\3\0\0\0\x64"))
         found = self.one(self.examine(seconds=30), "http2")
         self.assertEqual(found.mark, Mark.WARNING)
         self.assertIn("SETTINGS arrived: 100 calls at once", found.text)
-        self.assertIn("worker.maxActiveRuns below 96", found.advice)
+        self.assertIn("set worker.maxActiveRuns to 396 at most", found.advice)
 
 
 class Tls(ExaminationTestCase):

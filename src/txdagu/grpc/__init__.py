@@ -14,4 +14,7 @@ Reactor, clock, randomness and endpoints are arguments. Hence TLS is the endpoin
 memory (`txdagu.testing.channel`). `tls` makes of files what protects connections, and reads them again when they change;
 `tls_endpoints` has the endpoints, `tls_protocol` one connection; `tls_failures` says why it could not be protected, and
 `certificates` what is wrong with files. `clear_text` is the endpoint without TLS.
+
+`probe` finds out what is behind an address: `greeting` is what it says there, `tls_sight` what it sees of TLS, `trust` whether
+a chain of certificates leads to an authority.
 """

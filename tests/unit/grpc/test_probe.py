@@ -11,7 +11,9 @@ from twisted.internet.error import ConnectionRefusedError as Refused
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from txdagu.grpc.probe import Answer, Limits, Prober, Reply, ssl_words
+from txdagu.grpc.greeting import Answer, Limits, Reply
+from txdagu.grpc.probe import Prober
+from txdagu.grpc.tls_sight import ssl_words
 from txdagu.testing.certificates import Authority
 from txdagu.testing.channel import MemoryEndpoint
 from txdagu.testing.ports import TlsTerms, reciting

@@ -8,8 +8,10 @@ from datetime import datetime, timedelta
 from cryptography import x509
 
 from txdagu.grpc.certificates import EXPIRES_SOON, Usage, has_usage, host_names, is_for, title
+from txdagu.grpc.greeting import Answer, Limits, Reply
 from txdagu.grpc.options import DEFAULT_OPTIONS
-from txdagu.grpc.probe import ALPN, Answer, Limits, Reply, TlsFacts
+from txdagu.grpc.tls import HTTP2
+from txdagu.grpc.tls_sight import TlsFacts
 from txdagu.grpc.trust import trust
 from txdagu.model.findings import Finding, failure, ok, warning
 from txdagu.peers.diagnosis.own_side import OwnSide
@@ -73,7 +75,7 @@ def judge_tls(reply: Reply, in_clear: Reply | None, host: str, own: OwnSide, now
     elif (
         tls.complete
         and not (tls.asked and reply.answer in (Answer.REFUSED, Answer.CLOSED))
-        and tls.alpn == ALPN.decode()
+        and tls.alpn == HTTP2.decode()
     ):
         findings.append(failure("http2", f"inside TLS it does not speak HTTP/2: {_heard(reply)}"))
     return findings
@@ -96,7 +98,7 @@ def _handshake(reply: Reply, tls: TlsFacts) -> Finding:
 
 
 def _alpn(reply: Reply, tls: TlsFacts) -> Finding:
-    if tls.alpn == ALPN.decode():
+    if tls.alpn == HTTP2.decode():
         return ok("alpn", "HTTP/2 is agreed on (ALPN h2)")
     instead = f"it chose {tls.alpn}" if tls.alpn else "it chose no protocol"
     heard = f"; {_heard(reply)}" if reply.answer in (Answer.HTTP1, Answer.OTHER) else ""

@@ -16,7 +16,7 @@ from twisted.internet.error import ConnectError, NoRouteError
 from twisted.internet.error import ConnectionRefusedError as RefusedError
 from twisted.internet.error import TimeoutError as ConnectTimeoutError
 
-from txdagu.grpc.probe import Answer, Reply
+from txdagu.grpc.greeting import Answer, Reply
 from txdagu.model.addresses import ip_version, is_loopback, join_host_port
 from txdagu.model.errors import DaguError
 from txdagu.model.findings import Examination, Finding, failure, ok, warning

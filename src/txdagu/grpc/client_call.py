@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import AsyncIterable, Callable, Mapping
+from collections.abc import AsyncIterable, Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic
 
@@ -12,7 +12,7 @@ from twisted.internet.interfaces import IDelayedCall
 
 from txdagu.grpc.rich_status import unpack_details
 from txdagu.wire.compression import Compression
-from txdagu.wire.metadata import NONE, Metadata
+from txdagu.wire.metadata import NONE, Metadata, ReceivedMetadata
 from txdagu.wire.method import Request, Response, RpcMethod
 from txdagu.wire.status import RpcError, StatusCode
 
@@ -29,8 +29,8 @@ class UnaryReply(Generic[Response]):
     """The response of a unary call with the metadata that came before and after it."""
 
     message: Response
-    initial_metadata: Mapping[str, str | bytes]
-    trailing_metadata: Mapping[str, str | bytes]
+    initial_metadata: ReceivedMetadata
+    trailing_metadata: ReceivedMetadata
     compressed: bool = False
     """Whether the response came compressed."""
 
@@ -61,8 +61,8 @@ class ClientCall(Generic[Request, Response]):
         self.only_request = only_request
         """The encoded request, or None if requests are streamed."""
         self.timer: IDelayedCall | None = None
-        self.initial_metadata: Mapping[str, str | bytes] = NONE
-        self.trailing_metadata: Mapping[str, str | bytes] = NONE
+        self.initial_metadata: ReceivedMetadata = NONE
+        self.trailing_metadata: ReceivedMetadata = NONE
         self.ended = False
         self.compressed = False
         """Whether the response that was taken last came compressed."""
@@ -88,7 +88,7 @@ class ClientCall(Generic[Request, Response]):
             if self._done_sending:
                 self.done_sending()
 
-    def headers(self, metadata: Mapping[str, str | bytes]) -> None:
+    def headers(self, metadata: ReceivedMetadata) -> None:
         """The server's initial metadata arrived."""
         self.initial_metadata = metadata
         self._headers_arrived = True
@@ -109,9 +109,7 @@ class ClientCall(Generic[Request, Response]):
         if self.method.cardinality.server_streaming:
             self.wake()
 
-    def finished(
-        self, code: StatusCode, message: str, metadata: Mapping[str, str | bytes], status_details: bytes = b""
-    ) -> None:
+    def finished(self, code: StatusCode, message: str, metadata: ReceivedMetadata, status_details: bytes = b"") -> None:
         """The server's status arrived, or what stands for it."""
         self.trailing_metadata = metadata
         if code is StatusCode.OK:
@@ -160,7 +158,7 @@ class ClientCall(Generic[Request, Response]):
         payload, _credit, self.compressed = self._arrived[0]
         return self._decode(payload)
 
-    async def wait_for_headers(self) -> Mapping[str, str | bytes]:
+    async def wait_for_headers(self) -> ReceivedMetadata:
         """The initial metadata as soon as it is there; empty if the call succeeded without any. Raises `RpcError`."""
         self._headers_awaited = True
         while not self._headers_arrived and not self.ended:

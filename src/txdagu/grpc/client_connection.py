@@ -22,6 +22,7 @@ from txdagu.wire.events import (
     SendingResumed,
     StreamLimitChanged,
 )
+from txdagu.wire.metadata import NONE
 from txdagu.wire.status import StatusCode
 
 _PING = b"txdagu\x00\x01"
@@ -177,7 +178,7 @@ class GrpcClientProtocol(ConnectionProtocol):
         self._owner.connection_lost(self, why)  # first, so that nobody who hears of it calls here again
         for stream_id, call in calls.items():
             self._stop_sender(stream_id)
-            call.finished(StatusCode.UNAVAILABLE, f"{self._name}: {why}, while {call.doing}", {})
+            call.finished(StatusCode.UNAVAILABLE, f"{self._name}: {why}, while {call.doing}", NONE)
 
     def _stop_sender(self, stream_id: int) -> None:
         for waiting in self._senders.pop(stream_id, ()):

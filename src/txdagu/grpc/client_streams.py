@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any, Generic, Self
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.python.failure import Failure
 
 from txdagu.grpc.client_call import ClientCall
+from txdagu.wire.metadata import ReceivedMetadata
 from txdagu.wire.method import Request, Response
 from txdagu.wire.status import RpcError
 
@@ -20,11 +20,11 @@ class StreamingCall:
         self._call = call
 
     @property
-    def initial_metadata(self) -> Mapping[str, str | bytes]:
+    def initial_metadata(self) -> ReceivedMetadata:
         """What the server sent ahead; complete once the first response is there."""
         return self._call.initial_metadata
 
-    async def wait_for_initial_metadata(self) -> Mapping[str, str | bytes]:
+    async def wait_for_initial_metadata(self) -> ReceivedMetadata:
         """
         The initial metadata as soon as it arrives, which may be long before the first response.
 
@@ -33,7 +33,7 @@ class StreamingCall:
         return await self._call.wait_for_headers()
 
     @property
-    def trailing_metadata(self) -> Mapping[str, str | bytes]:
+    def trailing_metadata(self) -> ReceivedMetadata:
         """What the server sent with its status; complete at the end."""
         return self._call.trailing_metadata
 

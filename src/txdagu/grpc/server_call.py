@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, NoReturn, cast
 
@@ -15,7 +15,7 @@ from twisted.python.failure import Failure
 from txdagu.grpc.rich_status import pack_details
 from txdagu.wire.compression import Compression, check_compression
 from txdagu.wire.events import CallCancelled, CallRejected, MessageReceived, RequestsEnded, SendingResumed
-from txdagu.wire.metadata import NONE, InvalidMetadataError, Metadata, encode_metadata
+from txdagu.wire.metadata import NONE, InvalidMetadataError, Metadata, ReceivedMetadata, encode_metadata, pairs_of
 from txdagu.wire.method import RpcMethod
 from txdagu.wire.status import RpcError, StatusCode
 
@@ -41,9 +41,7 @@ await.
 class CallContext:
     """What a handler may know and say about its call besides the messages."""
 
-    def __init__(
-        self, call: ServerCall, metadata: Mapping[str, str | bytes], peer: str, deadline: float | None
-    ) -> None:
+    def __init__(self, call: ServerCall, metadata: ReceivedMetadata, peer: str, deadline: float | None) -> None:
         self._call = call
         self.metadata = metadata
         """What the client sent along; keys are lower case, those ending in ``-bin`` have bytes."""
@@ -155,7 +153,7 @@ class ServerCall:
         stream_id: int,
         method: RpcMethod[Any, Any],
         handler: Handler,
-        metadata: Mapping[str, str | bytes],
+        metadata: ReceivedMetadata,
         timeout: float | None,
     ) -> None:
         self.connection = connection
@@ -331,7 +329,8 @@ class ServerCall:
 
     def _answer_error(self, error: RpcError) -> None:
         if error.trailing_metadata:
-            self.trailing_metadata = {**self.trailing_metadata, **error.trailing_metadata}
+            kept = [pair for pair in pairs_of(self.trailing_metadata) if pair[0] not in error.trailing_metadata]
+            self.trailing_metadata = [*kept, *error.trailing_metadata.pairs]
         details = b""
         if error.details:
             try:

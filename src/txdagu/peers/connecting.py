@@ -12,7 +12,7 @@ from txdagu.config.settings import Settings
 from txdagu.grpc.channel import Backoff, ChannelOptions, tcp_channel
 from txdagu.peers.protection import CLIENT_ADVICE, Protection, protection
 from txdagu.peers.security import End
-from txdagu.wire.metadata import Metadata
+from txdagu.wire.metadata import ReceivedMetadata
 from txdagu.wire.method import RpcMethod
 
 log = Logger()
@@ -30,7 +30,7 @@ class Reply(Protocol[AnswerT_co]):
         """The response."""
 
     @property
-    def initial_metadata(self) -> Metadata:
+    def initial_metadata(self) -> ReceivedMetadata:
         """What the server sent before its answer."""
 
 

@@ -10,9 +10,11 @@ from txdagu.wire.connection import DEFAULT_MAX_MESSAGE_SIZE, Connection, Stream
 from txdagu.wire.events import CallEnded, HeadersReceived
 from txdagu.wire.http2 import MAX_HEADER_LIST_SIZE
 from txdagu.wire.metadata import (
+    NONE,
     Header,
     InvalidMetadataError,
     Metadata,
+    ReceivedMetadata,
     decode_metadata,
     decode_status_details,
     encode_metadata,
@@ -181,12 +183,12 @@ class ClientConnection(Connection):
         stream: Stream,
         code: StatusCode,
         message: str,
-        metadata: Metadata | None = None,
+        metadata: ReceivedMetadata = NONE,
         status_details: bytes = b"",
     ) -> None:
         """End a call, whatever the status, and tell the server if it might still go on."""
         self._reset_stream(stream, ErrorCodes.CANCEL)
-        self._events.append(CallEnded(stream.stream_id, code, message, metadata or {}, status_details=status_details))
+        self._events.append(CallEnded(stream.stream_id, code, message, metadata, status_details=status_details))
 
     def _before_message(self, stream: Stream) -> None:
         """The request's headers have been sent by `start_call`."""

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
+from txdagu.wire.metadata import NONE, ReceivedMetadata
 from txdagu.wire.status import StatusCode
 
 
@@ -24,7 +24,7 @@ class CallStarted:
 
     stream_id: int
     path: str
-    metadata: Mapping[str, str | bytes]
+    metadata: ReceivedMetadata
     timeout: float | None
 
 
@@ -33,7 +33,7 @@ class HeadersReceived:
     """Client: the server's initial metadata. Not sent for answers that consist of trailers only."""
 
     stream_id: int
-    metadata: Mapping[str, str | bytes]
+    metadata: ReceivedMetadata
 
 
 @dataclass(slots=True)
@@ -82,7 +82,7 @@ class CallEnded:
     stream_id: int
     code: StatusCode
     message: str
-    metadata: Mapping[str, str | bytes] = field(default_factory=dict)
+    metadata: ReceivedMetadata = NONE
     unprocessed: bool = False
     status_details: bytes = b""
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain
+from typing import cast
 from urllib.parse import quote_from_bytes
 
 Header = tuple[bytes, bytes]
-Metadata = Mapping[str, str | bytes]
+Value = str | bytes
+Metadata = Mapping[str, Value] | Sequence[tuple[str, Value]]
+"""What may be sent: a mapping, or pairs where a key shall have several values."""
 
 _KEY = re.compile(r"[0-9a-z_.-]+")
 _TEXT = re.compile(r"[\x20-\x7e]*")
@@ -18,7 +21,6 @@ _ESCAPE = re.compile(rb"%([0-9A-Fa-f]{2})")
 # Everything printable may stand for itself, but not the escape sign (PROTOCOL-HTTP2.md, "Percent-Encoded").
 _SAFE = "".join(chr(code) for code in range(0x20, 0x7F) if chr(code) != "%")
 _RESERVED = frozenset({b"content-type", b"te", b"connection", b"host"})
-NONE: Metadata = {}
 STATUS_DETAILS = b"grpc-status-details-bin"
 
 
@@ -26,14 +28,70 @@ class InvalidMetadataError(ValueError):
     """A key or value that may not be sent, or was received and cannot be read."""
 
 
-def encode_metadata(metadata: Mapping[str, str | bytes]) -> list[Header]:
+class ReceivedMetadata(Mapping[str, Value]):
+    """
+    Metadata as it arrived: `pairs` in the peer's order. Keys are lower case; those that end in ``-bin`` have bytes.
+
+    As a mapping it has one value for each key: the texts of a repeated key joined with a comma, which gRPC holds to mean the
+    same, and the first value of a repeated binary key. `get_all` has every one. It can be sent on as it is.
+    """
+
+    __slots__ = ("pairs",)
+
+    def __init__(self, metadata: Metadata = ()) -> None:
+        self.pairs: tuple[tuple[str, Value], ...] = tuple(pairs_of(metadata))
+
+    def get_all(self, key: str) -> tuple[Value, ...]:
+        """Every value of a key, in order; none if the key did not come."""
+        return tuple(value for name, value in self.pairs if name == key)
+
+    def __getitem__(self, key: str) -> Value:
+        values = self.get_all(key)
+        if not values:
+            raise KeyError(key)
+        if len(values) == 1 or isinstance(values[0], bytes):
+            return values[0]
+        return ",".join(cast("tuple[str, ...]", values))
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(dict.fromkeys(name for name, _value in self.pairs))
+
+    def __len__(self) -> int:
+        return len({name for name, _value in self.pairs})
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, ReceivedMetadata):
+            return self.pairs == other.pairs or all(self.get_all(key) == other.get_all(key) for key in {*self, *other})
+        return super().__eq__(other)
+
+    def __hash__(self) -> int:
+        return hash(frozenset(self.items()))
+
+    def __bool__(self) -> bool:
+        return bool(self.pairs)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.pairs!r})"
+
+
+def pairs_of(metadata: Metadata) -> Iterable[tuple[str, Value]]:
+    """The single pairs of metadata in whichever form."""
+    if isinstance(metadata, ReceivedMetadata):
+        return metadata.pairs
+    return metadata.items() if isinstance(metadata, Mapping) else metadata
+
+
+NONE = ReceivedMetadata()
+
+
+def encode_metadata(metadata: Metadata) -> list[Header]:
     """
     The headers for metadata. Keys are lower case; those that end in ``-bin`` take bytes, all others printable ASCII text.
 
     Raises `InvalidMetadataError` naming the key that cannot be sent.
     """
     headers = []
-    for key, value in metadata.items():
+    for key, value in pairs_of(metadata):
         name = key.encode("ascii", "replace")
         if not _KEY.fullmatch(key) or key.startswith("grpc-") or name in _RESERVED:
             raise InvalidMetadataError(
@@ -50,24 +108,23 @@ def encode_metadata(metadata: Mapping[str, str | bytes]) -> list[Header]:
     return headers
 
 
-def decode_metadata(headers: Iterable[Header]) -> dict[str, str | bytes]:
+def decode_metadata(headers: Iterable[Header]) -> ReceivedMetadata:
     """
     The metadata among received headers, without those that belong to HTTP or gRPC itself.
 
-    Text values of a repeated key are joined with a comma; of a repeated binary key the first value counts.
+    Several binary values joined with commas are taken apart, as PROTOCOL-HTTP2.md ("Custom-Metadata") demands.
     Raises `InvalidMetadataError` for a binary value that is not base64.
     """
-    metadata: dict[str, str | bytes] = {}
+    pairs: list[tuple[str, Value]] = []
     for name, value in headers:
         if name.startswith((b":", b"grpc-")) or name in _RESERVED:
             continue
         key = name.decode("latin-1")
         if name.endswith(b"-bin"):
-            metadata.setdefault(key, _decode_binary(key, value.split(b",", 1)[0]))
+            pairs += [(key, _decode_binary(key, part.strip(b" "))) for part in value.split(b",")]
         else:
-            text = value.decode("latin-1")
-            metadata[key] = f"{metadata[key]!s},{text}" if key in metadata else text
-    return metadata
+            pairs.append((key, value.decode("latin-1")))
+    return ReceivedMetadata(pairs)
 
 
 def header_list_size(headers: list[Header]) -> int:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from enum import IntEnum
 from typing import Any
+
+from txdagu.wire.metadata import NONE, Metadata, ReceivedMetadata
 
 
 class StatusCode(IntEnum):
@@ -44,10 +46,10 @@ class RpcError(Exception):
         message: str = "",
         *,
         details: Iterable[Any] = (),
-        trailing_metadata: Mapping[str, str | bytes] | None = None,
+        trailing_metadata: Metadata | None = None,
     ) -> None:
         super().__init__(f"{code.name}: {message}" if message else code.name)
         self.code = code
         self.message = message
         self.details = tuple(details)
-        self.trailing_metadata: Mapping[str, str | bytes] = {} if trailing_metadata is None else trailing_metadata
+        self.trailing_metadata = NONE if trailing_metadata is None else ReceivedMetadata(trailing_metadata)

@@ -13,7 +13,7 @@ from txdagu.protocol import coordinator_pb2 as pb
 from txdagu.protocol.conversion import running_task_to_message
 from txdagu.protocol.services import ANNOUNCEMENT, HEARTBEAT, RUN_HEARTBEAT
 from txdagu.system.repeating import Repeating
-from txdagu.wire.metadata import Metadata
+from txdagu.wire.metadata import ReceivedMetadata
 from txdagu.wire.status import RpcError, StatusCode
 from txdagu.worker.complaints import Complaint
 from txdagu.worker.running import TaskInHand, TasksInHand
@@ -27,7 +27,7 @@ SILENT_BEATS = 3
 STOPPING_RESERVE = 3.0
 
 
-def announces(metadata: Metadata) -> bool:
+def announces(metadata: ReceivedMetadata) -> bool:
     """Whether a coordinator says that it knows our additions to the protocol, version 1."""
     return metadata.get(ANNOUNCEMENT) == "1"
 

@@ -12,6 +12,7 @@ from txdagu.wire.compression import check_encoding, compress, decompress, is_acc
 from txdagu.wire.framing import Frame, FrameReader, encode_frame
 from txdagu.wire.metadata import (
     InvalidMetadataError,
+    ReceivedMetadata,
     decode_message,
     decode_metadata,
     encode_message,
@@ -92,11 +93,27 @@ class MetadataTests(SynchronousTestCase):
         self.assertRaises(InvalidMetadataError, encode_metadata, {"x-bin": "text"})
 
     def test_received(self) -> None:
-        """Protocol headers are left out, repeated keys joined, padding in binary values may be there or not."""
+        """Protocol headers are left out, repeated texts joined, padding in binary values may be there or not."""
         headers = [(b":path", b"/a/b"), (b"grpc-timeout", b"1S"), (b"te", b"trailers"), (b"a", b"1"), (b"a", b"2")]
         headers += [(b"b-bin", b"AAE="), (b"c-bin", b"AAE")]
         self.assertEqual(decode_metadata(headers), {"a": "1,2", "b-bin": b"\x00\x01", "c-bin": b"\x00\x01"})
         self.assertRaises(InvalidMetadataError, decode_metadata, [(b"d-bin", b"\xff!")])
+
+    def test_repeated_keys(self) -> None:
+        """Every value of a repeated key is kept, those of a binary key also when a proxy has joined them with commas."""
+        pairs: list[tuple[str, str | bytes]] = [("a", "1"), ("b-bin", b"\x00,"), ("a", ""), ("b-bin", b"")]
+        received = decode_metadata(encode_metadata(pairs))
+        self.assertEqual(received.pairs, tuple(pairs))
+        self.assertEqual((received.get_all("a"), received.get_all("b-bin")), (("1", ""), (b"\x00,", b"")))
+        self.assertEqual((received["a"], received["b-bin"]), ("1,", b"\x00,"))
+        self.assertEqual((len(received), list(received), received.get_all("c")), (2, ["a", "b-bin"], ()))
+        self.assertRaises(KeyError, lambda: received["c"])
+        self.assertEqual(encode_metadata(received), encode_metadata(pairs))
+        reordered = ReceivedMetadata([pairs[1], pairs[0], *pairs[2:]])
+        self.assertEqual((received, hash(received)), (reordered, hash(reordered)))
+        self.assertNotEqual(received, ReceivedMetadata([*pairs[:3], ("b-bin", b"x")]))
+        joined = decode_metadata([(b"b-bin", b"AAE,AAI=, ,/w")])
+        self.assertEqual(joined.get_all("b-bin"), (b"\x00\x01", b"\x00\x02", b"", b"\xff"))
 
     @given(st.text(st.characters(exclude_categories=["Cs"])))
     def test_messages(self, text: str) -> None:

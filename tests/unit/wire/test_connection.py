@@ -21,6 +21,7 @@ from txdagu.wire.events import (
     SendingResumed,
 )
 from txdagu.wire.http2 import STREAM_WINDOW
+from txdagu.wire.metadata import NONE, ReceivedMetadata
 from txdagu.wire.status import StatusCode
 
 
@@ -49,9 +50,9 @@ class RoundTrips(SynchronousTestCase):
         pair.server.finish(stream, StatusCode.OK, metadata={"last": "2"})
         headers, message, end = pair.run()[0]
         assert isinstance(message, MessageReceived)
-        self.assertEqual(headers, HeadersReceived(stream, {"first": "1"}))
+        self.assertEqual(headers, HeadersReceived(stream, ReceivedMetadata({"first": "1"})))
         self.assertEqual(message.payload, b"answer")
-        self.assertEqual(end, CallEnded(stream, StatusCode.OK, "", {"last": "2"}))
+        self.assertEqual(end, CallEnded(stream, StatusCode.OK, "", ReceivedMetadata({"last": "2"})))
         self.assertEqual((pair.client.open_streams, pair.server.open_streams), (0, 0))
 
     def test_trailers_only(self) -> None:
@@ -61,7 +62,9 @@ class RoundTrips(SynchronousTestCase):
         pair.client.send_last_message(stream, b"")
         pair.run()
         pair.server.finish(stream, StatusCode.NOT_FOUND, "größer", {"why": "x"})
-        self.assertEqual(pair.run()[0], [CallEnded(stream, StatusCode.NOT_FOUND, "größer", {"why": "x"})])
+        self.assertEqual(
+            pair.run()[0], [CallEnded(stream, StatusCode.NOT_FOUND, "größer", ReceivedMetadata({"why": "x"}))]
+        )
 
     def test_large(self) -> None:
         """A message far beyond all windows arrives in both directions, and trailers wait for it."""
@@ -193,7 +196,8 @@ class Windows(SynchronousTestCase):
         self.assertFalse(pair.server.send_message(streams[0], b"x"))
         pair.server.finish(streams[1], StatusCode.ABORTED)
         self.assertEqual(
-            pair.run()[0], [HeadersReceived(streams[0], {}), CallEnded(streams[1], StatusCode.ABORTED, "")]
+            pair.run()[0],
+            [HeadersReceived(streams[0], NONE), CallEnded(streams[1], StatusCode.ABORTED, "")],
         )
         self.assertEqual(pair.server.resume_sending(), [SendingResumed(streams[0])])
         self.assertEqual(pair.run()[0], [MessageReceived(streams[0], b"x", 6)])

@@ -35,7 +35,7 @@ contracts: .venv/dev
 	$(BIN)/lint-imports
 
 protocol: .venv/dev
-	$(BIN)/python -m grpc_tools.protoc -I src --python_out=src --pyi_out=src src/txdagu/protocol/*.proto
+	$(BIN)/python -m grpc_tools.protoc -I src --python_out=src --pyi_out=src src/txdagu/protocol/*.proto src/txdagu/testing/interop/*.proto
 
 clean:
 	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache

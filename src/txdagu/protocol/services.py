@@ -31,13 +31,14 @@ RequestT = TypeVar("RequestT", bound=Message)
 ResponseT = TypeVar("ResponseT", bound=Message)
 
 
-def _method(
+def message_method(
     service: str,
     name: str,
     request: type[RequestT],
     response: type[ResponseT],
     cardinality: Cardinality = Cardinality.UNARY_UNARY,
 ) -> RpcMethod[RequestT, ResponseT]:
+    """A method whose messages are generated classes."""
     return RpcMethod(
         service,
         name,
@@ -49,50 +50,54 @@ def _method(
     )
 
 
-POLL = _method(COORDINATOR_SERVICE, "Poll", coordinator.PollRequest, coordinator.PollResponse)
-DISPATCH = _method(COORDINATOR_SERVICE, "Dispatch", coordinator.DispatchRequest, coordinator.DispatchResponse)
-GET_WORKERS = _method(COORDINATOR_SERVICE, "GetWorkers", coordinator.GetWorkersRequest, coordinator.GetWorkersResponse)
-HEARTBEAT = _method(COORDINATOR_SERVICE, "Heartbeat", coordinator.HeartbeatRequest, coordinator.HeartbeatResponse)
-ACK_TASK_CLAIM = _method(
+POLL = message_method(COORDINATOR_SERVICE, "Poll", coordinator.PollRequest, coordinator.PollResponse)
+DISPATCH = message_method(COORDINATOR_SERVICE, "Dispatch", coordinator.DispatchRequest, coordinator.DispatchResponse)
+GET_WORKERS = message_method(
+    COORDINATOR_SERVICE, "GetWorkers", coordinator.GetWorkersRequest, coordinator.GetWorkersResponse
+)
+HEARTBEAT = message_method(
+    COORDINATOR_SERVICE, "Heartbeat", coordinator.HeartbeatRequest, coordinator.HeartbeatResponse
+)
+ACK_TASK_CLAIM = message_method(
     COORDINATOR_SERVICE, "AckTaskClaim", coordinator.AckTaskClaimRequest, coordinator.AckTaskClaimResponse
 )
-RUN_HEARTBEAT = _method(
+RUN_HEARTBEAT = message_method(
     COORDINATOR_SERVICE, "RunHeartbeat", coordinator.RunHeartbeatRequest, coordinator.RunHeartbeatResponse
 )
-REPORT_STATUS = _method(
+REPORT_STATUS = message_method(
     COORDINATOR_SERVICE, "ReportStatus", coordinator.ReportStatusRequest, coordinator.ReportStatusResponse
 )
-STREAM_LOGS = _method(
+STREAM_LOGS = message_method(
     COORDINATOR_SERVICE, "StreamLogs", coordinator.LogChunk, coordinator.StreamLogsResponse, Cardinality.STREAM_UNARY
 )
-STREAM_ARTIFACTS = _method(
+STREAM_ARTIFACTS = message_method(
     COORDINATOR_SERVICE,
     "StreamArtifacts",
     coordinator.ArtifactChunk,
     coordinator.StreamArtifactsResponse,
     Cardinality.STREAM_UNARY,
 )
-GET_DAG_RUN_STATUS = _method(
+GET_DAG_RUN_STATUS = message_method(
     COORDINATOR_SERVICE, "GetDAGRunStatus", coordinator.GetDAGRunStatusRequest, coordinator.GetDAGRunStatusResponse
 )
-REQUEST_CANCEL = _method(
+REQUEST_CANCEL = message_method(
     COORDINATOR_SERVICE, "RequestCancel", coordinator.RequestCancelRequest, coordinator.RequestCancelResponse
 )
 
-HEALTH_CHECK = _method(HEALTH_SERVICE, "Check", health.HealthCheckRequest, health.HealthCheckResponse)
-HEALTH_WATCH = _method(
+HEALTH_CHECK = message_method(HEALTH_SERVICE, "Check", health.HealthCheckRequest, health.HealthCheckResponse)
+HEALTH_WATCH = message_method(
     HEALTH_SERVICE, "Watch", health.HealthCheckRequest, health.HealthCheckResponse, Cardinality.UNARY_STREAM
 )
-HEALTH_LIST = _method(HEALTH_SERVICE, "List", health.HealthListRequest, health.HealthListResponse)
+HEALTH_LIST = message_method(HEALTH_SERVICE, "List", health.HealthListRequest, health.HealthListResponse)
 
-REFLECTION_INFO = _method(
+REFLECTION_INFO = message_method(
     REFLECTION_SERVICE,
     "ServerReflectionInfo",
     reflection.ServerReflectionRequest,
     reflection.ServerReflectionResponse,
     Cardinality.STREAM_STREAM,
 )
-REFLECTION_V1ALPHA_INFO = _method(
+REFLECTION_V1ALPHA_INFO = message_method(
     REFLECTION_V1ALPHA_SERVICE,
     "ServerReflectionInfo",
     reflection_v1alpha.ServerReflectionRequest,

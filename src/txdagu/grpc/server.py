@@ -346,6 +346,8 @@ class GrpcServerFactory(Factory):
         if found is not None:
             return found
         service, _, name = path[1:].rpartition("/")
+        if not service:
+            return f'malformed method name "{path}", want /service/method'
         if service in self._service_names:
             return f"unknown method {name} for service {service}"
         return f"unknown service {service}"

@@ -200,11 +200,13 @@ class ClientConnection(Connection):
         self._fail(stream, error.code, error.message)
 
     def _peer_ended(self, stream: Stream) -> None:
-        self._fail(stream, StatusCode.INTERNAL, _NO_TRAILERS)
+        self._fail(stream, StatusCode.UNKNOWN, _NO_TRAILERS)
 
     def _peer_reset(self, stream: Stream, code: int) -> None:
         status, text = from_reset(code)
-        self._events.append(CallEnded(stream.stream_id, status, text, unprocessed=code == _REFUSED))
+        # Once it has answered, a server cannot be believed that it did not look at the call.
+        unprocessed = code == _REFUSED and not stream.headers_done
+        self._events.append(CallEnded(stream.stream_id, status, text, unprocessed=unprocessed))
 
     def _peer_leaves(self, last_stream_id: int) -> None:
         self._leaving = True

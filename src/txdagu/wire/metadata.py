@@ -16,7 +16,8 @@ Metadata = Mapping[str, Value] | Sequence[tuple[str, Value]]
 """What may be sent: a mapping, or pairs where a key shall have several values."""
 
 _KEY = re.compile(r"[0-9a-z_.-]+")
-_TEXT = re.compile(r"[\x20-\x7e]*")
+# RFC 9113 section 8.2.1: no value of a header begins or ends with white space.
+_TEXT = re.compile(r"([\x21-\x7e]([\x20-\x7e]*[\x21-\x7e])?)?")
 _ESCAPE = re.compile(rb"%([0-9A-Fa-f]{2})")
 # Everything printable may stand for itself, but not the escape sign (PROTOCOL-HTTP2.md, "Percent-Encoded").
 _SAFE = "".join(chr(code) for code in range(0x20, 0x7F) if chr(code) != "%")
@@ -103,7 +104,9 @@ def encode_metadata(metadata: Metadata) -> list[Header]:
             headers.append((name, base64.b64encode(value).rstrip(b"=")))
         else:
             if not isinstance(value, str) or not _TEXT.fullmatch(value):
-                raise InvalidMetadataError(f"the value of metadata key {key!r} must be printable ASCII text")
+                raise InvalidMetadataError(
+                    f"the value of metadata key {key!r} must be printable ASCII text without spaces at its ends"
+                )
             headers.append((name, value.encode("ascii")))
     return headers
 
@@ -158,8 +161,13 @@ def decode_status_details(headers: Iterable[Header]) -> bytes:
 
 
 def encode_message(text: str) -> bytes:
-    """The ``grpc-message`` for a text: UTF-8, with everything but printable ASCII percent-encoded."""
-    return quote_from_bytes(text.encode("utf-8", "replace"), safe=_SAFE).encode("ascii")
+    """The ``grpc-message`` for a text: UTF-8, with everything but printable ASCII, and spaces at its ends, percent-encoded."""
+    encoded = quote_from_bytes(text.encode("utf-8", "replace"), safe=_SAFE)
+    inner = encoded.strip(" ")
+    if inner != encoded:
+        before = len(encoded) - len(encoded.lstrip(" "))
+        encoded = "%20" * before + inner + "%20" * (len(encoded) - before - len(inner))
+    return encoded.encode("ascii")
 
 
 def decode_message(value: bytes) -> str:

@@ -199,6 +199,9 @@ class ServerConnection(Connection):
         except (InvalidMetadataError, ValueError) as error:
             self.finish(stream_id, StatusCode.INTERNAL, str(error))
         else:
+            if timeout == 0:
+                self.finish(stream_id, StatusCode.DEADLINE_EXCEEDED, "the deadline had passed when the call arrived")
+                return
             self._events.append(CallStarted(stream_id, known[b":path"].decode("latin-1"), metadata, timeout))
 
     def _trailers(self, event: h2.TrailersReceived) -> None:

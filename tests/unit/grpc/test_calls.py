@@ -225,6 +225,10 @@ class UnaryCalls(Calls):
         other = RpcMethod("foo.Bar", "Baz", Cardinality.UNARY_UNARY, str.encode, bytes.decode, str.encode, bytes.decode)
         error = self.error(self.channel.unary(other, ""))
         self.assertEqual((error.code, error.message), (StatusCode.UNIMPLEMENTED, "unknown service foo.Bar"))
+        other = RpcMethod("", "Baz", Cardinality.UNARY_UNARY, str.encode, bytes.decode, str.encode, bytes.decode)
+        error = self.error(self.channel.unary(other, ""))
+        text = 'malformed method name "//Baz", want /service/method'
+        self.assertEqual((error.code, error.message), (StatusCode.UNIMPLEMENTED, text))
 
     def test_bad_metadata(self) -> None:
         """Metadata that cannot be sent is refused before anything is sent."""

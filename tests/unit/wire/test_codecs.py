@@ -63,7 +63,7 @@ class MetadataTests(SynchronousTestCase):
             st.from_regex(r"[a-z0-9_.]{1,12}", fullmatch=True).filter(
                 lambda key: key not in ("te", "host", "connection")
             ),
-            st.text(st.characters(min_codepoint=0x20, max_codepoint=0x7E)),
+            st.text(st.characters(min_codepoint=0x20, max_codepoint=0x7E)).map(str.strip),
         ),
         st.dictionaries(
             st.from_regex(r"[a-z]{1,9}-bin", fullmatch=True).filter(lambda k: not k.startswith("grpc-")), st.binary()
@@ -85,6 +85,9 @@ class MetadataTests(SynchronousTestCase):
             "a": "\n",
             "b": "ü",
             "c": b"x",
+            "d": " x",
+            "e": "x ",
+            "f": " ",
         }
         for key, value in refused.items():
             with self.assertRaises(InvalidMetadataError) as caught:
@@ -120,6 +123,9 @@ class MetadataTests(SynchronousTestCase):
         """Any text survives as printable ASCII."""
         encoded = encode_message(text)
         self.assertTrue(all(0x20 <= byte < 0x7F for byte in encoded))
+        self.assertEqual(encoded, encoded.strip(b" "), "a header must not begin or end with white space")
+        self.assertEqual(encode_message("  a b "), b"%20%20a b%20")
+        self.assertEqual(encode_message("  "), b"%20%20")
         self.assertEqual(decode_message(encoded), text)
 
     @given(st.binary())

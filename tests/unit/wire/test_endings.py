@@ -165,6 +165,13 @@ class Misbehaviour(SynchronousTestCase):
         reply, _ = self.answer_to([*REQUEST, (b"grpc-encoding", b"snappy")])
         self.assertEqual((reply[b"grpc-status"], reply[b"grpc-accept-encoding"]), (b"12", b"identity,gzip"))
 
+    def test_no_time_left(self) -> None:
+        """A call whose time is up when it arrives is answered so, and no handler hears of it."""
+        for timeout in (b"0n", b"0S", b"00000000H"):
+            reply, events = self.answer_to([*REQUEST, (b"grpc-timeout", timeout)])
+            self.assertEqual(reply[b"grpc-status"], b"4")
+            self.assertFalse([event for event in events if isinstance(event, CallStarted)])
+
     def test_unreadable_messages(self) -> None:
         """Too large, cut short, or compressed without saying how: the call is to be rejected, once."""
         for body, code in (
@@ -198,12 +205,17 @@ class Misbehaviour(SynchronousTestCase):
         def refused(server: H2Connection) -> None:
             server.reset_stream(1, 7)
 
+        def refused_late(server: H2Connection) -> None:
+            server.send_headers(1, [(":status", "200"), ("content-type", "application/grpc")])
+            server.reset_stream(1, 7)
+
         cases: dict[Callable[[H2Connection], None], StatusCode] = {
             http_error: StatusCode.UNAVAILABLE,
             web_page: StatusCode.UNKNOWN,
-            no_status: StatusCode.INTERNAL,
+            no_status: StatusCode.UNKNOWN,
             half_message: StatusCode.INTERNAL,
             refused: StatusCode.UNAVAILABLE,
+            refused_late: StatusCode.UNAVAILABLE,
         }
         for misbehave, code in cases.items():
             client, server = client_connection(), foreign_server()

@@ -76,9 +76,9 @@ def _note(answer: Answer, event: events.Event) -> None:
         case events.StreamEnded():
             answer.ended = True
         case events.StreamReset():
-            answer.reset = int(event.error_code)
+            answer.reset = int(event.error_code or 0)
         case events.ConnectionTerminated():
-            answer.goaway = int(event.error_code)
+            answer.goaway = int(event.error_code or 0)
 
 
 Script = Callable[[H2Connection, int], None]

@@ -160,12 +160,12 @@ class GrpcClientProtocol(ConnectionProtocol):
     def _call_ended(self, event: CallEnded) -> None:
         call = self._calls.pop(event.stream_id, None)
         if call is not None:
-            self._stop_sender(event.stream_id)
             if event.unprocessed and call.may_be_repeated():
                 self._owner.again(call)
             else:
                 message = f"{self._name}: {event.message}" if event.unprocessed else event.message
                 call.finished(event.code, message, event.metadata, event.status_details)
+            self._stop_sender(event.stream_id)  # last: who wakes and finds the call still open would send for ever
         self._stream_freed()
 
     def lost(self, reason: str) -> None:
@@ -177,8 +177,8 @@ class GrpcClientProtocol(ConnectionProtocol):
         calls, self._calls = self._calls, {}
         self._owner.connection_lost(self, why)  # first, so that nobody who hears of it calls here again
         for stream_id, call in calls.items():
-            self._stop_sender(stream_id)
             call.finished(StatusCode.UNAVAILABLE, f"{self._name}: {why}, while {call.doing}", NONE)
+            self._stop_sender(stream_id)
 
     def _stop_sender(self, stream_id: int) -> None:
         for waiting in self._senders.pop(stream_id, ()):

@@ -40,6 +40,9 @@ RAISE = method("Raise")
 COUNT = method("Count", Cardinality.UNARY_STREAM)
 SEND = method("Send", Cardinality.UNARY_STREAM)
 JOIN = method("Join", Cardinality.STREAM_UNARY)
+FIRST = method("First", Cardinality.STREAM_UNARY)
+WAIT = method("Wait", Cardinality.STREAM_UNARY)
+STUBBORN_JOIN = method("StubbornJoin", Cardinality.STREAM_UNARY)
 CHAT = method("Chat", Cardinality.STREAM_STREAM)
 
 
@@ -61,6 +64,8 @@ class TextService:
             COUNT: self.count,
             SEND: self.send,
             JOIN: self.join,
+            FIRST: self.first,
+            WAIT: self.wait,
             CHAT: self.chat,
         }
 
@@ -107,6 +112,15 @@ class TextService:
     async def join(self, requests: AsyncIterator[str], context: CallContext) -> str:
         """Many requests, one response."""
         return "+".join([request async for request in requests])
+
+    async def first(self, requests: AsyncIterator[str], context: CallContext) -> str:
+        """Answer with the first request, whatever else comes."""
+        return await anext(requests)
+
+    async def wait(self, requests: AsyncIterator[str], context: CallContext) -> str:
+        """Read nothing, and never answer."""
+        await Deferred()
+        return ""
 
     async def chat(self, requests: AsyncIterator[str], context: CallContext) -> AsyncIterator[str]:
         """Answer each request as it comes."""
@@ -342,6 +356,29 @@ class StreamingCalls(Calls):
                 yield "x" * 300_000
 
         self.assertEqual(len(self.result(self.channel.stream_unary(JOIN, blocks()))), 8 * 300_000 + 7)
+
+
+    def test_answered_early(self) -> None:
+        """An answer, an error or a lost connection stops requests without end, also those that never wait themselves."""
+        sent = []
+
+        async def endless() -> AsyncIterator[str]:
+            while len(sent) < 100:
+                sent.append("x")
+                yield "x" * 50_000
+
+        self.assertEqual(self.result(self.channel.stream_unary(FIRST, endless())), "x" * 50_000)
+        self.assertTrue(0 < len(sent) < 100, f"{len(sent)} were sent")
+        sent.clear()
+        self.assertEqual(self.error(self.channel.stream_unary(STUBBORN_JOIN, endless())).code, StatusCode.UNIMPLEMENTED)
+        self.assertTrue(0 < len(sent) < 100, f"{len(sent)} were sent")
+        sent.clear()
+        call = self.start(self.channel.stream_unary(WAIT, endless()))
+        self.assertNoResult(call)
+        self.endpoint.connections[-1].cut()
+        self.clock.advance(0)
+        self.assertEqual(self.failureResultOf(call, RpcError).value.code, StatusCode.UNAVAILABLE)
+        self.assertTrue(0 < len(sent) < 100, f"{len(sent)} were sent")
 
 
 class Draining(Calls):

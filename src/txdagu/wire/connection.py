@@ -197,11 +197,12 @@ class Connection(ABC):
 
         In a call whose messages are compressed, `compressed` may be false for one that must not be.
 
-        Unknown streams (the call ended meanwhile) are fine and count as sent.
+        Unknown streams are fine. The call has ended meanwhile and the event that says so is on its way, so the answer is False:
+        whoever sends without end must not go on before that is known.
         """
         stream = self._streams.get(stream_id)
         if stream is None or stream.outbox.wants_end or not self.is_usable:
-            return True
+            return False
         self._before_message(stream)
         self._policing.messages += 1
         self._sender.add(stream.outbox, self._frame(stream, payload, compressed))

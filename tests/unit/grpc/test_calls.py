@@ -7,6 +7,7 @@ from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import Clock
+from twisted.internet.testing import StringTransport
 from twisted.trial.unittest import SynchronousTestCase
 
 from txdagu.grpc.channel import Channel, ChannelState
@@ -15,6 +16,8 @@ from txdagu.grpc.server import CallContext, GrpcServerFactory, Handler
 from txdagu.protocol import health_pb2 as health
 from txdagu.protocol.services import HEALTH_WATCH
 from txdagu.testing.channel import MemoryEndpoint, memory_channel
+from txdagu.testing.wire import REQUEST, foreign_client
+from txdagu.wire.framing import encode_frame
 from txdagu.wire.metadata import InvalidMetadataError
 from txdagu.wire.method import Cardinality, RpcMethod
 from txdagu.wire.status import RpcError, StatusCode
@@ -379,6 +382,26 @@ class StreamingCalls(Calls):
         self.clock.advance(0)
         self.assertEqual(self.failureResultOf(call, RpcError).value.code, StatusCode.UNAVAILABLE)
         self.assertTrue(0 < len(sent) < 100, f"{len(sent)} were sent")
+
+
+    def test_left_while_resumed(self) -> None:
+        """A client that makes room and leaves in one breath does not set a handler going that sends without end."""
+        protocol = self.server.buildProtocol(None)
+        assert protocol is not None
+        client = foreign_client()
+        transport = StringTransport()
+        protocol.makeConnection(transport)
+        client.send_headers(1, [(n, SEND.path.encode() if n == b":path" else v) for n, v in REQUEST])
+        client.send_data(1, encode_frame(b"1000"), end_stream=True)
+        protocol.dataReceived(client.data_to_send())
+        client.receive_data(transport.value())
+        client.increment_flow_control_window(1_000_000)
+        client.increment_flow_control_window(1_000_000, 1)
+        client.reset_stream(1, 8)
+        protocol.dataReceived(client.data_to_send())
+        self.assertLess(len(self.service.log), 20)
+        self.assertTrue(protocol.is_idle)
+        protocol.connectionLost()
 
 
 class Draining(Calls):

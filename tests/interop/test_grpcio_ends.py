@@ -275,7 +275,10 @@ class LeavingServerTests(SocketTestCase):
             self.assertEqual((await anext(stream)).payload.body, b"\0")
             turns.put(None)
             self.assertEqual([answer async for answer in stream], [])
-            for outcome in await gatherResults([call.addErrback(lambda failure: failure.value) for call in calls]):
+            outcomes: list[Any] = await gatherResults(
+                [call.addErrback(lambda failure: failure.value) for call in calls]
+            )
+            for outcome in outcomes:
                 if outcome != pb.Empty():
                     self.assertIn(outcome.code, refusals)
             self.assertEqual(await self.in_thread(running.wait), 0)

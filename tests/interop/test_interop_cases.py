@@ -61,6 +61,34 @@ OUTPUTS = pb.StreamingOutputCallRequest(
 OUTPUT_ANSWERS = [pb.StreamingOutputCallResponse(payload=pb.Payload(body=bytes(size))) for size in RESPONSE_SIZES]
 
 
+COMPRESSED_INPUT = pb.StreamingInputCallRequest(
+    expect_compressed=pb.BoolValue(value=True), payload=pb.Payload(body=bytes(27182))
+)
+PLAIN_INPUT = pb.StreamingInputCallRequest(
+    expect_compressed=pb.BoolValue(value=False), payload=pb.Payload(body=bytes(45904))
+)
+MIXED_OUTPUTS = pb.StreamingOutputCallRequest(
+    response_parameters=[
+        pb.ResponseParameters(size=31415, compressed=pb.BoolValue(value=True)),
+        pb.ResponseParameters(size=92653, compressed=pb.BoolValue(value=False)),
+    ]
+)
+
+
+def expecting(request: pb.SimpleRequest, compressed: bool) -> pb.SimpleRequest:
+    """The same, saying whether it is compressed."""
+    said = pb.SimpleRequest(expect_compressed=pb.BoolValue(value=compressed))
+    said.MergeFrom(request)
+    return said
+
+
+def wanting(request: pb.SimpleRequest, compressed: bool) -> pb.SimpleRequest:
+    """The same, saying whether the response shall be compressed."""
+    said = pb.SimpleRequest(response_compressed=pb.BoolValue(value=compressed))
+    said.MergeFrom(request)
+    return said
+
+
 async def each(*requests: Any) -> AsyncIterator[Any]:
     """Requests for our client, then the half-close."""
     for request in requests:
@@ -197,6 +225,35 @@ class OurClientCases:
         stream = self.channel.stream_stream(FULL_DUPLEX_CALL, without_end(request), timeout=0.001)
         self.assertEqual((await self.status_of(stream)).code, StatusCode.DEADLINE_EXCEEDED)
         await self.until_idle()
+
+    async def test_client_compressed_unary(self: Any) -> None:
+        """Requests are compressed as asked, after a probe that an uncompressed one is noticed."""
+        error = await self.status_of(self.channel.unary(UNARY_CALL, expecting(LARGE, True)))
+        self.assertEqual(error.code, StatusCode.INVALID_ARGUMENT)
+        answer = await self.channel.unary(UNARY_CALL, expecting(LARGE, True), compression="gzip")
+        self.assertEqual(answer, LARGE_ANSWER)
+        self.assertEqual(await self.channel.unary(UNARY_CALL, expecting(LARGE, False)), LARGE_ANSWER)
+
+    async def test_server_compressed_unary(self: Any) -> None:
+        """Responses are compressed as asked."""
+        for compressed in (True, False):
+            reply = await self.channel.unary_call(UNARY_CALL, wanting(LARGE, compressed))
+            self.assertEqual((reply.message, reply.compressed), (LARGE_ANSWER, compressed))
+
+    async def test_client_compressed_streaming(self: Any) -> None:
+        """Requests of one stream are compressed one by one as asked, after the probe."""
+        probe = self.channel.stream_unary(STREAMING_INPUT_CALL, each(COMPRESSED_INPUT))
+        self.assertEqual((await self.status_of(probe)).code, StatusCode.INVALID_ARGUMENT)
+        call = self.channel.open_stream_unary(STREAMING_INPUT_CALL, compression="gzip")
+        await call.send(COMPRESSED_INPUT)
+        await call.send(PLAIN_INPUT, compressed=False)
+        self.assertEqual((await call.response()).aggregated_payload_size, 73086)
+
+    async def test_server_compressed_streaming(self: Any) -> None:
+        """Responses of one stream are compressed one by one as asked."""
+        stream = self.channel.unary_stream(STREAMING_OUTPUT_CALL, MIXED_OUTPUTS)
+        seen = [(len(answer.payload.body), stream.compressed) async for answer in stream]
+        self.assertEqual(seen, [(31415, True), (92653, False)])
 
 
 class OurClientForeignServerTests(OurClientCases, SocketTestCase):
@@ -369,3 +426,35 @@ class ForeignClientOurServerTests(SocketTestCase):
         self.assertEqual(await self.in_thread(call.code), grpc.StatusCode.DEADLINE_EXCEEDED)
         turns.put(None)
         await self.service.until_idle()
+
+    @blocking
+    def test_client_compressed_unary(self) -> None:
+        """Requests are compressed as asked, after a probe that an uncompressed one is noticed."""
+        call = self.stub(UNARY_CALL)
+        error = self.status_of(lambda: call(expecting(LARGE, True)))
+        self.assertEqual(error.code(), grpc.StatusCode.INVALID_ARGUMENT)
+        self.assertEqual(call(expecting(LARGE, True), compression=grpc.Compression.Gzip), (LARGE_ANSWER, False))
+        self.assertEqual(call(expecting(LARGE, False)), (LARGE_ANSWER, False))
+
+    @blocking
+    def test_server_compressed_unary(self) -> None:
+        """Responses are compressed as asked."""
+        for compressed in (True, False):
+            self.assertEqual(self.stub(UNARY_CALL)(wanting(LARGE, compressed)), (LARGE_ANSWER, compressed))
+
+    @blocking
+    def test_client_compressed_streaming(self) -> None:
+        """Requests of a stream are compressed as asked, after the probe; this client can only compress all or none."""
+        call = self.stub(STREAMING_INPUT_CALL)
+        error = self.status_of(lambda: call(iter([COMPRESSED_INPUT])))
+        self.assertEqual(error.code(), grpc.StatusCode.INVALID_ARGUMENT)
+        answer, _ = call(iter([COMPRESSED_INPUT]), compression=grpc.Compression.Gzip)
+        self.assertEqual(answer.aggregated_payload_size, 27182)
+        self.assertEqual(call(iter([PLAIN_INPUT]))[0].aggregated_payload_size, 45904)
+
+    @blocking
+    def test_server_compressed_streaming(self) -> None:
+        """Responses of one stream are compressed one by one as asked."""
+        stream = self.stub(STREAMING_OUTPUT_CALL)(MIXED_OUTPUTS)
+        seen = [(len(answer.payload.body), compressed) for answer, compressed in stream]
+        self.assertEqual(seen, [(31415, True), (92653, False)])

@@ -17,6 +17,7 @@ from txdagu.grpc.channel import Channel, tcp_channel
 from txdagu.grpc.server import GrpcServerFactory, GrpcService
 
 HOST = "127.0.0.1"
+UNLIMITED = ("grpc.max_receive_message_length", -1)  # of an option given twice, grpcio takes the first
 
 
 class SocketTestCase(TestCase):
@@ -57,8 +58,7 @@ class SocketTestCase(TestCase):
 
     def dial_foreign(self, port: int, *options: tuple[str, Any]) -> Any:
         """A channel of grpcio. Received messages may have any size unless `options` say other."""
-        unlimited = ("grpc.max_receive_message_length", -1)
-        channel = grpc.insecure_channel(f"{HOST}:{port}", options=[unlimited, *options])
+        channel = grpc.insecure_channel(f"{HOST}:{port}", options=[*options, UNLIMITED])
         self.addCleanup(self.in_thread, channel.close)
         return channel
 
@@ -71,9 +71,7 @@ class SocketTestCase(TestCase):
 
 def foreign_server(*handlers: Any, threads: int = 8, options: tuple[tuple[str, Any], ...] = ()) -> tuple[Any, int]:
     """A started grpcio server on this host and its port. Received messages may have any size unless `options` say other."""
-    server = grpc.server(
-        ThreadPoolExecutor(threads), handlers=handlers, options=[("grpc.max_receive_message_length", -1), *options]
-    )
+    server = grpc.server(ThreadPoolExecutor(threads), handlers=handlers, options=[*options, UNLIMITED])
     port = server.add_insecure_port(f"{HOST}:0")
     server.start()
     return server, port

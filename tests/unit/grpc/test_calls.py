@@ -360,10 +360,9 @@ class StreamingCalls(Calls):
 
         self.assertEqual(len(self.result(self.channel.stream_unary(JOIN, blocks()))), 8 * 300_000 + 7)
 
-
     def test_answered_early(self) -> None:
         """An answer, an error or a lost connection stops requests without end, also those that never wait themselves."""
-        sent = []
+        sent: list[str] = []
 
         async def endless() -> AsyncIterator[str]:
             while len(sent) < 100:
@@ -382,7 +381,6 @@ class StreamingCalls(Calls):
         self.clock.advance(0)
         self.assertEqual(self.failureResultOf(call, RpcError).value.code, StatusCode.UNAVAILABLE)
         self.assertTrue(0 < len(sent) < 100, f"{len(sent)} were sent")
-
 
     def test_left_while_resumed(self) -> None:
         """A client that makes room and leaves in one breath does not set a handler going that sends without end."""

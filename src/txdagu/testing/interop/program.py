@@ -24,14 +24,16 @@ GRACE = 5.0
 
 async def serve(reactor: Any) -> None:
     """Our server, until SIGTERM."""
-    stop: Deferred[None] = Deferred()
-    signal.signal(signal.SIGTERM, lambda *_: reactor.callFromThread(stop.callback, None))
     factory = GrpcServerFactory([InteropService()], reactor)
     port: Any = await TCP4ServerEndpoint(reactor, 0, interface=HOST).listen(factory)
+
+    async def stop() -> None:
+        await port.stopListening()
+        await factory.drain(GRACE)
+
+    reactor.addSystemEventTrigger("before", "shutdown", lambda: Deferred.fromCoroutine(stop()))
     _say(port.getHost().port)
-    await stop
-    await port.stopListening()
-    await factory.drain(GRACE)
+    await Deferred()
 
 
 def serve_foreign() -> None:

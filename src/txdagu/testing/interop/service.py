@@ -57,34 +57,38 @@ class InteropService:
     async def unary_call(self, request: pb.SimpleRequest, context: CallContext) -> pb.SimpleResponse:
         """One payload of the size asked for, or the status asked for."""
         _echo_metadata(context)
+        _check_compression(request, context)
         _raise_status(request.response_status)
+        if request.response_compressed.value:
+            context.set_compression("gzip")
         return pb.SimpleResponse(payload=_payload(request.response_type, request.response_size))
 
-    async def streaming_output_call(
-        self, request: pb.StreamingOutputCallRequest, context: CallContext
-    ) -> AsyncIterator[pb.StreamingOutputCallResponse]:
+    async def streaming_output_call(self, request: pb.StreamingOutputCallRequest, context: CallContext) -> None:
         """A response for each of the request's parameters."""
         _echo_metadata(context)
-        async for response in self._responses(request):
-            yield response
+        if any(parameters.compressed.value for parameters in request.response_parameters):
+            context.set_compression("gzip")
+        await _respond(request, context)
 
     async def streaming_input_call(
-        self, requests: AsyncIterator[pb.StreamingInputCallRequest], _context: CallContext
+        self, requests: AsyncIterator[pb.StreamingInputCallRequest], context: CallContext
     ) -> pb.StreamingInputCallResponse:
         """How many bytes came in all."""
+        size = 0
         with self._counted():
-            size = sum([len(request.payload.body) async for request in requests])
+            async for request in requests:
+                _check_compression(request, context)
+                size += len(request.payload.body)
         return pb.StreamingInputCallResponse(aggregated_payload_size=size)
 
     async def full_duplex_call(
         self, requests: AsyncIterator[pb.StreamingOutputCallRequest], context: CallContext
-    ) -> AsyncIterator[pb.StreamingOutputCallResponse]:
+    ) -> None:
         """Responses for each request as it comes."""
         with self._counted():
             _echo_metadata(context)
             async for request in requests:
-                async for response in self._responses(request):
-                    yield response
+                await _respond(request, context)
 
     @contextmanager
     def _counted(self) -> Iterator[None]:
@@ -98,10 +102,17 @@ class InteropService:
                 for deferred in waiting:
                     deferred.callback(None)
 
-    async def _responses(self, request: pb.StreamingOutputCallRequest) -> AsyncIterator[pb.StreamingOutputCallResponse]:
-        _raise_status(request.response_status)
-        for parameters in request.response_parameters:
-            yield pb.StreamingOutputCallResponse(payload=_payload(request.response_type, parameters.size))
+
+async def _respond(request: pb.StreamingOutputCallRequest, context: CallContext) -> None:
+    _raise_status(request.response_status)
+    for parameters in request.response_parameters:
+        response = pb.StreamingOutputCallResponse(payload=_payload(request.response_type, parameters.size))
+        await context.send(response, compressed=parameters.compressed.value)
+
+
+def _check_compression(request: pb.SimpleRequest | pb.StreamingInputCallRequest, context: CallContext) -> None:
+    if request.HasField("expect_compressed") and request.expect_compressed.value != context.request_compressed:
+        raise RpcError(StatusCode.INVALID_ARGUMENT, "the request is not compressed as it says")
 
 
 def _echo_metadata(context: CallContext) -> None:

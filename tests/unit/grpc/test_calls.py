@@ -12,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from txdagu.grpc.channel import Channel, ChannelState
 from txdagu.grpc.health import HealthService
-from txdagu.grpc.server import CallContext, GrpcServerFactory, Handler
+from txdagu.grpc.server import CallContext, GrpcServerFactory, GrpcServerProtocol, Handler
 from txdagu.protocol import health_pb2 as health
 from txdagu.protocol.services import HEALTH_WATCH
 from txdagu.testing.channel import MemoryEndpoint, memory_channel
@@ -385,7 +385,7 @@ class StreamingCalls(Calls):
     def test_left_while_resumed(self) -> None:
         """A client that makes room and leaves in one breath does not set a handler going that sends without end."""
         protocol = self.server.buildProtocol(None)
-        assert protocol is not None
+        assert isinstance(protocol, GrpcServerProtocol)
         client = foreign_client()
         transport = StringTransport()
         protocol.makeConnection(transport)

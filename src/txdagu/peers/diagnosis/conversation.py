@@ -26,7 +26,7 @@ from txdagu.protocol.services import (
     PROGRAM,
     TIME,
 )
-from txdagu.wire.metadata import Metadata
+from txdagu.wire.metadata import ReceivedMetadata
 from txdagu.wire.status import RpcError, StatusCode
 
 # The clock is compared several times; the quickest answer says it best.
@@ -152,7 +152,7 @@ class Conversation:
         advice = "let both hosts keep time (NTP); schedules, logs and the dates of certificates go by their own clock"
         return warning("clock", text, advice, ahead=ahead)
 
-    async def _advertised(self, metadata: Metadata) -> Finding:
+    async def _advertised(self, metadata: ReceivedMetadata) -> Finding:
         host, port = self.target.host, self.target.port
         told_host, told_port = _text(metadata, ADVERTISED_HOST), _number(metadata, ADVERTISED_PORT)
         if not told_host or told_port is None:
@@ -218,11 +218,11 @@ def _status_name(status: health.HealthCheckResponse.ServingStatus) -> str:
         return f"in the unknown state {int(status)}"
 
 
-def _text(metadata: Metadata, key: str) -> str:
+def _text(metadata: ReceivedMetadata, key: str) -> str:
     value = metadata.get(key, "")
     return unquote(value) if isinstance(value, str) else ""
 
 
-def _number(metadata: Metadata, key: str) -> int | None:
+def _number(metadata: ReceivedMetadata, key: str) -> int | None:
     text = _text(metadata, key)
     return int(text) if text.isascii() and text.isdigit() and len(text) < 20 else None

@@ -26,6 +26,7 @@ from txdagu.wire.http2 import CONNECTION_WINDOW, STREAM_WINDOW, Http2Connection,
 from txdagu.wire.outcome import reset_name
 from txdagu.wire.policing import FRAGMENT, INFORMATION, SMALL_PIECE, TooMuchError
 from txdagu.wire.sending import Outbox, Sender
+from txdagu.wire.short_path import ShortPathConnection
 from txdagu.wire.status import RpcError
 
 DEFAULT_MAX_MESSAGE_SIZE = 16 * 1024 * 1024
@@ -88,8 +89,11 @@ class Connection(ABC):
     `close`, all sending methods do nothing.
     """
 
+    http2_kind: type[Http2Connection] = ShortPathConnection
+    """What speaks HTTP/2. The plain `Http2Connection` does the same, slower."""
+
     def __init__(self, *, client_side: bool, max_message_size: int = DEFAULT_MAX_MESSAGE_SIZE) -> None:
-        self._http2 = Http2Connection(client_side=client_side)
+        self._http2: Http2Connection = self.http2_kind(client_side=client_side)
         self._sender = Sender(self._http2)
         self._streams: dict[int, Stream] = {}
         self._max_message_size = max_message_size

@@ -26,6 +26,7 @@ from h2.settings import SettingCodes, Settings
 from hyperframe.exceptions import HyperframeError
 from hyperframe.frame import Frame, RstStreamFrame
 
+from txdagu.wire.header_blocks import CachingDecoder, CachingEncoder
 from txdagu.wire.policing import END_HEADERS, HEADERS, LATE_FRAME, RST_STREAM, Policing
 
 PREFACE_SIZE = 24
@@ -72,7 +73,9 @@ class Http2Connection(H2Connection):
                 SettingCodes.MAX_HEADER_LIST_SIZE: MAX_HEADER_LIST_SIZE,
             },
         )
+        self.decoder = CachingDecoder()
         self.decoder.max_header_list_size = LARGEST_HEADER_LIST
+        self.encoder = CachingEncoder()
         self.policing = Policing()
         self._last_stream_id = LARGEST_STREAM_ID
         self._pending = bytearray()
@@ -105,11 +108,15 @@ class Http2Connection(H2Connection):
                 if kind and not (kind == HEADERS and flags & END_HEADERS):
                     stream_id = int.from_bytes(buffer[position + 5 : position + 9], "big") & LARGEST_STREAM_ID
                     self.policing.frame(kind, flags, length, stream_id, self.streams)
-                yield from self.receive_data(buffer[position:end])
+                yield from self._whole_frame(bytes(buffer[position:end]))
                 position = end
             del buffer[:position]
         except (ProtocolError, HyperframeError) as error:
             raise PeerError(str(error) or type(error).__name__) from error
+
+    def _whole_frame(self, frame: bytes) -> list[Event]:
+        """The events of one frame, as the peer sent it."""
+        return self.receive_data(frame)
 
     @property
     def unfinished_headers(self) -> int:

@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN = .venv/bin
 
 # Without npm the released program cannot be had; its tests then say so and skip.
-.PHONY: demo test lint types contracts protocol clean
+.PHONY: demo test lint types contracts protocol bench-grpc clean
 
 .venv/run: setup.cfg pyproject.toml
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
@@ -36,6 +36,13 @@ contracts: .venv/dev
 
 protocol: .venv/dev
 	$(BIN)/python -m grpc_tools.protoc -I src --python_out=src --pyi_out=src src/txdagu/protocol/*.proto
+
+.venv/bench: .venv/run
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[bench]'
+	@touch $@
+
+bench-grpc: .venv/bench
+	$(BIN)/python bench/grpc.py $(ARGS)
 
 clean:
 	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache

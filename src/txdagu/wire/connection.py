@@ -208,7 +208,10 @@ class Connection(ABC):
             return True
         self._before_message(stream)
         self._policing.messages += 1
-        self._sender.add(stream.outbox, self._frame(stream, payload, compressed))
+        data = self._frame(stream, payload, compressed)
+        if self._sender.send_at_once(stream.outbox, data):
+            return True
+        self._sender.add(stream.outbox, data)
         self._submit(stream)
         return not stream.outbox.chunks
 

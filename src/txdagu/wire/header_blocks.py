@@ -31,7 +31,7 @@ class HeaderBlock(list[Any]):
 
     __slots__ = ("is_plain", "meaning")
 
-    def __init__(self, headers: Iterable[HeaderTuple]) -> None:
+    def __init__(self, headers: Iterable[tuple[bytes, bytes]]) -> None:
         super().__init__(headers)
         self.is_plain = False
         self.meaning: Any = None

@@ -9,11 +9,12 @@ What differs from plain `h2.connection.H2Connection`:
 - Our settings are in force from the first byte, not only from the peer's acknowledgement on.
 - Finished streams are dropped at once and counted by the size of a dict; h2 walks all streams at every new one.
 
-This leans on private names of h2 4.x, all in this file; tests/unit/wire/test_http2.py pins each of them.
+This leans on private names of h2 4.x, as `short_path` does and no other file; tests/unit/wire/test_http2.py pins each of them.
 """
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Iterator
 from typing import Any
 
@@ -23,6 +24,7 @@ from h2.errors import ErrorCodes
 from h2.events import Event
 from h2.exceptions import ProtocolError, StreamClosedError, StreamIDTooLowError
 from h2.settings import SettingCodes, Settings
+from h2.stream import StreamClosedBy, StreamState
 from hyperframe.exceptions import HyperframeError
 from hyperframe.frame import Frame, RstStreamFrame
 
@@ -78,6 +80,8 @@ class Http2Connection(H2Connection):
         self.encoder = CachingEncoder()
         self.policing = Policing()
         self._last_stream_id = LARGEST_STREAM_ID
+        # h2's own checks its length in Python at every change.
+        self._closed_streams: OrderedDict[int, StreamClosedBy | None] = OrderedDict()
         self._pending = bytearray()
         self._preface_left = 0 if client_side else PREFACE_SIZE
 
@@ -148,12 +152,23 @@ class Http2Connection(H2Connection):
         if stream_id is None or stream_id in self.streams:
             self.increment_flow_control_window(size, stream_id)
 
+    def has_room(self, stream_id: int, size: int) -> bool:
+        """Whether the windows and the peer's largest frame allow to send that much at once in an open stream."""
+        return (
+            size <= self.outbound_flow_control_window
+            and size <= self.streams[stream_id].outbound_flow_control_window
+            and size <= self.max_outbound_frame_size
+        )
+
     def forget(self, stream_id: int) -> None:
         """Drop a stream if it is closed."""
         stream = self.streams.get(stream_id)
-        if stream is not None and stream.closed:
+        if stream is not None and stream.state_machine.state is StreamState.CLOSED:
             del self.streams[stream_id]
-            self._closed_streams[stream_id] = stream.closed_by
+            closed = self._closed_streams
+            closed[stream_id] = stream.state_machine.stream_closed_by
+            if len(closed) > self.MAX_CLOSED_STREAMS:
+                closed.popitem(last=False)
 
     @property
     def is_closed(self) -> bool:

@@ -10,7 +10,7 @@ the long way, in any order and on the same streams, so the short path never has 
 tests/unit/wire/test_short_path.py drives both ways with the same frames and compares events, bytes and what h2 then holds.
 """
 
-# ruff: noqa: SLF001  # h2's private names; all of them are here and in http2
+# ruff: noqa: SLF001  # h2's private names; all that we use are here and in http2
 from __future__ import annotations
 
 from collections.abc import Iterable

@@ -180,7 +180,8 @@ class Connection:
         headers = dict(self._decoder.decode(block, raw=True))
         good = headers.get(b"grpc-status") == b"0" if flags & END_STREAM else headers.get(b":status") == b"200"
         if not good:
-            raise BadAnswerError(f"an answer with {headers}")
+            shown = ", ".join(f"{name.decode()} {value.decode('ascii', 'replace')}" for name, value in headers.items())
+            raise BadAnswerError(f"an answer with {shown}")
         if list(self._decoder.header_table.dynamic_entries) != before:
             self._good.clear()
             self._plain.clear()

@@ -8,6 +8,7 @@ from h2.errors import ErrorCodes
 from txdagu.wire.compression import ACCEPTED, IDENTITY, Compression, check_encoding
 from txdagu.wire.connection import DEFAULT_MAX_MESSAGE_SIZE, Connection, Stream
 from txdagu.wire.events import CallEnded, HeadersReceived
+from txdagu.wire.headers import check_response_headers, check_trailers
 from txdagu.wire.metadata import (
     Header,
     InvalidMetadataError,
@@ -114,6 +115,10 @@ class ClientConnection(Connection):
         if stream is None:
             return
         headers: list[Header] = event.headers
+        problem = check_response_headers(headers)
+        if problem is not None:
+            self._malformed(stream, problem)
+            return
         if event.stream_ended is not None:
             self._finish(stream, headers, trailers_only=True)
             return
@@ -139,9 +144,20 @@ class ClientConnection(Connection):
 
     def _trailers(self, event: h2.TrailersReceived) -> None:
         stream = self._streams.get(event.stream_id)
-        if stream is not None:
-            headers: list[Header] = event.headers
+        if stream is None:
+            return
+        headers: list[Header] = event.headers
+        problem = check_trailers(headers)
+        if problem is not None:
+            self._malformed(stream, problem)
+        else:
             self._finish(stream, headers, trailers_only=False)
+
+    def _malformed(self, stream: Stream, problem: str) -> None:
+        """The answer is no HTTP message (RFC 9113 section 8.1.1)."""
+        self._reset_stream(stream, ErrorCodes.PROTOCOL_ERROR)
+        text = f"the server's answer is malformed: {problem}"
+        self._events.append(CallEnded(stream.stream_id, StatusCode.INTERNAL, text))
 
     def _finish(self, stream: Stream, headers: list[Header], *, trailers_only: bool) -> None:
         """The last headers of an answer arrived."""
@@ -179,6 +195,9 @@ class ClientConnection(Connection):
 
     def _after_sending(self, stream: Stream) -> None:
         """The end of our side leaves the call open: the answer follows."""
+
+    def _discarded(self, stream: Stream) -> None:
+        """A call whose answer is not wanted is forgotten at once; there is nothing to do here."""
 
     def _unreadable(self, stream: Stream, error: RpcError) -> None:
         self._fail(stream, error.code, error.message)

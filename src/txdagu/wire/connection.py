@@ -219,6 +219,10 @@ class Connection(ABC):
         """The peer's messages cannot be read."""
 
     @abstractmethod
+    def _discarded(self, stream: Stream) -> None:
+        """Bytes were thrown away, because the stream's messages cannot be read or it is no call."""
+
+    @abstractmethod
     def _peer_ended(self, stream: Stream) -> None:
         """The peer sends nothing more in this stream."""
 
@@ -239,7 +243,11 @@ class Connection(ABC):
             self._http2.give_back(self._connection_credit)
             self._connection_credit = 0
         stream = self._streams.get(event.stream_id)
-        if stream is None or stream.ignoring:
+        if stream is None:
+            return
+        if stream.ignoring:
+            stream.credit_open += size  # never given back, so an unwanted request ends here
+            self._discarded(stream)
             return
         try:
             frames = stream.reader.feed(event.data)

@@ -22,6 +22,7 @@ from h2.errors import ErrorCodes
 from h2.events import Event
 from h2.exceptions import ProtocolError, StreamClosedError, StreamIDTooLowError
 from h2.settings import SettingCodes, Settings
+from h2.stream import StreamClosedBy
 from hyperframe.exceptions import HyperframeError
 from hyperframe.frame import Frame, RstStreamFrame
 
@@ -143,8 +144,12 @@ class Http2Connection(H2Connection):
         try:
             frames, events = self._frame_dispatch_table[frame.__class__](frame)
         except (StreamClosedError, StreamIDTooLowError) as error:
-            # RFC 9113 section 5.1: frames that crossed our or their reset are answered with another, all else is an error.
-            if not self._stream_is_closed_by_reset(error.stream_id):
+            # RFC 9113 section 5.1: frames that crossed our reset are discarded, those after the peer's own are answered
+            # with a reset, and all else is an error of the connection.
+            closed_by = self._stream_closed_by(error.stream_id)
+            if closed_by is StreamClosedBy.SEND_RST_STREAM:
+                return list(getattr(error, "_events", ()))
+            if closed_by is not StreamClosedBy.RECV_RST_STREAM:
                 raise
             reset = RstStreamFrame(error.stream_id)
             reset.error_code = ErrorCodes.STREAM_CLOSED
@@ -154,6 +159,15 @@ class Http2Connection(H2Connection):
         if frame.stream_id:
             self.forget(frame.stream_id)
         return events
+
+    def _handle_data_on_closed_stream(
+        self, events: list[Event], exc: StreamClosedError, frame: Any
+    ) -> tuple[list[Frame], list[Event]]:
+        """As in h2, which gives the connection's window back; but data that crossed our reset draws no other reset."""
+        frames, events = super()._handle_data_on_closed_stream(events, exc, frame)
+        if self._stream_closed_by(frame.stream_id) is StreamClosedBy.SEND_RST_STREAM:
+            frames = [answer for answer in frames if not isinstance(answer, RstStreamFrame)]
+        return frames, events
 
     def _receive_goaway_frame(self, frame: Any) -> tuple[list[Frame], list[Event]]:
         """Stay open after a graceful GOAWAY."""

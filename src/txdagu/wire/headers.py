@@ -31,7 +31,7 @@ def check_request_headers(headers: Sequence[Header]) -> str | None:
     pseudo, problem = _check_fields(headers, known)
     if problem is not None:
         return problem
-    if pseudo not in _USUAL_REQUEST:
+    if pseudo not in _USUAL_REQUEST or known[b":method"] == b"CONNECT":
         problem = _check_request_fields(pseudo, known)
         if problem is not None:
             return problem
@@ -83,7 +83,9 @@ def _bad_name(headers: Sequence[Header]) -> str:
             if regular:
                 return f"the pseudo-header field {_shown(name)} after a regular one"
         elif not _NAME.fullmatch(name):
-            return f"the field name {_shown(name)!r} is empty, has upper-case letters or characters that no name may have"
+            return (
+                f"the field name {_shown(name)!r} is empty, has upper-case letters or characters that no name may have"
+            )
         else:
             regular = True
     return "a field name with a line feed"
@@ -97,7 +99,9 @@ def _check_request_fields(pseudo: bytes, known: dict[bytes, bytes]) -> str | Non
     if not present <= _REQUEST_FIELDS:
         return f"the pseudo-header field {_shown(min(present - _REQUEST_FIELDS))}, which requests do not have"
     if known.get(b":method") == b"CONNECT":
-        return None if present == _CONNECT_FIELDS else "a CONNECT request with other fields than :method and :authority"
+        return (
+            None if present == _CONNECT_FIELDS else "a CONNECT request with more or fewer than :method and :authority"
+        )
     missing = _REQUEST_FIELDS - {b":authority"} - present
     return f"without the pseudo-header field {_shown(min(missing))}" if missing else None
 

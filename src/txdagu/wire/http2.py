@@ -17,12 +17,13 @@ from collections.abc import Iterator
 from typing import Any
 
 from h2.config import H2Configuration
-from h2.connection import ConnectionState, H2Connection
+from h2.connection import AllowedStreamIDs, ConnectionState, H2Connection
 from h2.errors import ErrorCodes
 from h2.events import Event
-from h2.exceptions import ProtocolError, StreamClosedError, StreamIDTooLowError
+from h2.exceptions import DenialOfServiceError, ProtocolError, StreamClosedError, StreamIDTooLowError
 from h2.settings import SettingCodes, Settings
 from h2.stream import StreamClosedBy
+from hpack.exceptions import HPACKError
 from hyperframe.exceptions import HyperframeError
 from hyperframe.frame import Frame, RstStreamFrame
 
@@ -32,6 +33,7 @@ STREAM_WINDOW = 256 * 1024
 CONNECTION_WINDOW = 4 * 1024 * 1024
 MAX_HEADER_LIST_SIZE = 64 * 1024
 LARGEST_STREAM_ID = 2**31 - 1
+_SETTINGS, _ACK = 0x4, 0x1
 
 
 class PeerError(Exception):
@@ -92,6 +94,9 @@ class Http2Connection(H2Connection):
                 end = position + FRAME_HEADER_SIZE + length
                 if end > available:
                     break
+                if buffer[position + 3] == _SETTINGS and length and buffer[position + 4] & _ACK:
+                    self._terminate_connection(ErrorCodes.FRAME_SIZE_ERROR)  # RFC 9113 section 6.5; h2 has another code
+                    raise PeerError("an acknowledgement of settings that has content")
                 yield from self.receive_data(buffer[position:end])
                 position = end
             del buffer[:position]
@@ -138,23 +143,35 @@ class Http2Connection(H2Connection):
         """Count without walking: closed streams are not in the dict, and there are no pushed ones."""
         return len(self.streams)
 
+    def _begin_new_stream(self, stream_id: int, allowed_ids: AllowedStreamIDs) -> Any:
+        """Servers open streams by PUSH_PROMISE only, which we switched off. h2 would take their HEADERS for a request."""
+        if self.config.client_side and allowed_ids is AllowedStreamIDs.EVEN and stream_id % 2 == 0:
+            raise ProtocolError(f"the server opened stream {stream_id}")
+        return super()._begin_new_stream(stream_id, allowed_ids)
+
     def _receive_frame(self, frame: Frame) -> list[Event]:
         """As in h2, but without building a trace text, and dropping streams as soon as they are closed."""
         events: list[Event]
         try:
             frames, events = self._frame_dispatch_table[frame.__class__](frame)
         except (StreamClosedError, StreamIDTooLowError) as error:
-            # RFC 9113 section 5.1: frames that crossed our reset are discarded, those after the peer's own are answered
-            # with a reset, and all else is an error of the connection.
+            # RFC 9113 section 5.1: frames that crossed our reset are discarded, those after the peer's own, or after the end
+            # of a request not answered yet, end the stream, and all else is an error of the connection.
+            ended_now = list(getattr(error, "_events", ()))
             closed_by = self._stream_closed_by(error.stream_id)
-            if closed_by is StreamClosedBy.SEND_RST_STREAM:
-                return list(getattr(error, "_events", ()))
-            if closed_by is not StreamClosedBy.RECV_RST_STREAM:
-                raise
+            if closed_by is StreamClosedBy.SEND_RST_STREAM and not ended_now:
+                return []
+            if closed_by not in (StreamClosedBy.SEND_RST_STREAM, StreamClosedBy.RECV_RST_STREAM):
+                raise error if closed_by is None else StreamClosedError(error.stream_id) from error
             reset = RstStreamFrame(error.stream_id)
             reset.error_code = ErrorCodes.STREAM_CLOSED
             self._prepare_for_sending([reset])
-            return list(getattr(error, "_events", ()))
+            self.forget(error.stream_id)
+            return ended_now
+        except ProtocolError as error:
+            if isinstance(error.__cause__, HPACKError) and not isinstance(error, DenialOfServiceError):
+                error.error_code = ErrorCodes.COMPRESSION_ERROR  # RFC 9113 section 4.3; h2 says PROTOCOL_ERROR
+            raise
         self._prepare_for_sending(frames)
         if frame.stream_id:
             self.forget(frame.stream_id)
@@ -164,8 +181,9 @@ class Http2Connection(H2Connection):
         self, events: list[Event], exc: StreamClosedError, frame: Any
     ) -> tuple[list[Frame], list[Event]]:
         """As in h2, which gives the connection's window back; but data that crossed our reset draws no other reset."""
+        stream_events = getattr(exc, "_events", ())  # whether this frame is why the stream ends
         frames, events = super()._handle_data_on_closed_stream(events, exc, frame)
-        if self._stream_closed_by(frame.stream_id) is StreamClosedBy.SEND_RST_STREAM:
+        if not stream_events and self._stream_closed_by(frame.stream_id) is StreamClosedBy.SEND_RST_STREAM:
             frames = [answer for answer in frames if not isinstance(answer, RstStreamFrame)]
         return frames, events
 

@@ -1,8 +1,9 @@
 """
 What all tests share: where outside programs are, and that none of them is missed silently where it must be there.
 
-``TXDAGU_REFERENCE`` names the released Dagu program; without it the copy that ``tests/interop/install_reference.py`` installs is
-taken. With ``TXDAGU_REQUIRE=1`` (as in CI) a test that would skip because a program is missing fails instead.
+``TXDAGU_REFERENCE`` names the released Dagu program, ``TXDAGU_H2SPEC`` the tester h2spec; without them the copies that
+``tests/interop/install_reference.py`` and ``install_h2spec.py`` install are taken. With ``TXDAGU_REQUIRE=1`` (as in CI) a
+test that would skip because a program is missing fails instead.
 """
 
 import os
@@ -12,9 +13,10 @@ from pathlib import Path
 
 import pytest
 
-installer = runpy.run_path(str(Path(__file__).parent / "interop" / "install_reference.py"))
-if "TXDAGU_REFERENCE" not in os.environ and installer["program"]().exists():
-    os.environ["TXDAGU_REFERENCE"] = str(installer["program"]())
+for variable, script in (("TXDAGU_REFERENCE", "install_reference.py"), ("TXDAGU_H2SPEC", "install_h2spec.py")):
+    installer = runpy.run_path(str(Path(__file__).parent / "interop" / script))
+    if variable not in os.environ and installer["program"]().exists():
+        os.environ[variable] = str(installer["program"]())
 
 
 @pytest.fixture(autouse=True)

@@ -12,6 +12,12 @@ from collections.abc import Generator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# The same cases every time. HYPOTHESIS_PROFILE=fuzz (`make fuzz`) looks for new ones, a hundred times as long.
+settings.register_profile("repeatable", derandomize=True, deadline=None)
+settings.register_profile("fuzz", max_examples=10_000, deadline=None, print_blob=True)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeatable"))
 
 for variable, script in (("TXDAGU_REFERENCE", "install_reference.py"), ("TXDAGU_H2SPEC", "install_h2spec.py")):
     installer = runpy.run_path(str(Path(__file__).parent / "interop" / script))

@@ -23,6 +23,7 @@ from h2.events import Event
 from h2.exceptions import DenialOfServiceError, ProtocolError, StreamClosedError, StreamIDTooLowError
 from h2.settings import SettingCodes, Settings
 from h2.stream import StreamClosedBy
+from hpack import Encoder
 from hpack.exceptions import HPACKError
 from hyperframe.exceptions import HyperframeError
 from hyperframe.frame import Frame, RstStreamFrame
@@ -31,6 +32,7 @@ PREFACE_SIZE = 24
 FRAME_HEADER_SIZE = 9
 STREAM_WINDOW = 256 * 1024
 CONNECTION_WINDOW = 4 * 1024 * 1024
+HEADER_TABLE_SIZE = 4096
 MAX_HEADER_LIST_SIZE = 64 * 1024
 LARGEST_STREAM_ID = 2**31 - 1
 _SETTINGS, _ACK = 0x4, 0x1
@@ -38,6 +40,30 @@ _SETTINGS, _ACK = 0x4, 0x1
 
 class PeerError(Exception):
     """The peer broke HTTP/2. What is outgoing (a GOAWAY) should be written, then the connection closed."""
+
+
+class BoundedEncoder(Encoder):
+    """
+    An HPACK encoder whose table never grows beyond the default, whatever the peer would allow, and that signals it right.
+
+    The last size, and a smaller one that came between, are what RFC 7541 section 4.2 wants to be told. hpack would tell all,
+    also those beyond the last limit, and forget them when a peer repeats its setting.
+    """
+
+    @property
+    def header_table_size(self) -> int:
+        """The table's size in bytes, as RFC 7541 section 4.1 counts them."""
+        return int(self.header_table.maxsize)
+
+    @header_table_size.setter
+    def header_table_size(self, value: int) -> None:
+        size = min(value, HEADER_TABLE_SIZE)
+        if size == self.header_table.maxsize:
+            return
+        self.header_table.maxsize = size
+        self.header_table.resized = True
+        smallest = min([size, *self.table_size_changes])
+        self.table_size_changes = [size] if smallest == size else [smallest, size]
 
 
 class Http2Connection(H2Connection):
@@ -68,6 +94,7 @@ class Http2Connection(H2Connection):
             },
         )
         self._last_stream_id = LARGEST_STREAM_ID
+        self.encoder = BoundedEncoder()
         self._pending = bytearray()
         self._preface_left = 0 if client_side else PREFACE_SIZE
 

@@ -160,6 +160,15 @@ class Compression(ServerConformance):
         """A change of the table's size after the first field."""
         self.block_fails(self.peer.block(REQUEST) + b"\x20")
 
+    def test_rfc7541_4_2_sizes_between(self) -> None:
+        """Of several changes the smallest and the last are told, also when the last is repeated; a huge one is not used."""
+        for sizes, told in (([5, 0, 0], b"\x20"), ([0, 5], b"\x20\x25"), ([2**32 - 1], b""), ([9, 2**32 - 1], b"\x29\x3f\xe1\x1f")):
+            self.setUp()
+            self.peer.send(*[settings((1, size)) for size in sizes], self.open(ended=True))
+            self.server.finish(1, StatusCode.OK)
+            (answer,) = self.peer.read()
+            self.assertEqual(answer.data[: len(told) + 1], told + b"\x88")  # and then :status 200
+
     def test_rfc7541_4_2_our_table_shrinks(self) -> None:
         """A peer that allows no dynamic table gets blocks that need none."""
         self.peer.send(settings((1, 0)), self.open(ended=True))

@@ -46,7 +46,9 @@ class Session(ABC):
         self.events: list[Event] = []
         self.calls: list[int] = []
         self.talking: set[int] = set()
-        """Streams on which the peer has sent headers, so that data may follow."""
+        """Streams on which the peer has sent headers, so that data or an end may follow."""
+        self.unanswered: set[int] = set()
+        """Calls of ours to which the peer has not said anything but interim answers."""
         self.deliver()
 
     @classmethod
@@ -125,10 +127,13 @@ class Session(ABC):
     def end(self, stream_id: int, number: int, size: int) -> None:
         """The peer ends its side."""
         if stream_id in self.talking:
+            self.talking.remove(stream_id)
             self.foreign.end_stream(stream_id)
 
     def reset(self, stream_id: int, number: int, size: int) -> None:
         """The peer resets the stream."""
+        self.talking.discard(stream_id)
+        self.unanswered.discard(stream_id)
         self.foreign.reset_stream(stream_id, number % 16)
 
     def ping(self, stream_id: int, number: int, size: int) -> None:
@@ -136,11 +141,10 @@ class Session(ABC):
         self.foreign.ping(b"%08d" % (number % 10**8))
 
     def settings(self, stream_id: int, number: int, size: int) -> None:
-        """The peer changes its settings."""
+        """The peer changes its settings. Plain h2 misjudges smaller windows, and other frame sizes within one read."""
         self.foreign.update_settings(
             {
-                SettingCodes.INITIAL_WINDOW_SIZE: size,
-                SettingCodes.MAX_FRAME_SIZE: 16384 + number % 1000,
+                SettingCodes.INITIAL_WINDOW_SIZE: 65_535 + len(self.steps) * 1000,
                 SettingCodes.HEADER_TABLE_SIZE: number % 5000,
             }
         )
@@ -148,7 +152,8 @@ class Session(ABC):
     def window(self, stream_id: int, number: int, size: int) -> None:
         """The peer opens its windows."""
         self.foreign.increment_flow_control_window(size + 1)
-        self.foreign.increment_flow_control_window(size + 1, stream_id)
+        if stream_id in self.foreign.streams:
+            self.foreign.increment_flow_control_window(size + 1, stream_id)
 
     def priority(self, stream_id: int, number: int, size: int) -> None:
         """The peer says what it likes best."""
@@ -187,7 +192,9 @@ class ServerSession(Session):
 
     def trailers(self, stream_id: int, number: int, size: int) -> None:
         """The client ends with trailers."""
-        self.foreign.send_headers(stream_id, [(b"late", b"x")], end_stream=True)
+        if stream_id in self.talking:
+            self.talking.remove(stream_id)
+            self.foreign.send_headers(stream_id, [(b"late", b"x")], end_stream=True)
 
     def finish(self, stream_id: int, number: int, size: int) -> None:
         """The handler ends the call."""
@@ -223,7 +230,13 @@ class ClientSession(Session):
         """We make a call."""
         if self.ours.accepts_calls and self.ours.has_free_stream:
             self.calls.append(self.ours._http2.get_next_available_stream_id())  # noqa: SLF001  # told by start_call too
-            self.local(lambda ours: ours.accepts_calls and ours.start_call("/s/m", {"key": str(size)}, number or None))
+            self.unanswered.add(self.calls[-1])
+
+            def step(ours: ClientConnection) -> None:
+                if ours.accepts_calls and ours.has_free_stream:
+                    ours.start_call("/s/m", {"key": str(size)}, number or None)
+
+            self.local(step)
 
     def half_close(self, stream_id: int, number: int, size: int) -> None:
         """We send no more."""
@@ -232,20 +245,29 @@ class ClientSession(Session):
     def respond(self, stream_id: int, number: int, size: int) -> None:
         """The server's headers, sometimes those of another kind of server."""
         headers = _ANSWER if number % 9 else [(":status", "503"), ("content-type", "text/html")]
-        self.foreign.send_headers(stream_id, headers)
-        self.talking.add(stream_id)
+        if stream_id in self.unanswered:
+            self.unanswered.remove(stream_id)
+            self.foreign.send_headers(stream_id, headers)
+            self.talking.add(stream_id)
 
     def finish(self, stream_id: int, number: int, size: int) -> None:
         """The server ends the call."""
+        if stream_id not in self.talking:
+            return
+        self.talking.remove(stream_id)
         self.foreign.send_headers(stream_id, [("grpc-status", str(number % 20))], end_stream=True)
 
     def trailers_only(self, stream_id: int, number: int, size: int) -> None:
         """The server answers with a status alone."""
+        if stream_id not in self.unanswered:
+            return
+        self.unanswered.remove(stream_id)
         self.foreign.send_headers(stream_id, [*_ANSWER, ("grpc-status", str(number % 17))], end_stream=True)
 
     def interim(self, stream_id: int, number: int, size: int) -> None:
         """An interim answer."""
-        self.foreign.send_headers(stream_id, [(":status", "103")])
+        if stream_id in self.unanswered:
+            self.foreign.send_headers(stream_id, [(":status", "103")])
 
     def leave(self, stream_id: int, number: int, size: int) -> None:
         """A graceful GOAWAY, after which the server goes on, as real ones do and plain h2 does not."""

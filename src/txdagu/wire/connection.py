@@ -172,6 +172,8 @@ class Connection(ABC):
         """Queue a final GOAWAY. Nothing can be sent after it."""
         if self.is_usable:
             self._http2.end(reason.encode("utf-8", "replace") or None)
+        for stream in self._streams.values():
+            self._sender.drop(stream.outbox)
         self._streams.clear()
 
     def _frame(self, stream: Stream, payload: bytes, compressed: bool) -> bytes:

@@ -166,7 +166,7 @@ class ServerConnection(Connection):
         refusal = _not_grpc(known)
         if refusal is not None:
             # No gRPC client, so none that waits for an answer before it goes on, and the rest may yet be malformed.
-            stream.ignoring = True
+            stream.ignoring = stream.outbox.wants_end = True  # its owner, who was told of no call, cannot answer it
             self._refusals[stream_id] = refusal
             return
         try:
@@ -188,7 +188,6 @@ class ServerConnection(Connection):
         problem = check_trailers(event.headers)
         if stream is None or problem is None:
             return
-        self._forget_answer(stream)
         self._reset_stream(stream, ErrorCodes.PROTOCOL_ERROR)
         if not stream.ignoring:
             self._events.append(CallCancelled(stream.stream_id, f"the request is malformed: {problem}"))
@@ -205,8 +204,17 @@ class ServerConnection(Connection):
         stream.headers_done = True
         self._http2.send_headers(stream.stream_id, headers + _status(StatusCode.INTERNAL, text))
         stream.outbox.add(text.encode("utf-8") + b"\n")
-        stream.outbox.wants_end = True
         self._submit(stream)
+
+    def close(self, reason: str = "") -> None:
+        """See `Connection.close`."""
+        super().close(reason)
+        self._initial_metadata.clear()
+        self._refusals.clear()
+
+    def _reset_stream(self, stream: Stream, code: ErrorCodes) -> None:
+        self._forget_answer(stream)
+        super()._reset_stream(stream, code)
 
     def _forget_answer(self, stream: Stream) -> None:
         """Nobody waits for the answer any more."""
@@ -234,7 +242,6 @@ class ServerConnection(Connection):
     def _after_sending(self, stream: Stream) -> None:
         if stream.outbox.ended:
             # RFC 9113 section 8.1: when the answer is complete before the request, the client is told to stop.
-            self._forget_answer(stream)
             self._reset_stream(stream, ErrorCodes.NO_ERROR)
 
     def _discarded(self, stream: Stream) -> None:

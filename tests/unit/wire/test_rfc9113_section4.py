@@ -162,7 +162,12 @@ class Compression(ServerConformance):
 
     def test_rfc7541_4_2_sizes_between(self) -> None:
         """Of several changes the smallest and the last are told, also when the last is repeated; a huge one is not used."""
-        for sizes, told in (([5, 0, 0], b"\x20"), ([0, 5], b"\x20\x25"), ([2**32 - 1], b""), ([9, 2**32 - 1], b"\x29\x3f\xe1\x1f")):
+        for sizes, told in (
+            ([5, 0, 0], b"\x20"),
+            ([0, 5], b"\x20\x25"),
+            ([2**32 - 1], b""),
+            ([9, 2**32 - 1], b"\x29\x3f\xe1\x1f"),
+        ):
             self.setUp()
             self.peer.send(*[settings((1, size)) for size in sizes], self.open(ended=True))
             self.server.finish(1, StatusCode.OK)

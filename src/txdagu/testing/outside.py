@@ -101,6 +101,6 @@ class ForeignPeerTests(TestCase):
     async def output(self, program: str, *arguments: str, expect: int = 0) -> str:
         """All that a program said, which must end with the exit code `expect`."""
         out, err, code = await getProcessOutputAndValue(program, arguments, env=dict(os.environ), reactor=self.reactor)
-        text = (out + err).decode("utf-8", "replace")
+        text: str = (out + err).decode("utf-8", "replace")
         assert code == expect, f"{program} ended with {code}:\n{text}"
         return text

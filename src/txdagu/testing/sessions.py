@@ -12,6 +12,7 @@ import gzip
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Any, ClassVar
 
 from h2.connection import ConnectionState, H2Connection
@@ -86,8 +87,12 @@ class Session(ABC):
         """Our owner uses all messages that it got."""
         for event in self.events:
             if isinstance(event, MessageReceived):
-                self.local(lambda ours, event=event: ours.consumed(event.stream_id, event.credit))
+                self.local(partial(self._consumed, event))
         self.events = [event for event in self.events if not isinstance(event, MessageReceived)]
+
+    @staticmethod
+    def _consumed(event: MessageReceived, ours: Connection) -> None:
+        ours.consumed(event.stream_id, event.credit)
 
     def message(self, stream_id: int, number: int, size: int) -> None:
         """Our owner sends a message."""

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from txdagu.testing.frames import PREFACE, RawPeer, frame
+from txdagu.testing.frames import RawPeer, frame
 from txdagu.testing.sessions import Action, ClientSession, ServerSession, Session, Step, replay
 from txdagu.testing.wire import recorded_request
 from txdagu.wire.connection import Connection
@@ -35,7 +35,9 @@ STREAMS = [0, 1, 2, 3, 5, 7, 2**31 - 1]
 
 def examples(count: int) -> settings:
     """So many cases, and a hundred times as many with the profile "fuzz" (tests/conftest.py)."""
-    return settings(max_examples=count * settings.default.max_examples // 100)
+    profile = settings.default
+    assert profile is not None
+    return settings(max_examples=count * profile.max_examples // 100)
 
 
 def actions(session: type[Session]) -> st.SearchStrategy[list[Action]]:
@@ -45,7 +47,7 @@ def actions(session: type[Session]) -> st.SearchStrategy[list[Action]]:
     return st.lists(action, max_size=40).map(lambda rest: [("call", 1, 5), ("call", 2, 5), *rest])
 
 
-def play(kind: type[Session], chosen: list[Action]) -> Session:
+def play(kind: type[ServerSession | ClientSession], chosen: list[Action]) -> Session:
     """A whole conversation."""
     session = kind()
     session.play(chosen)
@@ -109,7 +111,7 @@ class ConversationTests(AnyEnd):
 
 
 @st.composite
-def damaged(draw: st.DrawFn, kind: type[Session]) -> list[Step]:
+def damaged(draw: st.DrawFn, kind: type[ServerSession | ClientSession]) -> list[Step]:
     """A conversation in which bytes were changed, lost, doubled or invented, or whole frames swapped."""
     steps = list(play(kind, draw(actions(kind))).steps)
     for _ in range(draw(st.integers(1, 4))):

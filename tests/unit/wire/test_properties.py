@@ -171,8 +171,7 @@ class NonsenseTests(AnyEnd):
             ServerSession.fresh(),
             [recorded_request(), lambda ours: ours.send_message(1, bytes(300_000)), *arriving, self.last_words],
         )
-        opening = [
-            PREFACE[:0],
+        opening: list[Step] = [
             frame(4),
             lambda ours: ours.start_call("/s/m", {}),
             lambda ours: ours.start_call("/s/m", {}),

@@ -8,6 +8,11 @@ from twisted.internet.interfaces import IAddress
 from txdagu.model.addresses import join_host_port
 
 
+def format_host(address: IAddress | None) -> str:
+    """The peer's host alone, by which connections are counted; clients of a socket path all share one name."""
+    return address.host if isinstance(address, IPv4Address | IPv6Address) else "local"
+
+
 def format_address(address: IAddress | None) -> str:
     """The peer of a connection, for logs and call contexts."""
     if isinstance(address, IPv4Address | IPv6Address):

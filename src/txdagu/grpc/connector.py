@@ -115,7 +115,8 @@ class Connector:
         if self.state is not ChannelState.READY or self._connection is None:
             return None
         if not self._connection.core.accepts_calls:
-            self.connection_leaving(self._connection, "the connection takes no more calls")
+            reason = self._connection.core.end_reason or "the connection takes no more calls"
+            self.connection_leaving(self._connection, reason)
             return None
         return self._connection
 

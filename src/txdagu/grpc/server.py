@@ -3,18 +3,23 @@
 # ruff: noqa: ASYNC109  # there is no asyncio here; time comes from the clock we are given
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from random import random as system_random
 from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IAddress, IDelayedCall, IReactorTime
 from twisted.internet.protocol import Factory
+from twisted.internet.protocol import Protocol as TwistedProtocol
 from twisted.logger import Logger
 
-from txdagu.grpc.address import format_address
+from txdagu.grpc.address import format_address, format_host
+from txdagu.grpc.admission import Admission, RefusedConnection
+from txdagu.grpc.complaints import Complaints
 from txdagu.grpc.lifetime import ConnectionLifetime, ConnectionLimits
+from txdagu.grpc.limits import DEFAULT_LIMITS, ServerLimits
 from txdagu.grpc.server_call import CallContext, Handler, ServerCall
+from txdagu.grpc.slow_peers import SlowPeerWatch
 from txdagu.grpc.transport import ConnectionProtocol
 from txdagu.wire.compression import IDENTITY, Compression, check_compression
 from txdagu.wire.connection import DEFAULT_MAX_MESSAGE_SIZE
@@ -36,8 +41,6 @@ from txdagu.wire.status import StatusCode
 
 __all__ = ["CallContext", "ConnectionLimits", "GrpcServerFactory", "GrpcServerProtocol", "GrpcService", "Handler"]
 
-# How long a connection may take to show that it speaks HTTP/2; the same as servers written with grpc-go.
-HANDSHAKE_TIMEOUT = 120.0
 # How long a client may take to answer the ping behind a first GOAWAY before its further calls are refused.
 LEAVE_TIMEOUT = 5.0
 # How long a client may take to close a connection that has come to its end. Closing it here with bytes unread could destroy
@@ -59,13 +62,20 @@ class GrpcServerProtocol(ConnectionProtocol):
 
     log = Logger()
 
-    def __init__(self, factory: GrpcServerFactory, peer: str) -> None:
-        self.core = ServerConnection(max_message_size=factory.max_message_size)
-        super().__init__(self.core, factory.clock)
+    def __init__(self, factory: GrpcServerFactory, peer: str, host: str) -> None:
+        limits = factory.server_limits
+        self.core = ServerConnection(
+            max_message_size=factory.max_message_size, max_streams=limits.streams_per_connection
+        )
+        super().__init__(self.core, factory.clock, max_unread=limits.unread_bytes)
         self.peer = peer
+        self.host = host
+        """The address without a port: what connections are counted by."""
+        self.held_bytes = 0
+        """What is held for the client, as of the last write."""
         self._server = factory
         self._calls: dict[int, ServerCall] = {}
-        self._handshake: IDelayedCall | None = None
+        self._watch = SlowPeerWatch(factory.clock, limits, self)
         self._lifetime = ConnectionLifetime(self, factory.clock, factory.limits, factory.random)
         self._leaving: str | None = None
         self._end_timer: IDelayedCall | None = None
@@ -84,13 +94,15 @@ class GrpcServerProtocol(ConnectionProtocol):
     def connectionMade(self) -> None:
         """Wait for the client's settings, but not for ever."""
         super().connectionMade()
-        self._handshake = self.clock.callLater(HANDSHAKE_TIMEOUT, self._no_handshake)
+        self._watch.begin()
         self._server.connection_opened(self)
 
     def dataReceived(self, data: bytes) -> None:
-        """Any sound is a sign of life."""
+        """Work on received bytes, and see to it that what they begin is finished."""
         self._lifetime.heard()
         super().dataReceived(data)
+        if self.is_open:
+            self._watch.heard()
 
     def handle(self, event: Event) -> None:
         """Pass an event on to its call."""
@@ -98,10 +110,10 @@ class GrpcServerProtocol(ConnectionProtocol):
             case CallStarted():
                 self._call_started(event)
             case PeerReady():
-                self._end_handshake()
+                self._watch.handshake_done()
                 self._lifetime.start()
             case ConnectionBroken():
-                self.log.info("closing the connection of {peer}: {reason}", peer=self.peer, reason=event.reason)
+                self._server.complaints.add(self.host, f"closing the connection of {self.peer}: {event.reason}")
                 self.hang_up()
             case MessageReceived() | RequestsEnded() | CallRejected() | CallCancelled() | SendingResumed():
                 call = self._calls.get(event.stream_id)
@@ -115,7 +127,7 @@ class GrpcServerProtocol(ConnectionProtocol):
 
     def lost(self, reason: str) -> None:
         """Cancel all handlers: nobody waits for their answers."""
-        self._end_handshake()
+        self._watch.stop()
         self._lifetime.stop()
         self._stop_end_timer()
         for call in list(self._calls.values()):
@@ -136,7 +148,7 @@ class GrpcServerProtocol(ConnectionProtocol):
         if self._leaving is not None or not self.is_open:
             return
         self._leaving = reason
-        if self._handshake is not None:
+        if self._watch.awaits_handshake:
             self.hang_up(reason)  # it has not even said that it speaks HTTP/2
             return
         self.core.announce_end(reason)
@@ -159,9 +171,17 @@ class GrpcServerProtocol(ConnectionProtocol):
         self.log.info("cutting the connection of {peer}: {reason}", peer=self.peer, reason=reason)
         self.cut()
 
+    def end_for(self, name: str, reason: str) -> None:
+        """End the connection because of what the client does: GOAWAY says `name`, the log says `reason`."""
+        if self.core.is_usable:
+            self._server.complaints.add(self.host, f"closing the connection of {self.peer}: {reason}")
+            self.core.calm_down(name)
+        self.hang_up()
+
     def call_ended(self, stream_id: int) -> None:
         """A call has got its answer, or needs none."""
-        self._calls.pop(stream_id, None)
+        if self._calls.pop(stream_id, None) is not None:
+            self._server.call_count -= 1
         if self._leaving is not None:
             self._end_if_done()
 
@@ -192,24 +212,62 @@ class GrpcServerProtocol(ConnectionProtocol):
         if isinstance(found, str):
             self.core.finish(event.stream_id, StatusCode.UNIMPLEMENTED, found)
             return
+        if self._server.call_count >= self._server.server_limits.streams:
+            self._server.complaints.add(
+                self.host, f"refusing calls of {self.peer}: {self._server.call_count} are open, as many as are allowed"
+            )
+            self.core.refuse(event.stream_id)
+            return
         method, handler = found
         if self._server.compression != IDENTITY:
             self.core.set_compression(event.stream_id, self._server.compression)
         call = ServerCall(self, event.stream_id, method, handler, event.metadata, event.timeout)
         self._calls[event.stream_id] = call
+        self._server.call_count += 1
         call.start()
 
-    def _no_handshake(self) -> None:
-        self._handshake = None
-        self.log.info(
-            "cutting {peer}: no HTTP/2 settings within {seconds} s", peer=self.peer, seconds=HANDSHAKE_TIMEOUT
-        )
+    def _write(self) -> None:
+        super()._write()
+        held = self.core.held_bytes
+        if held != self.held_bytes:
+            self._server.held_bytes += held - self.held_bytes
+            grown, self.held_bytes = held > self.held_bytes, held
+            if grown:
+                self._watch.heard()
+                self._server.held_more(self)
+
+    # What the watch for slow clients asks and tells
+
+    @property
+    def is_busy(self) -> bool:
+        """See `Watched`."""
+        return self.core.open_streams > 0 or self.core.unfinished_headers > 0 or self.full_since is not None
+
+    @property
+    def unfinished_headers(self) -> int:
+        """See `Watched`."""
+        return self.core.unfinished_headers
+
+    def lagging(self) -> Iterator[tuple[int, int]]:
+        """See `Watched`."""
+        for stream_id, call in self._calls.items():
+            if call.awaits_request:
+                yield stream_id, 0
+        yield from self.core.lagging()
+
+    def too_slow(self, reason: str) -> None:
+        """See `Watched`."""
+        self._server.complaints.add(self.host, f"cutting {self.peer}: {reason}")
         self.cut()
 
-    def _end_handshake(self) -> None:
-        if self._handshake is not None:
-            self._handshake.cancel()
-            self._handshake = None
+    def call_too_slow(self, stream_id: int, seconds: float) -> None:
+        """See `Watched`."""
+        call = self._calls.get(stream_id)
+        if call is not None:
+            call.rejected(StatusCode.DEADLINE_EXCEEDED, f"the request was not complete within {seconds:g} s")
+        else:
+            self.core.cancel(stream_id)
+            self.flush()
 
 
 class GrpcServerFactory(Factory):
@@ -217,8 +275,8 @@ class GrpcServerFactory(Factory):
     Listens with any stream endpoint: ``endpoint.listen(GrpcServerFactory([service], reactor))``.
 
     `max_message_size` bounds one received message, in bytes; what is larger is answered with RESOURCE_EXHAUSTED. `limits` say
-    how long connections are kept; `random` spreads their ages. `compression` is how responses are sent to clients that can read
-    it, unless a handler says otherwise.
+    how long connections are kept, `server_limits` what clients may ask of the server otherwise; `random` spreads the ages.
+    `compression` is how responses are sent to clients that can read it, unless a handler says otherwise.
     """
 
     log = Logger()
@@ -231,12 +289,20 @@ class GrpcServerFactory(Factory):
         *,
         max_message_size: int = DEFAULT_MAX_MESSAGE_SIZE,
         limits: ConnectionLimits = _DEFAULT_LIMITS,
+        server_limits: ServerLimits = DEFAULT_LIMITS,
         random: Callable[[], float] = system_random,
         compression: Compression = IDENTITY,
     ) -> None:
         check_compression(compression)
         self.clock = clock
         self.limits = limits
+        self.server_limits = server_limits
+        self.call_count = 0
+        """How many handlers run, or wait for their request."""
+        self.held_bytes = 0
+        """What is held for all clients."""
+        self.complaints = Complaints(clock, lambda text: self.log.warn("{text}", text=text))
+        self._admission = Admission(server_limits)
         self.random = random
         self.compression: Compression = compression
         self.max_message_size = max_message_size
@@ -257,11 +323,20 @@ class GrpcServerFactory(Factory):
         """How many clients are connected."""
         return len(self._connections)
 
-    def buildProtocol(self, addr: IAddress | None) -> GrpcServerProtocol | None:
-        """A protocol for a new connection; none (which closes it) while the server drains."""
+    def buildProtocol(self, addr: IAddress | None) -> TwistedProtocol | None:
+        """
+        A protocol for a new connection; none (which closes it) while the server drains.
+
+        Beyond the limits it is one that says so and closes, and none when too many are being told.
+        """
         if self._draining:
             return None
-        protocol = GrpcServerProtocol(self, format_address(addr))
+        peer, host = format_address(addr), format_host(addr)
+        objection = self._admission.objection(host)
+        if objection is not None:
+            self.complaints.add(host, f"refusing the connection of {peer}: {objection}")
+            return RefusedConnection(self._admission, self.clock, objection) if self._admission.can_explain else None
+        protocol = GrpcServerProtocol(self, peer, host)
         protocol.factory = self
         return protocol
 
@@ -293,14 +368,29 @@ class GrpcServerFactory(Factory):
     def connection_opened(self, connection: GrpcServerProtocol) -> None:
         """A connection was made."""
         self._connections[connection] = None
+        self._admission.opened(connection.host)
 
     def connection_closed(self, connection: GrpcServerProtocol) -> None:
         """A connection was lost."""
         self._connections.pop(connection, None)
+        self._admission.closed(connection.host)
+        self.held_bytes -= connection.held_bytes
         if not self._connections:
             waiting, self._waiting_for_end = self._waiting_for_end, []
             for deferred in waiting:
                 deferred.callback(None)
+
+    def held_more(self, connection: GrpcServerProtocol) -> None:
+        """More is held for a connection: end it if that is too much, or the one that holds most if it is for all."""
+        limits = self.server_limits
+        if connection.held_bytes > limits.held_bytes_per_connection:
+            connection.end_for("too_much_held", f"too_much_held: {connection.held_bytes} bytes are held for it")
+        elif self.held_bytes > limits.held_bytes:
+            largest = max(self._connections, key=lambda one: one.held_bytes)
+            reason = (
+                f"too_much_held: {self.held_bytes} bytes for all clients, most of them, {largest.held_bytes}, for it"
+            )
+            largest.end_for("too_much_held", reason)
 
     async def _until_closed(self, timeout: float | None) -> None:
         """Wait until there is no connection, or for `timeout` seconds."""

@@ -252,6 +252,11 @@ class ServerCall:
         """The server does not wait for the handler any longer."""
         self.rejected(StatusCode.UNAVAILABLE, message)
 
+    @property
+    def awaits_request(self) -> bool:
+        """Whether the handler cannot start because the call's only request is not there yet."""
+        return self._running is None and not self._over
+
     # What the handler does
 
     async def send(self, message: Any, *, compressed: bool = True) -> None:

@@ -30,10 +30,13 @@ class ConnectionProtocol(Protocol, ABC):
     received bytes are worked on, flushes are put off to the end, so all replies to one read leave in one write.
     """
 
-    def __init__(self, connection: Connection, clock: IReactorTime) -> None:
+    def __init__(self, connection: Connection, clock: IReactorTime, *, max_unread: int = MAX_UNREAD) -> None:
         self.clock = clock
         self.is_open = False
         self._connection = connection
+        self.full_since: float | None = None
+        """Since when the transport takes nothing more; None if it does."""
+        self._max_unread = max_unread
         self._batching = False
         self._unread: int | None = None  # bytes written since the transport asked us to stop; None while it has not
         self._cutting: IDelayedCall | None = None
@@ -61,6 +64,7 @@ class ConnectionProtocol(Protocol, ABC):
     def dataReceived(self, data: bytes) -> None:
         """Work on received bytes, and write what came of it also after an error."""
         if self.is_open:
+            self._connection.at(self.clock.seconds())
             self._react(self._connection.receive(data))
 
     def flush(self) -> None:
@@ -76,7 +80,7 @@ class ConnectionProtocol(Protocol, ABC):
         if self._unread is not None:
             self._unread += len(data)
         self.transport.write(data)  # which may pause us, but then this much was not written against its will
-        if self._unread is not None and self._unread > MAX_UNREAD:
+        if self._unread is not None and self._unread > self._max_unread:
             self._unread = None
             self.cut()
 
@@ -110,11 +114,12 @@ class ConnectionProtocol(Protocol, ABC):
     def pauseProducing(self) -> None:
         """The transport's buffer is full: hold messages back. Reading goes on, else two full ends would wait for ever."""
         self._unread = 0
+        self.full_since = self.clock.seconds()
         self._connection.pause_sending()
 
     def resumeProducing(self) -> None:
         """The transport takes data again."""
-        self._unread = None
+        self._unread = self.full_since = None
         self._react(self._connection.resume_sending())
 
     def stopProducing(self) -> None:

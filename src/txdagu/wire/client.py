@@ -9,6 +9,7 @@ from txdagu.wire.compression import ACCEPTED, IDENTITY, Compression, check_encod
 from txdagu.wire.connection import DEFAULT_MAX_MESSAGE_SIZE, Connection, Stream
 from txdagu.wire.events import CallEnded, HeadersReceived
 from txdagu.wire.headers import check_response_headers, check_trailers
+from txdagu.wire.http2 import MAX_HEADER_LIST_SIZE
 from txdagu.wire.metadata import (
     Header,
     InvalidMetadataError,
@@ -16,6 +17,7 @@ from txdagu.wire.metadata import (
     decode_metadata,
     decode_status_details,
     encode_metadata,
+    header_list_size,
 )
 from txdagu.wire.outcome import from_http_status, from_reset, from_trailers
 from txdagu.wire.status import RpcError, StatusCode
@@ -84,6 +86,7 @@ class ClientConnection(Connection):
         self._http2.send_headers(stream_id, headers)
         stream = self._streams[stream_id] = Stream(stream_id, self._max_message_size)
         stream.compressing = compression != IDENTITY
+        self._policing.calls += 1
         return stream_id
 
     def send_last_message(self, stream_id: int, payload: bytes) -> None:
@@ -106,7 +109,8 @@ class ClientConnection(Connection):
 
     def _queue_end(self, stream: Stream, payload: bytes | None) -> None:
         if payload is not None:
-            stream.outbox.add(self._frame(stream, payload, compressed=True))
+            self._policing.messages += 1
+            self._sender.add(stream.outbox, self._frame(stream, payload, compressed=True))
         stream.outbox.wants_end = True
         self._submit(stream)
 
@@ -115,6 +119,8 @@ class ClientConnection(Connection):
         if stream is None:
             return
         headers: list[Header] = event.headers
+        if self._too_large(stream, headers):
+            return
         problem = check_response_headers(headers)
         if problem is not None:
             self._malformed(stream, problem)
@@ -147,11 +153,20 @@ class ClientConnection(Connection):
         if stream is None:
             return
         headers: list[Header] = event.headers
+        if self._too_large(stream, headers):
+            return
         problem = check_trailers(headers)
         if problem is not None:
             self._malformed(stream, problem)
         else:
             self._finish(stream, headers, trailers_only=False)
+
+    def _too_large(self, stream: Stream, headers: list[Header]) -> bool:
+        size = header_list_size(headers)
+        if size > MAX_HEADER_LIST_SIZE:
+            text = f"the answer has headers of {size} bytes, more than the {MAX_HEADER_LIST_SIZE} allowed"
+            self._fail(stream, StatusCode.RESOURCE_EXHAUSTED, text)
+        return size > MAX_HEADER_LIST_SIZE
 
     def _malformed(self, stream: Stream, problem: str) -> None:
         """The answer is no HTTP message (RFC 9113 section 8.1.1)."""
@@ -214,5 +229,6 @@ class ClientConnection(Connection):
         for stream_id in [stream_id for stream_id in self._streams if stream_id > last_stream_id]:
             stream = self._streams.pop(stream_id)
             self._sender.drop(stream.outbox)
+            self._release(stream)
             text = "the server is closing the connection and did not look at the call"
             self._events.append(CallEnded(stream_id, StatusCode.UNAVAILABLE, text, unprocessed=True))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from h2 import events as h2
@@ -23,6 +24,7 @@ from txdagu.wire.events import (
 from txdagu.wire.framing import PREFIX_SIZE, FrameReader, encode_frame
 from txdagu.wire.http2 import CONNECTION_WINDOW, STREAM_WINDOW, Http2Connection, PeerError
 from txdagu.wire.outcome import reset_name
+from txdagu.wire.policing import FRAGMENT, INFORMATION, SMALL_PIECE, TooMuchError
 from txdagu.wire.sending import Outbox, Sender
 from txdagu.wire.status import RpcError
 
@@ -39,8 +41,12 @@ class Stream:
         "credit_open",
         "encoding",
         "headers_done",
+        "held_messages",
+        "held_metadata",
+        "held_partial",
         "ignoring",
         "messages_open",
+        "messages_seen",
         "outbox",
         "reader",
         "remote_ended",
@@ -62,6 +68,16 @@ class Stream:
         self.messages_open = 0
         self.credit_given = 0  # given back in advance for the incomplete message
         self.credit_open = 0  # to be given back with the next WINDOW_UPDATE
+        # Bytes held for the peer while it has more to send: messages nobody has taken yet, the incomplete one, metadata.
+        self.held_messages: deque[int] | None = None
+        self.held_partial = 0
+        self.held_metadata = 0
+        self.messages_seen = 0
+
+    @property
+    def held(self) -> int:
+        """How many bytes this call's requests (or responses) occupy, as far as they are counted."""
+        return self.held_partial + self.held_metadata + sum(self.held_messages or ())
 
 
 class Connection(ABC):
@@ -78,8 +94,12 @@ class Connection(ABC):
         self._streams: dict[int, Stream] = {}
         self._max_message_size = max_message_size
         self._connection_credit = 0
+        self._held = 0
+        self._policing = self._http2.policing
         self._peer_ready = False
         self._broken = False
+        self.end_reason = ""
+        """Why the connection is broken, as `ConnectionBroken` says."""
         self._events: list[Event] = []
         self._handlers: dict[type[h2.Event], Callable[[Any], None]] = {
             h2.DataReceived: self._data,
@@ -89,6 +109,7 @@ class Connection(ABC):
             h2.RemoteSettingsChanged: self._settings,
             h2.PingAckReceived: self._ping_answered,
             h2.ConnectionTerminated: self._goaway,
+            h2.InformationalResponseReceived: self._information,
         }
 
     def start(self) -> None:
@@ -99,6 +120,37 @@ class Connection(ABC):
     def open_streams(self) -> int:
         """How many calls are on the connection, those which only wait for their last bytes to be sent included."""
         return len(self._streams)
+
+    @property
+    def held_bytes(self) -> int:
+        """
+        Roughly how much memory the peer makes us hold: what it sent and nobody has taken, and what it does not read.
+
+        The last frame of a call is not counted: such calls are about to be worked on.
+        """
+        return self._held + self._sender.queued
+
+    @property
+    def unfinished_headers(self) -> int:
+        """The stream whose header block has begun to arrive and is not complete, or 0."""
+        return self._http2.unfinished_headers
+
+    def lagging(self) -> Iterator[tuple[int, int]]:
+        """
+        The streams that wait for the peer to go on with what it has begun, each with a number that changes when it does.
+
+        These are messages of which a part has arrived, and answers already ended that the peer does not take.
+        """
+        for stream_id, stream in self._streams.items():
+            outbox = stream.outbox
+            if outbox.wants_end and outbox.size:
+                yield stream_id, -outbox.size
+            elif stream.reader.pending and not stream.messages_open:
+                yield stream_id, stream.messages_seen
+
+    def at(self, now: float) -> None:
+        """Say before `receive` what time it is, in seconds of any steady clock: budgets of the peer refill with time."""
+        self._policing.at(now, self._http2.highest_inbound_stream_id)
 
     @property
     def is_usable(self) -> bool:
@@ -120,6 +172,9 @@ class Connection(ABC):
                     break
         except PeerError as error:
             self._break(f"protocol error of the peer: {error}")
+        except TooMuchError as error:
+            self.calm_down(error.name)
+            self._break(str(error))
         self._events = []
         return events
 
@@ -148,7 +203,8 @@ class Connection(ABC):
         if stream is None or stream.outbox.wants_end or not self.is_usable:
             return True
         self._before_message(stream)
-        stream.outbox.add(self._frame(stream, payload, compressed))
+        self._policing.messages += 1
+        self._sender.add(stream.outbox, self._frame(stream, payload, compressed))
         self._submit(stream)
         return not stream.outbox.chunks
 
@@ -158,6 +214,8 @@ class Connection(ABC):
         if stream is None:
             return
         stream.messages_open -= 1
+        if stream.held_messages:
+            self._held -= stream.held_messages.popleft()
         stream.credit_open += credit
         if stream.messages_open == 0:
             self._advance_credit(stream)
@@ -175,6 +233,13 @@ class Connection(ABC):
         for stream in self._streams.values():
             self._sender.drop(stream.outbox)
         self._streams.clear()
+        self._held = 0
+
+    def calm_down(self, reason: str) -> None:
+        """Queue a final GOAWAY that says ENHANCE_YOUR_CALM and why. Nothing can be sent after it."""
+        if self.is_usable:
+            self._http2.close_connection(ErrorCodes.ENHANCE_YOUR_CALM, reason.encode("ascii", "replace"))
+        self._broken = True
 
     def _frame(self, stream: Stream, payload: bytes, compressed: bool) -> bytes:
         """A message as it is sent in this call."""
@@ -190,6 +255,7 @@ class Connection(ABC):
         if stream_id in http2.streams and self.is_usable:
             http2.reset_stream(stream_id, code)
             http2.forget(stream_id)
+        self._release(stream)
         self._streams.pop(stream_id, None)
 
     def _submit(self, stream: Stream) -> None:
@@ -204,6 +270,7 @@ class Connection(ABC):
 
     def _break(self, reason: str) -> None:
         self._broken = True
+        self.end_reason = reason
         self._events.append(ConnectionBroken(reason))
 
     # What the roles fill in
@@ -245,14 +312,17 @@ class Connection(ABC):
             self._http2.give_back(self._connection_credit)
             self._connection_credit = 0
         stream = self._streams.get(event.stream_id)
-        if stream is None:
+        if stream is None or stream.ignoring:
+            self._unwanted(stream, size)
             return
-        if stream.ignoring:
-            stream.credit_open += size  # never given back, so an unwanted request ends here
-            self._discarded(stream)
-            return
+        ended = event.stream_ended is not None
         try:
             frames = stream.reader.feed(event.data)
+            if frames:
+                stream.messages_seen += len(frames)
+                self._policing.messages += len(frames)
+            elif len(event.data) < SMALL_PIECE and not ended:
+                self._policing.charge(FRAGMENT)
             stream.credit_open += size - len(event.data)
             for frame in frames:
                 payload = frame.payload
@@ -261,15 +331,41 @@ class Connection(ABC):
                 if frame.compressed:
                     payload = decompress(stream.encoding, payload, self._max_message_size)
                 stream.messages_open += 1
+                if not ended:
+                    self._hold_message(stream, len(payload))
                 self._events.append(MessageReceived(event.stream_id, payload, credit, frame.compressed))
         except RpcError as error:
             stream.ignoring = True
             self._unreadable(stream, error)
             return
-        if event.stream_ended is None:
+        self._hold_partial(stream, 0 if ended else stream.reader.pending)
+        if not ended:
             if stream.messages_open == 0:
                 self._advance_credit(stream)
             self._give_back(stream)
+
+    def _release(self, stream: Stream) -> None:
+        """The stream is gone, and what was held for it."""
+        if stream.held_partial or stream.held_metadata or stream.held_messages:
+            self._held -= stream.held
+
+    def _hold_partial(self, stream: Stream, size: int) -> None:
+        if size != stream.held_partial:
+            self._held += size - stream.held_partial
+            stream.held_partial = size
+
+    def _hold_message(self, stream: Stream, size: int) -> None:
+        if stream.held_messages is None:
+            stream.held_messages = deque()
+        stream.held_messages.append(size)
+        self._held += size
+
+    def _unwanted(self, stream: Stream | None, size: int) -> None:
+        if size < SMALL_PIECE:
+            self._policing.charge(FRAGMENT)
+        if stream is not None:
+            stream.credit_open += size  # never given back, so an unwanted request ends here
+            self._discarded(stream)
 
     def _advance_credit(self, stream: Stream) -> None:
         pending = stream.reader.pending
@@ -291,6 +387,7 @@ class Connection(ABC):
         stream = self._streams.pop(event.stream_id, None)
         if stream is not None:
             self._sender.drop(stream.outbox)
+            self._release(stream)
             self._peer_reset(stream, int(event.error_code or 0))
 
     def _window(self, event: h2.WindowUpdated) -> None:
@@ -307,6 +404,9 @@ class Connection(ABC):
         for stream in self._streams.values():
             self._sender.stream_ready(stream.outbox)
         self._events += [SendingResumed(stream_id) for stream_id in self._run_sender()]
+
+    def _information(self, _event: h2.InformationalResponseReceived) -> None:
+        self._policing.charge(INFORMATION)
 
     def _ping_answered(self, event: h2.PingAckReceived) -> None:
         self._events.append(PingAnswered(event.ping_data))

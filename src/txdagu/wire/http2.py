@@ -5,6 +5,7 @@ What differs from plain `h2.connection.H2Connection`:
 
 - Bytes are handed over one frame at a time, so an error in a frame loses no events of the frames before it.
 - A graceful GOAWAY, sent or received, lets the open calls finish. h2 would close its state machine and drop its output.
+- What costs us more than the peer is counted (`policing`), and the header table a peer lets us keep is bounded.
 - Our settings are in force from the first byte, not only from the peer's acknowledgement on.
 - Finished streams are dropped at once and counted by the size of a dict; h2 walks all streams at every new one.
 
@@ -28,14 +29,20 @@ from hpack.exceptions import HPACKError
 from hyperframe.exceptions import HyperframeError
 from hyperframe.frame import Frame, RstStreamFrame
 
+from txdagu.wire.policing import END_HEADERS, HEADERS, LATE_FRAME, RST_STREAM, SETTINGS, Policing
+
 PREFACE_SIZE = 24
 FRAME_HEADER_SIZE = 9
 STREAM_WINDOW = 256 * 1024
 CONNECTION_WINDOW = 4 * 1024 * 1024
+# The most that our encoder remembers, whatever the peer allows: it searches all of it for each header.
 HEADER_TABLE_SIZE = 4096
+# What we ask peers to keep to (RFC 9113 section 6.5.2). Up to the larger size a list is still decoded, so that only the call
+# is refused and not the connection lost; beyond it decoding stops.
 MAX_HEADER_LIST_SIZE = 64 * 1024
+LARGEST_HEADER_LIST = 256 * 1024
 LARGEST_STREAM_ID = 2**31 - 1
-_SETTINGS, _ACK = 0x4, 0x1
+_ACK = 0x1
 
 
 class PeerError(Exception):
@@ -93,6 +100,8 @@ class Http2Connection(H2Connection):
                 SettingCodes.MAX_HEADER_LIST_SIZE: MAX_HEADER_LIST_SIZE,
             },
         )
+        self.decoder.max_header_list_size = LARGEST_HEADER_LIST
+        self.policing = Policing()
         self._last_stream_id = LARGEST_STREAM_ID
         self.encoder = BoundedEncoder()
         self._pending = bytearray()
@@ -104,7 +113,7 @@ class Http2Connection(H2Connection):
         self.increment_flow_control_window(CONNECTION_WINDOW - self.inbound_flow_control_window)
 
     def events(self, data: bytes) -> Iterator[Event]:
-        """The events of received bytes, frame by frame. Raises `PeerError` after the last good one."""
+        """The events of received bytes, frame by frame. Raises `PeerError` or `TooMuchError` after the last good one."""
         try:
             if self._preface_left:
                 preface, data = data[: self._preface_left], data[self._preface_left :]
@@ -121,14 +130,27 @@ class Http2Connection(H2Connection):
                 end = position + FRAME_HEADER_SIZE + length
                 if end > available:
                     break
-                if buffer[position + 3] == _SETTINGS and length and buffer[position + 4] & _ACK:
+                kind, flags = buffer[position + 3], buffer[position + 4]
+                if kind == SETTINGS and flags & _ACK and length:
                     self._terminate_connection(ErrorCodes.FRAME_SIZE_ERROR)  # RFC 9113 section 6.5; h2 has another code
                     raise PeerError("an acknowledgement of settings that has content")
+                if kind and not (kind == HEADERS and flags & END_HEADERS):
+                    stream_id = int.from_bytes(buffer[position + 5 : position + 9], "big") & LARGEST_STREAM_ID
+                    self.policing.frame(kind, flags, length, stream_id, self.streams)
                 yield from self.receive_data(buffer[position:end])
                 position = end
             del buffer[:position]
         except (ProtocolError, HyperframeError) as error:
             raise PeerError(str(error) or type(error).__name__) from error
+
+    @property
+    def unfinished_headers(self) -> int:
+        """The stream whose header block has begun to arrive and is not complete, or 0."""
+        if self.policing.block_stream:
+            return self.policing.block_stream
+        if len(self._pending) >= FRAME_HEADER_SIZE and self._pending[3] == HEADERS:
+            return int.from_bytes(self._pending[5:9], "big") & LARGEST_STREAM_ID
+        return 0
 
     def announce_end(self, last_stream_id: int, debug: bytes | None = None) -> None:
         """
@@ -187,9 +209,11 @@ class Http2Connection(H2Connection):
             ended_now = list(getattr(error, "_events", ()))
             closed_by = self._stream_closed_by(error.stream_id)
             if closed_by is StreamClosedBy.SEND_RST_STREAM and not ended_now:
+                self.policing.charge(LATE_FRAME)
                 return []
             if closed_by not in (StreamClosedBy.SEND_RST_STREAM, StreamClosedBy.RECV_RST_STREAM):
                 raise error if closed_by is None else StreamClosedError(error.stream_id) from error
+            self._charge_for_reset(error.stream_id)
             reset = RstStreamFrame(error.stream_id)
             reset.error_code = ErrorCodes.STREAM_CLOSED
             self._prepare_for_sending([reset])
@@ -199,7 +223,11 @@ class Http2Connection(H2Connection):
             if isinstance(error.__cause__, HPACKError) and not isinstance(error, DenialOfServiceError):
                 error.error_code = ErrorCodes.COMPRESSION_ERROR  # RFC 9113 section 4.3; h2 says PROTOCOL_ERROR
             raise
-        self._prepare_for_sending(frames)
+        if frames:
+            for reply in frames:
+                if isinstance(reply, RstStreamFrame):
+                    self._charge_for_reset(reply.stream_id)
+            self._prepare_for_sending(frames)
         if frame.stream_id:
             self.forget(frame.stream_id)
         return events
@@ -211,8 +239,19 @@ class Http2Connection(H2Connection):
         stream_events = getattr(exc, "_events", ())  # whether this frame is why the stream ends
         frames, events = super()._handle_data_on_closed_stream(events, exc, frame)
         if not stream_events and self._stream_closed_by(frame.stream_id) is StreamClosedBy.SEND_RST_STREAM:
+            self.policing.charge(LATE_FRAME)
             frames = [answer for answer in frames if not isinstance(answer, RstStreamFrame)]
         return frames, events
+
+    def _charge_for_reset(self, stream_id: int) -> None:
+        """The peer makes us reset a stream: one that is open, which is no better than a reset of its own, or a past one."""
+        self.policing.charge(RST_STREAM if stream_id in self.streams else LATE_FRAME)
+
+    def _local_settings_acked(self) -> Any:
+        """As in h2, but go on decoding more than we ask peers to keep to."""
+        changes = super()._local_settings_acked()
+        self.decoder.max_header_list_size = LARGEST_HEADER_LIST
+        return changes
 
     def _receive_goaway_frame(self, frame: Any) -> tuple[list[Frame], list[Event]]:
         """Stay open after a graceful GOAWAY."""

@@ -6,6 +6,7 @@ import base64
 import binascii
 import re
 from collections.abc import Iterable, Mapping
+from itertools import chain
 from urllib.parse import quote_from_bytes
 
 Header = tuple[bytes, bytes]
@@ -67,6 +68,11 @@ def decode_metadata(headers: Iterable[Header]) -> dict[str, str | bytes]:
             text = value.decode("latin-1")
             metadata[key] = f"{metadata[key]!s},{text}" if key in metadata else text
     return metadata
+
+
+def header_list_size(headers: list[Header]) -> int:
+    """The size of a header list as RFC 9113 section 6.5.2 counts it: names, values and 32 bytes for each pair."""
+    return sum(map(len, chain.from_iterable(headers))) + 32 * len(headers)
 
 
 def _decode_binary(key: str, value: bytes) -> bytes:

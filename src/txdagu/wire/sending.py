@@ -24,11 +24,6 @@ class Outbox:
         self.trailers: list[Header] | None = None
         self.ended = False
 
-    def add(self, data: bytes) -> None:
-        """Queue bytes."""
-        self.chunks.append(memoryview(data))
-        self.size += len(data)
-
     def take(self, size: int) -> memoryview:
         """The next bytes, at most `size` of them."""
         chunk = self.chunks.popleft()
@@ -56,6 +51,14 @@ class Sender:
         self._http2 = http2
         self._turns: OrderedDict[int, Outbox] = OrderedDict()
         self.paused = False
+        self.queued = 0
+        """How many bytes wait, of all streams."""
+
+    def add(self, outbox: Outbox, data: bytes) -> None:
+        """Queue bytes; `submit` sends them."""
+        outbox.chunks.append(memoryview(data))
+        outbox.size += len(data)
+        self.queued += len(data)
 
     def submit(self, outbox: Outbox) -> None:
         """Send what can be sent of this stream now; the rest follows by itself."""
@@ -80,6 +83,8 @@ class Sender:
             if room <= 0:
                 continue  # its own window is used up
             data = outbox.take(room)
+            self.queued -= len(data)
+            http2.policing.sent += len(data)
             if outbox.chunks:
                 http2.send_data(stream_id, data)
                 turns[stream_id] = outbox
@@ -92,6 +97,7 @@ class Sender:
 
     def drop(self, outbox: Outbox) -> None:
         """Forget a stream that is gone."""
+        self.queued -= outbox.size
         outbox.discard()
         outbox.ended = True
         self._turns.pop(outbox.stream_id, None)

@@ -9,7 +9,7 @@ from txdagu.wire.compression import ACCEPTED, IDENTITY, Compression, check_encod
 from txdagu.wire.connection import DEFAULT_MAX_MESSAGE_SIZE, Connection, Stream
 from txdagu.wire.events import CallCancelled, CallRejected, CallStarted, RequestsEnded
 from txdagu.wire.headers import check_request_headers, check_trailers
-from txdagu.wire.http2 import LARGEST_STREAM_ID, STREAM_WINDOW
+from txdagu.wire.http2 import LARGEST_STREAM_ID, MAX_HEADER_LIST_SIZE, STREAM_WINDOW
 from txdagu.wire.metadata import (
     NONE,
     Header,
@@ -19,11 +19,17 @@ from txdagu.wire.metadata import (
     encode_message,
     encode_metadata,
     encode_status_details,
+    header_list_size,
 )
 from txdagu.wire.outcome import reset_name
+from txdagu.wire.policing import REFUSED_CALL
 from txdagu.wire.status import RpcError, StatusCode
 from txdagu.wire.timeout import parse_timeout
 
+# Far above a worker's hundred parked polls. The limit is not announced, since clients would hold calls back long before.
+DEFAULT_MAX_STREAMS = 20_000
+# Headers up to this size are not counted as memory held for the peer.
+_SMALL_HEADERS = 2048
 _LEAVING_PING = b"leaving."
 # Requests that are no gRPC calls are answered when they have ended, or have used up this much of their window.
 LARGEST_REFUSED = STREAM_WINDOW // 4
@@ -38,11 +44,14 @@ class ServerConnection(Connection):
 
     A call is `CallStarted`, then messages, then `RequestsEnded`; it is answered with `send_message` any number of times
     and one `finish`. `CallCancelled` means that nobody waits for the answer any more. Calls that are not gRPC at all are
-    answered here.
+    answered here. Beyond `max_streams` open calls a new one is refused with REFUSED_STREAM, which lets clients repeat it.
     """
 
-    def __init__(self, *, max_message_size: int = DEFAULT_MAX_MESSAGE_SIZE) -> None:
+    def __init__(
+        self, *, max_message_size: int = DEFAULT_MAX_MESSAGE_SIZE, max_streams: int = DEFAULT_MAX_STREAMS
+    ) -> None:
         super().__init__(client_side=False, max_message_size=max_message_size)
+        self._max_streams = max_streams
         self._handlers[h2.RequestReceived] = self._request
         self._handlers[h2.TrailersReceived] = self._trailers
         self._initial_metadata: dict[int, Metadata] = {}
@@ -122,6 +131,12 @@ class ServerConnection(Connection):
         if stream is not None:
             self._reset_stream(stream, ErrorCodes.CANCEL)
 
+    def refuse(self, stream_id: int) -> None:
+        """End a call that nobody has looked at in a way that lets the client repeat it (RFC 9113 section 8.7)."""
+        stream = self._streams.get(stream_id)
+        if stream is not None:
+            self._reset_stream(stream, ErrorCodes.REFUSED_STREAM)
+
     @property
     def last_stream_id(self) -> int:
         """The stream of the newest call; 0 before the first."""
@@ -158,7 +173,19 @@ class ServerConnection(Connection):
         if self._refusing:
             self._reset_stream(stream, ErrorCodes.REFUSED_STREAM)
             return
+        if len(self._streams) > self._max_streams:
+            self._policing.charge(REFUSED_CALL)
+            self._reset_stream(stream, ErrorCodes.REFUSED_STREAM)
+            return
         headers: list[Header] = event.headers
+        size = header_list_size(headers)
+        if size > MAX_HEADER_LIST_SIZE:
+            text = f"grpc: received headers of {size} bytes, more than the {MAX_HEADER_LIST_SIZE} allowed"
+            self._refuse_request(stream, b"431", StatusCode.RESOURCE_EXHAUSTED, text)
+            return
+        if size > _SMALL_HEADERS:
+            stream.held_metadata = size
+            self._held += size
         if check_request_headers(headers) is not None:
             self._reset_stream(stream, ErrorCodes.PROTOCOL_ERROR)
             return
@@ -203,7 +230,7 @@ class ServerConnection(Connection):
             headers.append((b"allow", b"POST"))
         stream.headers_done = True
         self._http2.send_headers(stream.stream_id, headers + _status(StatusCode.INTERNAL, text))
-        stream.outbox.add(text.encode("utf-8") + b"\n")
+        self._sender.add(stream.outbox, text.encode("utf-8") + b"\n")
         self._submit(stream)
 
     def close(self, reason: str = "") -> None:
@@ -233,6 +260,11 @@ class ServerConnection(Connection):
             headers = reply + encode_metadata(self._initial_metadata.pop(stream.stream_id, NONE))
             self._http2.send_headers(stream.stream_id, headers)
 
+    def _refuse_request(self, stream: Stream, http_status: bytes, code: StatusCode, text: str) -> None:
+        reply = [(b":status", http_status), (b"content-type", b"application/grpc"), *_status(code, text)]
+        stream.headers_done = True
+        self._end_with(stream, reply)
+
     def _end_with(self, stream: Stream, headers: list[Header]) -> None:
         """Answer with one block of headers and nothing else ("Trailers-Only")."""
         stream.outbox.wants_end = stream.outbox.ended = True
@@ -242,6 +274,7 @@ class ServerConnection(Connection):
     def _after_sending(self, stream: Stream) -> None:
         if stream.outbox.ended:
             # RFC 9113 section 8.1: when the answer is complete before the request, the client is told to stop.
+            self._policing.calls += 1
             self._reset_stream(stream, ErrorCodes.NO_ERROR)
 
     def _discarded(self, stream: Stream) -> None:

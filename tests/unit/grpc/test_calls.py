@@ -382,26 +382,12 @@ class ServerDetails(Calls):
         self.assertRaisesRegex(ValueError, "/test.Text/", GrpcServerFactory, [self.service, self.service], self.clock)
 
     def test_silent_client(self) -> None:
-        """A connection that never speaks is cut after two minutes."""
+        """A connection that never speaks is cut after half a minute."""
         endpoint = MemoryEndpoint(self.server, self.clock)
         from twisted.internet.protocol import Factory, Protocol
 
         self.successResultOf(endpoint.connect(Factory.forProtocol(Protocol)))
         self.assertEqual(self.server.connection_count, 1)
-        self.clock.advance(120)
+        self.clock.advance(30)
         self.clock.advance(0)
         self.assertEqual(self.server.connection_count, 0)
-
-    def test_pings_of_a_client_that_reads_nothing(self) -> None:
-        """Answers nobody reads are not collected without end: the connection is cut."""
-        call = self.start(self.channel.unary(PARK, ""))
-        server = self.endpoint.connections[0].server
-        server.held = True
-        assert server.protocol is not None
-        for _ in range(400):
-            if server.protocol is not None:
-                server.protocol.dataReceived(b"\x00\x00\x08\x06\x00\x00\x00\x00\x0012345678" * 1000)
-            self.clock.advance(0)
-        self.assertIsNone(server.protocol)
-        self.assertLess(server.unread, 5_000_000)
-        self.failureResultOf(call, RpcError)

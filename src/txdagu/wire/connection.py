@@ -237,6 +237,8 @@ class Connection(ABC):
         """Queue a final GOAWAY. Nothing can be sent after it."""
         if self.is_usable:
             self._http2.end(reason.encode("utf-8", "replace") or None)
+        for stream in self._streams.values():
+            self._sender.drop(stream.outbox)
         self._streams.clear()
         self._held = 0
 
@@ -293,6 +295,10 @@ class Connection(ABC):
         """The peer's messages cannot be read."""
 
     @abstractmethod
+    def _discarded(self, stream: Stream) -> None:
+        """Bytes were thrown away, because the stream's messages cannot be read or it is no call."""
+
+    @abstractmethod
     def _peer_ended(self, stream: Stream) -> None:
         """The peer sends nothing more in this stream."""
 
@@ -314,8 +320,7 @@ class Connection(ABC):
             self._connection_credit = 0
         stream = self._streams.get(event.stream_id)
         if stream is None or stream.ignoring:
-            if size < SMALL_PIECE:
-                self._policing.charge(FRAGMENT)
+            self._unwanted(stream, size)
             return
         ended = event.stream_ended is not None
         try:
@@ -361,6 +366,13 @@ class Connection(ABC):
             stream.held_messages = deque()
         stream.held_messages.append(size)
         self._held += size
+
+    def _unwanted(self, stream: Stream | None, size: int) -> None:
+        if size < SMALL_PIECE:
+            self._policing.charge(FRAGMENT)
+        if stream is not None:
+            stream.credit_open += size  # never given back, so an unwanted request ends here
+            self._discarded(stream)
 
     def _advance_credit(self, stream: Stream) -> None:
         pending = stream.reader.pending

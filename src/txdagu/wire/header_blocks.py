@@ -17,6 +17,10 @@ from hpack.table import HeaderTable
 # Clients use a few methods in turn. Larger blocks are rare, and what a peer can make us keep should be little.
 BLOCKS_KEPT = 32
 LARGEST_KEPT = 256
+# The most that our encoder remembers, whatever the peer allows: it searches all of it for each header.
+HEADER_TABLE_SIZE = 4096
+# hpack's Huffman code takes time that grows with the square of a value's length.
+LARGEST_HUFFMAN = 512
 # Values that differ from call to call. In the table they would only drive out what is worth keeping.
 _NEVER_INDEXED = frozenset({b"grpc-message", b"grpc-timeout", b"grpc-status-details-bin"})
 
@@ -86,7 +90,12 @@ class CachingDecoder(Decoder):
 
 
 class CachingEncoder(Encoder):
-    """An encoder that remembers blocks. It takes names and values in bytes."""
+    """
+    An encoder that remembers blocks, whose table never grows beyond the default size. It takes names and values in bytes.
+
+    When the peer's limit changes, the last size, and a smaller one that came between, are what RFC 7541 section 4.2 wants to be
+    told. hpack would tell all, also those beyond the last limit, and forget them when a peer repeats its setting.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -96,15 +105,18 @@ class CachingEncoder(Encoder):
 
     @property
     def header_table_size(self) -> int:
-        """The size of our dynamic table, which the peer's settings bound."""
+        """The table's size in bytes, as RFC 7541 section 4.1 counts them."""
         return self.header_table.maxsize
 
     @header_table_size.setter
-    def header_table_size(self, size: int) -> None:
-        # Set twice to the same size, hpack would forget to tell the peer of the change.
-        if size != self.header_table.maxsize:
-            self.header_table.maxsize = size
-            self.table_size_changes.append(size)
+    def header_table_size(self, value: int) -> None:
+        size = min(value, HEADER_TABLE_SIZE)
+        if size == self.header_table.maxsize:
+            return
+        self.header_table.maxsize = size
+        self.header_table.resized = True
+        smallest = min([size, *self.table_size_changes])
+        self.table_size_changes = [size] if smallest == size else [smallest, size]
 
     def encode(self, headers: Iterable[Any], huffman: bool = True) -> bytes:
         """The block for headers; tuples are the cheapest to look up."""
@@ -131,4 +143,4 @@ class CachingEncoder(Encoder):
     def add(self, to_add: tuple[bytes, bytes], sensitive: bool, huffman: bool = False) -> bytes:
         """One header. What changes with every call stays out of the table."""
         varies = to_add[0] in _NEVER_INDEXED and bool(to_add[1])
-        return super().add(to_add, sensitive or varies, huffman)
+        return super().add(to_add, sensitive or varies, huffman and len(to_add[1]) <= LARGEST_HUFFMAN)

@@ -8,10 +8,14 @@ from types import MappingProxyType
 
 from txdagu.wire.compression import check_encoding
 from txdagu.wire.header_blocks import HeaderBlock
+from txdagu.wire.headers import check_request_headers
 from txdagu.wire.http2 import MAX_HEADER_LIST_SIZE
 from txdagu.wire.metadata import Header, InvalidMetadataError, decode_metadata, header_list_size
 from txdagu.wire.status import RpcError, StatusCode
 from txdagu.wire.timeout import parse_timeout
+
+# Of what a client says its content is.
+_LONGEST_SHOWN = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,21 +35,29 @@ class RequestHead:
     metadata: Mapping[str, str | bytes]
 
 
-class NotGrpcError(Exception):
-    """A request that is no gRPC call, or not looked at as one: the HTTP status to answer with, and those of gRPC."""
+class HeadersTooLargeError(Exception):
+    """The header list is larger than what we announced as our limit."""
 
-    def __init__(self, http_status: bytes, message: str, code: StatusCode = StatusCode.INTERNAL) -> None:
+
+class MalformedRequestError(Exception):
+    """The header fields are no well-formed HTTP message."""
+
+
+class NotGrpcError(Exception):
+    """A request that is no gRPC call: the HTTP status to answer with, and a text."""
+
+    def __init__(self, http_status: bytes, message: str) -> None:
         super().__init__(message)
         self.http_status = http_status
         self.message = message
-        self.code = code
 
 
 def read_request(headers: list[Header]) -> RequestHead:
     """
     What headers say. Repeated blocks give the same object again, so its metadata is read-only.
 
-    Raises `NotGrpcError`; `RpcError` with UNIMPLEMENTED for an unknown compression, INTERNAL for what cannot be read.
+    Raises `HeadersTooLargeError`, `MalformedRequestError`, `NotGrpcError`; `RpcError` with UNIMPLEMENTED for an unknown
+    compression, INTERNAL for what cannot be read.
     """
     if isinstance(headers, HeaderBlock):
         if headers.meaning is None:
@@ -59,7 +71,10 @@ def _read(headers: list[Header]) -> RequestHead:
     size = header_list_size(headers)
     if size > MAX_HEADER_LIST_SIZE:
         text = f"grpc: received headers of {size} bytes, more than the {MAX_HEADER_LIST_SIZE} allowed"
-        raise NotGrpcError(b"431", text, StatusCode.RESOURCE_EXHAUSTED)
+        raise HeadersTooLargeError(text)
+    problem = check_request_headers(headers)
+    if problem is not None:
+        raise MalformedRequestError(problem)
     known = dict(headers)
     _check_grpc(known)
     encoding = known.get(b"grpc-encoding", b"")
@@ -80,7 +95,7 @@ def _check_grpc(headers: dict[bytes, bytes]) -> None:
     if content_type != b"application/grpc" and not content_type.startswith(
         (b"application/grpc+", b"application/grpc;")
     ):
-        shown = content_type.decode("latin-1")
+        shown = content_type[:_LONGEST_SHOWN].decode("latin-1")
         raise NotGrpcError(b"415", f'grpc: the content-type is "{shown}", not application/grpc')
     if not headers.get(b":path", b"").startswith(b"/"):
         raise NotGrpcError(b"404", "grpc: malformed method name")

@@ -10,7 +10,8 @@ from h2.errors import ErrorCodes
 from txdagu.wire.compression import ACCEPTED, IDENTITY, Compression, is_accepted
 from txdagu.wire.connection import DEFAULT_MAX_MESSAGE_SIZE, Connection, Stream
 from txdagu.wire.events import CallCancelled, CallRejected, CallStarted, RequestsEnded
-from txdagu.wire.http2 import LARGEST_STREAM_ID
+from txdagu.wire.headers import check_trailers
+from txdagu.wire.http2 import LARGEST_STREAM_ID, STREAM_WINDOW
 from txdagu.wire.metadata import (
     NONE,
     Header,
@@ -22,7 +23,7 @@ from txdagu.wire.metadata import (
 )
 from txdagu.wire.outcome import reset_name
 from txdagu.wire.policing import REFUSED_CALL
-from txdagu.wire.request import NotGrpcError, read_request
+from txdagu.wire.request import HeadersTooLargeError, MalformedRequestError, NotGrpcError, read_request
 from txdagu.wire.status import RpcError, StatusCode
 
 # Far above a worker's hundred parked polls. The limit is not announced, since clients would hold calls back long before.
@@ -33,6 +34,8 @@ _LEAVING_PING = b"leaving."
 _REPLY: tuple[Header, ...] = ((b":status", b"200"), (b"content-type", b"application/grpc"))
 _GZIP_REPLY: tuple[Header, ...] = (*_REPLY, (b"grpc-encoding", b"gzip"))
 _OK: tuple[Header, ...] = ((b"grpc-status", b"0"), (b"grpc-message", b""))
+# Requests that are no gRPC calls are answered when they have ended, or have used up this much of their window.
+LARGEST_REFUSED = STREAM_WINDOW // 4
 
 
 class ServerConnection(Connection):
@@ -53,6 +56,7 @@ class ServerConnection(Connection):
         self._handlers[h2.TrailersReceived] = self._trailers
         self._initial_metadata: dict[int, Metadata] = {}
         self._leaving = False
+        self._refusals: dict[int, tuple[bytes, str]] = {}  # answers to requests that are no gRPC calls and still go on
         self._refusing = False
         self._reason: bytes | None = None
 
@@ -176,10 +180,16 @@ class ServerConnection(Connection):
             return
         try:
             head = read_request(event.headers)
-        except NotGrpcError as error:
-            reply = [(b":status", error.http_status), _REPLY[1], *_status(error.code, error.message)]
+        except HeadersTooLargeError as error:
+            reply = [(b":status", b"431"), _REPLY[1], *_status(StatusCode.RESOURCE_EXHAUSTED, str(error))]
             stream.headers_done = True
             self._end_with(stream, reply)
+        except MalformedRequestError:
+            self._reset_stream(stream, ErrorCodes.PROTOCOL_ERROR)
+        except NotGrpcError as error:
+            # No gRPC client, so none that waits for an answer before it goes on, and the rest may yet be malformed.
+            stream.ignoring = stream.outbox.wants_end = True  # its owner, who was told of no call, cannot answer it
+            self._refusals[stream_id] = (error.http_status, error.message)
         except RpcError as error:
             self.finish(stream_id, error.code, error.message)
         else:
@@ -190,7 +200,43 @@ class ServerConnection(Connection):
             self._events.append(CallStarted(stream_id, head.path, head.metadata, head.timeout))
 
     def _trailers(self, event: h2.TrailersReceived) -> None:
-        """Clients of gRPC send none; whatever they say, `StreamEnded` follows."""
+        """Clients of gRPC send none. What well-formed ones say is not looked at; `StreamEnded` follows."""
+        stream = self._streams.get(event.stream_id)
+        problem = check_trailers(event.headers)
+        if stream is None or problem is None:
+            return
+        self._reset_stream(stream, ErrorCodes.PROTOCOL_ERROR)
+        if not stream.ignoring:
+            self._events.append(CallCancelled(stream.stream_id, f"the request is malformed: {problem}"))
+
+    def _refuse(self, stream: Stream) -> None:
+        """Answer what is no gRPC call as HTTP does, in words for whoever sent it."""
+        refusal = self._refusals.pop(stream.stream_id, None)
+        if refusal is None:
+            return
+        status, text = refusal
+        headers = [(b":status", status), (b"content-type", b"text/plain; charset=utf-8")]
+        if status == b"405":
+            headers.append((b"allow", b"POST"))
+        stream.headers_done = True
+        self._http2.send_headers(stream.stream_id, [*headers, *_status(StatusCode.INTERNAL, text)])
+        self._sender.add(stream.outbox, text.encode("utf-8") + b"\n")
+        self._submit(stream)
+
+    def close(self, reason: str = "") -> None:
+        """See `Connection.close`."""
+        super().close(reason)
+        self._initial_metadata.clear()
+        self._refusals.clear()
+
+    def _reset_stream(self, stream: Stream, code: ErrorCodes) -> None:
+        self._forget_answer(stream)
+        super()._reset_stream(stream, code)
+
+    def _forget_answer(self, stream: Stream) -> None:
+        """Nobody waits for the answer any more."""
+        self._initial_metadata.pop(stream.stream_id, None)
+        self._refusals.pop(stream.stream_id, None)
 
     def _ping_answered(self, event: h2.PingAckReceived) -> None:
         if self._leaving and event.ping_data == _LEAVING_PING:
@@ -217,15 +263,18 @@ class ServerConnection(Connection):
         if stream.outbox.ended:
             # RFC 9113 section 8.1: when the answer is complete before the request, the client is told to stop.
             self._policing.calls += 1
-            if self._initial_metadata:
-                self._initial_metadata.pop(stream.stream_id, None)
             self._reset_stream(stream, ErrorCodes.NO_ERROR)
+
+    def _discarded(self, stream: Stream) -> None:
+        if stream.credit_open >= LARGEST_REFUSED:
+            self._refuse(stream)
 
     def _unreadable(self, stream: Stream, error: RpcError) -> None:
         self._events.append(CallRejected(stream.stream_id, error.code, error.message))
 
     def _peer_ended(self, stream: Stream) -> None:
         if stream.ignoring:
+            self._refuse(stream)
             return
         if stream.reader.pending:
             stream.ignoring = True
@@ -235,7 +284,7 @@ class ServerConnection(Connection):
             self._events.append(RequestsEnded(stream.stream_id))
 
     def _peer_reset(self, stream: Stream, code: int) -> None:
-        self._initial_metadata.pop(stream.stream_id, None)
+        self._forget_answer(stream)
         self._events.append(
             CallCancelled(stream.stream_id, f"the client ended the call (RST_STREAM {reset_name(code)})")
         )

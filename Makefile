@@ -2,8 +2,8 @@
 PYTHON ?= python3
 BIN = .venv/bin
 
-# Without npm the released program cannot be had; its tests then say so and skip.
-.PHONY: demo test lint types contracts protocol clean
+# Without npm the released program cannot be had, without Go h2spec; their tests then say so and skip.
+.PHONY: demo test fuzz lint types contracts protocol bench-grpc clean
 
 .venv/run: setup.cfg pyproject.toml
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
@@ -21,8 +21,15 @@ demo: .venv/run
 .venv/reference: tests/interop/install_reference.py .venv/dev
 	@if $(BIN)/python $<; then touch $@; fi
 
-test: .venv/dev .venv/reference
+.venv/h2spec: tests/interop/install_h2spec.py tests/interop/h2spec/go.mod .venv/dev
+	@if $(BIN)/python $<; then touch $@; fi
+
+test: .venv/dev .venv/reference .venv/h2spec
 	$(BIN)/python -m pytest $(ARGS)
+
+# Many more random cases, other ones each time; ARGS narrows it down.
+fuzz: .venv/dev
+	HYPOTHESIS_PROFILE=fuzz $(BIN)/python -m pytest tests/unit/wire $(ARGS)
 
 lint: .venv/dev
 	$(BIN)/ruff check .
@@ -36,6 +43,13 @@ contracts: .venv/dev
 
 protocol: .venv/dev
 	$(BIN)/python -m grpc_tools.protoc -I src --python_out=src --pyi_out=src src/txdagu/protocol/*.proto src/txdagu/testing/interop/*.proto
+
+.venv/bench: .venv/run
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[bench]'
+	@touch $@
+
+bench-grpc: .venv/bench
+	$(BIN)/python bench/grpc.py $(ARGS)
 
 clean:
 	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache

@@ -76,6 +76,7 @@ class CoordinatorService:
             free_slots=request.free_slots if request.incarnation else 1,
             poller_id=request.poller_id,
         )
+        del request  # thousands of polls wait here, and a message takes more memory than all else of a parked call
         offer = await _refusing(self._dispatcher.offer_for(poll))
         return pb.PollResponse(task=offered_task(offer, self._owner()))
 

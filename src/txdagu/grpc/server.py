@@ -46,6 +46,7 @@ LEAVE_TIMEOUT = 5.0
 # How long a client may take to close a connection that has come to its end. Closing it here with bytes unread could destroy
 # answers that are still on their way.
 LINGER_TIME = 1.0
+_OF_CALLS = frozenset({MessageReceived, RequestsEnded, CallRejected, CallCancelled, SendingResumed})
 _DEFAULT_LIMITS = ConnectionLimits()
 _LEAVING = "the server is shutting down"
 
@@ -106,6 +107,14 @@ class GrpcServerProtocol(ConnectionProtocol):
 
     def handle(self, event: Event) -> None:
         """Pass an event on to its call."""
+        kind = event.__class__
+        if kind in _OF_CALLS:
+            call = self._calls.get(event.stream_id)  # type: ignore[union-attr]  # all of these have one
+            if call is not None:
+                call.handle(event)  # type: ignore[arg-type]
+            if self._leaving is not None:
+                self._end_if_done()
+            return
         match event:
             case CallStarted():
                 self._call_started(event)
@@ -115,12 +124,6 @@ class GrpcServerProtocol(ConnectionProtocol):
             case ConnectionBroken():
                 self._server.complaints.add(self.host, f"closing the connection of {self.peer}: {event.reason}")
                 self.hang_up()
-            case MessageReceived() | RequestsEnded() | CallRejected() | CallCancelled() | SendingResumed():
-                call = self._calls.get(event.stream_id)
-                if call is not None:
-                    call.handle(event)
-                if self._leaving is not None:
-                    self._end_if_done()
             case PingAnswered():
                 if self._leaving is not None:
                     self._end_if_done()

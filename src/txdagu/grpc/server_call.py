@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import aclosing
+from types import CoroutineType
 from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
-from twisted.python.failure import Failure
 
+from txdagu.grpc.coroutine import CoroutineRunner
 from txdagu.grpc.rich_status import pack_details
 from txdagu.wire.compression import Compression, check_compression
 from txdagu.wire.events import CallCancelled, CallRejected, MessageReceived, RequestsEnded, SendingResumed
@@ -40,6 +41,8 @@ await.
 
 class CallContext:
     """What a handler may know and say about its call besides the messages."""
+
+    __slots__ = ("_call", "deadline", "metadata", "peer")
 
     def __init__(self, call: ServerCall, metadata: ReceivedMetadata, peer: str, deadline: float | None) -> None:
         self._call = call
@@ -142,9 +145,33 @@ class CallContext:
         await self._call.send(message, compressed=compressed)
 
 
-class ServerCall:
+# For calls with one request: a queue of their own would be the largest part of a parked call.
+_NOTHING: deque[Any] = deque(maxlen=0)
+
+
+class ServerCall(CoroutineRunner):
     """The life of one call. The connection tells it what the client does; it tells the connection how to answer."""
 
+    __slots__ = (
+        "_arrived",
+        "_client_streams",
+        "_context",
+        "_done_callbacks",
+        "_ended_with",
+        "_handler",
+        "_method",
+        "_only_request",
+        "_over",
+        "_requests_ended",
+        "_started",
+        "_timer",
+        "_waiting_for_request",
+        "_waiting_to_send",
+        "connection",
+        "request_compressed",
+        "stream_id",
+        "trailing_metadata",
+    )
     log = Logger()
 
     def __init__(
@@ -156,17 +183,20 @@ class ServerCall:
         metadata: ReceivedMetadata,
         timeout: float | None,
     ) -> None:
+        super().__init__()
         self.connection = connection
         self.stream_id = stream_id
         self.trailing_metadata: Metadata = NONE
         self.request_compressed = False
         self._method = method
         self._handler = handler
-        self._arrived: deque[tuple[bytes, int, bool]] = deque()
+        self._client_streams = method.cardinality.client_streaming
+        self._arrived: deque[tuple[bytes, int, bool]] = deque() if self._client_streams else _NOTHING
+        self._only_request: tuple[bytes, int, bool] | None = None
         self._requests_ended = False
         self._waiting_for_request: Deferred[None] | None = None
-        self._waiting_to_send: list[Deferred[None]] = []
-        self._running: Deferred[None] | None = None
+        self._waiting_to_send: list[Deferred[None]] | None = None
+        self._started = False
         self._over = False
         self._ended_with = StatusCode.OK
         self._done_callbacks: list[Callable[[StatusCode], None]] | None = None
@@ -181,7 +211,7 @@ class ServerCall:
 
     def start(self) -> None:
         """The call has arrived. With a single request the handler starts when that is complete."""
-        if self._method.cardinality.client_streaming:
+        if self._client_streams:
             self._run(self._requests())
 
     def handle(self, event: MessageReceived | RequestsEnded | CallRejected | CallCancelled | SendingResumed) -> None:
@@ -196,24 +226,28 @@ class ServerCall:
             case CallCancelled():
                 self.cancelled(event.reason)
             case SendingResumed():
-                waiting, self._waiting_to_send = self._waiting_to_send, []
-                for deferred in waiting:
+                waiting, self._waiting_to_send = self._waiting_to_send, None
+                for deferred in waiting or ():
                     deferred.callback(None)
 
     def _message(self, payload: bytes, credit: int, compressed: bool) -> None:
-        self._arrived.append((payload, credit, compressed))
-        if not self._method.cardinality.client_streaming and len(self._arrived) > 1:
+        if self._client_streams:
+            self._arrived.append((payload, credit, compressed))
+            self._wake_reader()
+        elif self._only_request is None:
+            self._only_request = (payload, credit, compressed)
+        else:
             self.rejected(StatusCode.INTERNAL, "grpc: the call takes one request message, but got several")
-        self._wake_reader()
 
     def _end_of_requests(self) -> None:
         self._requests_ended = True
-        if self._method.cardinality.client_streaming:
+        if self._client_streams:
             self._wake_reader()
-        elif not self._arrived:
+        elif self._only_request is None:
             self.rejected(StatusCode.INTERNAL, "grpc: the call needs one request message, but got none")
-        elif self._running is None and not self._over:
-            payload, credit, self.request_compressed = self._arrived[0]
+        elif not self._started and not self._over:
+            payload, credit, self.request_compressed = self._only_request
+            self._only_request = None
             self.connection.core.consumed(self.stream_id, credit)
             try:
                 request = self._decode(payload)
@@ -236,7 +270,7 @@ class ServerCall:
         """The requests cannot be read: the call ends with a status."""
         if not self._over:
             self._answer(code, message)
-            self._cancel_handler()
+            self.cancel()
 
     def cancelled(self, reason: str) -> None:
         """Nobody waits for the answer any more."""
@@ -244,7 +278,7 @@ class ServerCall:
             path, peer = self._method.path, self._context.peer
             self.log.debug("call of {path} from {peer} ended early: {reason}", path=path, peer=peer, reason=reason)
         self._end(StatusCode.CANCELLED)
-        self._cancel_handler()
+        self.cancel()
 
     def stopped(self, message: str) -> None:
         """The server does not wait for the handler any longer."""
@@ -253,7 +287,7 @@ class ServerCall:
     @property
     def awaits_request(self) -> bool:
         """Whether the handler cannot start because the call's only request is not there yet."""
-        return self._running is None and not self._over
+        return not self._started and not self._over
 
     # What the handler does
 
@@ -266,6 +300,8 @@ class ServerCall:
         self.connection.flush()
         if not sent:
             deferred: Deferred[None] = Deferred()
+            if self._waiting_to_send is None:
+                self._waiting_to_send = []
             self._waiting_to_send.append(deferred)
             await deferred
 
@@ -300,31 +336,42 @@ class ServerCall:
     # How it ends
 
     def _run(self, argument: Any) -> None:
-        self._running = Deferred.fromCoroutine(self._handle(argument))
-        self._running.addErrback(self._failed)
+        self._started = True
+        try:
+            outcome = self._handler(argument, self._context)
+        except Exception as error:  # noqa: BLE001  # the handler's own
+            self.raised(error)
+            return
+        if outcome.__class__ is not CoroutineType:
+            outcome = self._send_all(outcome) if hasattr(outcome, "__aiter__") else _wait_for(outcome)
+        self.run(outcome)
 
-    async def _handle(self, argument: Any) -> None:
-        outcome = self._handler(argument, self._context)
-        if hasattr(outcome, "__aiter__"):
-            async with aclosing(outcome) as responses:
-                async for response in responses:
-                    await self.send(response)
-        else:
-            response = await outcome
-            if not self._method.cardinality.server_streaming and not self._over:
-                self.connection.core.send_message(self.stream_id, self._method.encode_response(response))
+    async def _send_all(self, responses: AsyncGenerator[Any, None]) -> None:
+        async with aclosing(responses):
+            async for response in responses:
+                await self.send(response)
+
+    def returned(self, result: Any) -> None:
+        """The handler has done its work; a unary one has returned the response."""
+        if self._over:
+            return
+        if not self._method.cardinality.server_streaming:
+            try:
+                payload = self._method.encode_response(result)
+            except Exception as error:  # noqa: BLE001  # the handler returned something else
+                self.raised(error)
+                return
+            self.connection.core.send_message(self.stream_id, payload)
         self._answer(StatusCode.OK, "")
 
-    def _failed(self, failure: Failure) -> None:
-        error = failure.value
+    def raised(self, error: BaseException) -> None:
+        """The handler failed, or was cancelled."""
         if isinstance(error, RpcError) and error.code is not StatusCode.OK:
             self._answer_error(error)
         elif isinstance(error, CancelledError):
             self._answer(StatusCode.CANCELLED, "the server gave the call up")
         else:
-            self.log.failure(
-                "handler of {path} failed for {peer}", failure, path=self._method.path, peer=self._context.peer
-            )
+            self.log.failure("handler of {path} failed for {peer}", path=self._method.path, peer=self._context.peer)
             self._answer(StatusCode.UNKNOWN, "the server failed while it handled the call; its log says why")
 
     def _answer_error(self, error: RpcError) -> None:
@@ -375,6 +422,7 @@ class ServerCall:
             self._over = True
             self._ended_with = code
         self._arrived.clear()
+        self._only_request = None
         if self._timer is not None and self._timer.active():
             self._timer.cancel()
         self._timer = None
@@ -382,6 +430,7 @@ class ServerCall:
         if self._done_callbacks is not None:
             self._tell_done(self._ended_with)
 
-    def _cancel_handler(self) -> None:
-        if self._running is not None:
-            self._running.cancel()
+
+async def _wait_for(outcome: Awaitable[Any]) -> Any:
+    """For handlers that are no coroutine functions but return something to wait for."""
+    return await outcome

@@ -8,6 +8,7 @@ from h2.errors import ErrorCodes
 from txdagu.wire.compression import ACCEPTED, IDENTITY, Compression, check_encoding
 from txdagu.wire.connection import DEFAULT_MAX_MESSAGE_SIZE, Connection, Stream
 from txdagu.wire.events import CallEnded, HeadersReceived
+from txdagu.wire.headers import check_response_headers, check_trailers
 from txdagu.wire.http2 import MAX_HEADER_LIST_SIZE
 from txdagu.wire.metadata import (
     NONE,
@@ -122,6 +123,10 @@ class ClientConnection(Connection):
         headers: list[Header] = event.headers
         if self._too_large(stream, headers):
             return
+        problem = check_response_headers(headers)
+        if problem is not None:
+            self._malformed(stream, problem)
+            return
         if event.stream_ended is not None:
             self._finish(stream, headers, trailers_only=True)
             return
@@ -147,10 +152,16 @@ class ClientConnection(Connection):
 
     def _trailers(self, event: h2.TrailersReceived) -> None:
         stream = self._streams.get(event.stream_id)
-        if stream is not None:
-            headers: list[Header] = event.headers
-            if not self._too_large(stream, headers):
-                self._finish(stream, headers, trailers_only=False)
+        if stream is None:
+            return
+        headers: list[Header] = event.headers
+        if self._too_large(stream, headers):
+            return
+        problem = check_trailers(headers)
+        if problem is not None:
+            self._malformed(stream, problem)
+        else:
+            self._finish(stream, headers, trailers_only=False)
 
     def _too_large(self, stream: Stream, headers: list[Header]) -> bool:
         size = header_list_size(headers)
@@ -158,6 +169,12 @@ class ClientConnection(Connection):
             text = f"the answer has headers of {size} bytes, more than the {MAX_HEADER_LIST_SIZE} allowed"
             self._fail(stream, StatusCode.RESOURCE_EXHAUSTED, text)
         return size > MAX_HEADER_LIST_SIZE
+
+    def _malformed(self, stream: Stream, problem: str) -> None:
+        """The answer is no HTTP message (RFC 9113 section 8.1.1)."""
+        self._reset_stream(stream, ErrorCodes.PROTOCOL_ERROR)
+        text = f"the server's answer is malformed: {problem}"
+        self._events.append(CallEnded(stream.stream_id, StatusCode.INTERNAL, text))
 
     def _finish(self, stream: Stream, headers: list[Header], *, trailers_only: bool) -> None:
         """The last headers of an answer arrived."""
@@ -195,6 +212,9 @@ class ClientConnection(Connection):
 
     def _after_sending(self, stream: Stream) -> None:
         """The end of our side leaves the call open: the answer follows."""
+
+    def _discarded(self, stream: Stream) -> None:
+        """A call whose answer is not wanted is forgotten at once; there is nothing to do here."""
 
     def _unreadable(self, stream: Stream, error: RpcError) -> None:
         self._fail(stream, error.code, error.message)

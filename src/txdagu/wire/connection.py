@@ -26,6 +26,7 @@ from txdagu.wire.http2 import CONNECTION_WINDOW, STREAM_WINDOW, Http2Connection,
 from txdagu.wire.outcome import reset_name
 from txdagu.wire.policing import FRAGMENT, INFORMATION, SMALL_PIECE, TooMuchError
 from txdagu.wire.sending import Outbox, Sender
+from txdagu.wire.short_path import ShortPathConnection
 from txdagu.wire.status import RpcError
 
 DEFAULT_MAX_MESSAGE_SIZE = 16 * 1024 * 1024
@@ -88,8 +89,11 @@ class Connection(ABC):
     `close`, all sending methods do nothing.
     """
 
+    http2_kind: type[Http2Connection] = ShortPathConnection
+    """What speaks HTTP/2. The plain `Http2Connection` does the same, slower."""
+
     def __init__(self, *, client_side: bool, max_message_size: int = DEFAULT_MAX_MESSAGE_SIZE) -> None:
-        self._http2 = Http2Connection(client_side=client_side)
+        self._http2: Http2Connection = self.http2_kind(client_side=client_side)
         self._sender = Sender(self._http2)
         self._streams: dict[int, Stream] = {}
         self._max_message_size = max_message_size
@@ -205,7 +209,10 @@ class Connection(ABC):
             return False
         self._before_message(stream)
         self._policing.messages += 1
-        self._sender.add(stream.outbox, self._frame(stream, payload, compressed))
+        data = self._frame(stream, payload, compressed)
+        if self._sender.send_at_once(stream.outbox, data):
+            return True
+        self._sender.add(stream.outbox, data)
         self._submit(stream)
         return not stream.outbox.chunks
 
@@ -231,6 +238,8 @@ class Connection(ABC):
         """Queue a final GOAWAY. Nothing can be sent after it."""
         if self.is_usable:
             self._http2.end(reason.encode("utf-8", "replace") or None)
+        for stream in self._streams.values():
+            self._sender.drop(stream.outbox)
         self._streams.clear()
         self._held = 0
 
@@ -287,6 +296,10 @@ class Connection(ABC):
         """The peer's messages cannot be read."""
 
     @abstractmethod
+    def _discarded(self, stream: Stream) -> None:
+        """Bytes were thrown away, because the stream's messages cannot be read or it is no call."""
+
+    @abstractmethod
     def _peer_ended(self, stream: Stream) -> None:
         """The peer sends nothing more in this stream."""
 
@@ -308,8 +321,7 @@ class Connection(ABC):
             self._connection_credit = 0
         stream = self._streams.get(event.stream_id)
         if stream is None or stream.ignoring:
-            if size < SMALL_PIECE:
-                self._policing.charge(FRAGMENT)
+            self._unwanted(stream, size)
             return
         ended = event.stream_ended is not None
         try:
@@ -355,6 +367,13 @@ class Connection(ABC):
             stream.held_messages = deque()
         stream.held_messages.append(size)
         self._held += size
+
+    def _unwanted(self, stream: Stream | None, size: int) -> None:
+        if size < SMALL_PIECE:
+            self._policing.charge(FRAGMENT)
+        if stream is not None:
+            stream.credit_open += size  # never given back, so an unwanted request ends here
+            self._discarded(stream)
 
     def _advance_credit(self, stream: Stream) -> None:
         pending = stream.reader.pending

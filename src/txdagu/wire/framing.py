@@ -37,20 +37,19 @@ class FrameReader:
 
     def __init__(self, max_size: int) -> None:
         self._max_size = max_size
-        self._buffer = bytearray()
+        self._buffer: bytearray | None = None
 
     @property
     def pending(self) -> int:
         """How many bytes of an incomplete message (its prefix included) are held."""
-        return len(self._buffer)
+        return len(self._buffer) if self._buffer else 0
 
     def feed(self, data: bytes) -> list[Frame]:
         """The messages which these bytes complete."""
-        buffer = self._buffer
         source: bytes | bytearray = data
-        if buffer:
-            buffer += data
-            source = buffer
+        if self._buffer:
+            self._buffer += data
+            source = self._buffer
         frames = []
         position = 0
         available = len(source)
@@ -69,8 +68,8 @@ class FrameReader:
                 break
             frames.append(Frame(flag == 1, bytes(source[position + PREFIX_SIZE : end])))
             position = end
-        if source is buffer:
-            del buffer[:position]
-        else:
-            buffer += data[position:]
+        if source is self._buffer:
+            del self._buffer[:position]
+        elif position < available:
+            self._buffer = bytearray(data[position:])
         return frames

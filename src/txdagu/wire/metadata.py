@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from typing import cast
 from urllib.parse import quote_from_bytes
@@ -130,7 +130,7 @@ def decode_metadata(headers: Iterable[Header]) -> ReceivedMetadata:
     return ReceivedMetadata(pairs)
 
 
-def header_list_size(headers: list[Header]) -> int:
+def header_list_size(headers: Collection[Header]) -> int:
     """The size of a header list as RFC 9113 section 6.5.2 counts it: names, values and 32 bytes for each pair."""
     return sum(map(len, chain.from_iterable(headers))) + 32 * len(headers)
 

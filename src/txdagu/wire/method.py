@@ -19,15 +19,11 @@ class Cardinality(Enum):
     STREAM_UNARY = (True, False)
     STREAM_STREAM = (True, True)
 
-    @property
-    def client_streaming(self) -> bool:
+    def __init__(self, client_streaming: bool, server_streaming: bool) -> None:
+        self.client_streaming = client_streaming
         """Whether the client may send any number of messages."""
-        return self.value[0]
-
-    @property
-    def server_streaming(self) -> bool:
+        self.server_streaming = server_streaming
         """Whether the server may send any number of messages."""
-        return self.value[1]
 
 
 @dataclass(frozen=True)

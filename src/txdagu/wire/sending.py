@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict, deque
+from collections.abc import Sequence
 
 from txdagu.wire.http2 import Http2Connection
 from txdagu.wire.metadata import Header
@@ -18,14 +19,15 @@ class Outbox:
 
     def __init__(self, stream_id: int) -> None:
         self.stream_id = stream_id
-        self.chunks: deque[memoryview] = deque()
+        self.chunks: deque[memoryview] | None = None  # most calls have their few bytes sent at once and need none
         self.size = 0
         self.wants_end = False
-        self.trailers: list[Header] | None = None
+        self.trailers: Sequence[Header] | None = None
         self.ended = False
 
     def take(self, size: int) -> memoryview:
-        """The next bytes, at most `size` of them."""
+        """The next bytes, at most `size` of them. There must be some."""
+        assert self.chunks
         chunk = self.chunks.popleft()
         if len(chunk) > size:
             self.chunks.appendleft(chunk[size:])
@@ -35,7 +37,7 @@ class Outbox:
 
     def discard(self) -> None:
         """Forget everything: the stream is gone, or the rest of it is not wanted."""
-        self.chunks.clear()
+        self.chunks = None
         self.size = 0
 
 
@@ -56,6 +58,8 @@ class Sender:
 
     def add(self, outbox: Outbox, data: bytes) -> None:
         """Queue bytes; `submit` sends them."""
+        if outbox.chunks is None:
+            outbox.chunks = deque()
         outbox.chunks.append(memoryview(data))
         outbox.size += len(data)
         self.queued += len(data)
@@ -67,6 +71,18 @@ class Sender:
             self.run()
         else:
             self._end(outbox)
+
+    def send_at_once(self, outbox: Outbox, data: bytes) -> bool:
+        """Send bytes past the queue if nobody's turn comes before them and they fit; otherwise nothing is done."""
+        size = len(data)
+        if self._turns or self.paused or outbox.chunks or size > LARGEST_FRAME:
+            return False
+        http2 = self._http2
+        if not http2.has_room(outbox.stream_id, size):
+            return False
+        http2.policing.sent += size
+        http2.send_data(outbox.stream_id, data)
+        return True
 
     def stream_ready(self, outbox: Outbox) -> None:
         """Give a stream with queued bytes its turn: they are new, or its window has grown."""
@@ -97,10 +113,11 @@ class Sender:
 
     def drop(self, outbox: Outbox) -> None:
         """Forget a stream that is gone."""
-        self.queued -= outbox.size
-        outbox.discard()
         outbox.ended = True
-        self._turns.pop(outbox.stream_id, None)
+        if outbox.chunks is not None:
+            self.queued -= outbox.size
+            outbox.discard()
+            self._turns.pop(outbox.stream_id, None)
 
     def _end(self, outbox: Outbox) -> None:
         if not outbox.wants_end or outbox.ended:

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from h2 import events as h2
 from h2.errors import ErrorCodes
 
-from txdagu.wire.compression import ACCEPTED, IDENTITY, Compression, check_encoding, is_accepted
+from txdagu.wire.compression import ACCEPTED, IDENTITY, Compression, is_accepted
 from txdagu.wire.connection import DEFAULT_MAX_MESSAGE_SIZE, Connection, Stream
 from txdagu.wire.events import CallCancelled, CallRejected, CallStarted, RequestsEnded
-from txdagu.wire.http2 import LARGEST_STREAM_ID, MAX_HEADER_LIST_SIZE
+from txdagu.wire.headers import check_trailers
+from txdagu.wire.http2 import LARGEST_STREAM_ID, STREAM_WINDOW
 from txdagu.wire.metadata import (
     NONE,
     Header,
-    InvalidMetadataError,
     Metadata,
-    decode_metadata,
     encode_message,
     encode_metadata,
     encode_status_details,
@@ -22,17 +23,19 @@ from txdagu.wire.metadata import (
 )
 from txdagu.wire.outcome import reset_name
 from txdagu.wire.policing import REFUSED_CALL
+from txdagu.wire.request import HeadersTooLargeError, MalformedRequestError, NotGrpcError, read_request
 from txdagu.wire.status import RpcError, StatusCode
-from txdagu.wire.timeout import parse_timeout
 
 # Far above a worker's hundred parked polls. The limit is not announced, since clients would hold calls back long before.
 DEFAULT_MAX_STREAMS = 20_000
 # Headers up to this size are not counted as memory held for the peer.
 _SMALL_HEADERS = 2048
 _LEAVING_PING = b"leaving."
-_REPLY = [(b":status", b"200"), (b"content-type", b"application/grpc")]
-_GZIP_REPLY = [*_REPLY, (b"grpc-encoding", b"gzip")]
-_OK = [(b"grpc-status", b"0"), (b"grpc-message", b"")]
+_REPLY: tuple[Header, ...] = ((b":status", b"200"), (b"content-type", b"application/grpc"))
+_GZIP_REPLY: tuple[Header, ...] = (*_REPLY, (b"grpc-encoding", b"gzip"))
+_OK: tuple[Header, ...] = ((b"grpc-status", b"0"), (b"grpc-message", b""))
+# Requests that are no gRPC calls are answered when they have ended, or have used up this much of their window.
+LARGEST_REFUSED = STREAM_WINDOW // 4
 
 
 class ServerConnection(Connection):
@@ -53,6 +56,7 @@ class ServerConnection(Connection):
         self._handlers[h2.TrailersReceived] = self._trailers
         self._initial_metadata: dict[int, Metadata] = {}
         self._leaving = False
+        self._refusals: dict[int, tuple[bytes, str]] = {}  # answers to requests that are no gRPC calls and still go on
         self._refusing = False
         self._reason: bytes | None = None
 
@@ -104,21 +108,22 @@ class ServerConnection(Connection):
             return
         trailers = _OK if code is StatusCode.OK and not message else _status(code, message)
         if metadata:
-            trailers = trailers + encode_metadata(metadata)
+            trailers = (*trailers, *encode_metadata(metadata))
         if status_details:
-            trailers = [*trailers, encode_status_details(status_details)]
+            with_details = (*trailers, encode_status_details(status_details))
             limit = self._http2.remote_settings.max_header_list_size
-            if limit is not None and _header_list_size(_REPLY) + _header_list_size(trailers) > limit:
-                trailers.pop()  # a client that refuses the headers as too large would never see the status
+            # A client that refuses the headers as too large would never see the status.
+            if limit is None or header_list_size(_REPLY) + header_list_size(with_details) <= limit:
+                trailers = with_details
         if stream.headers_done:
             stream.outbox.wants_end = True
             stream.outbox.trailers = trailers
             self._submit(stream)
             return
         stream.headers_done = True
-        headers = _REPLY + encode_metadata(self._initial_metadata.pop(stream_id, NONE)) + trailers
+        headers = self._reply_headers(stream, _REPLY) + trailers
         if code is StatusCode.UNIMPLEMENTED:
-            headers.append((b"grpc-accept-encoding", ACCEPTED))
+            headers = (*headers, (b"grpc-accept-encoding", ACCEPTED))
         self._end_with(stream, headers)
 
     def cancel(self, stream_id: int) -> None:
@@ -173,39 +178,68 @@ class ServerConnection(Connection):
             self._policing.charge(REFUSED_CALL)
             self._reset_stream(stream, ErrorCodes.REFUSED_STREAM)
             return
-        headers: list[Header] = event.headers
-        size = header_list_size(headers)
-        if size > MAX_HEADER_LIST_SIZE:
-            text = f"grpc: received headers of {size} bytes, more than the {MAX_HEADER_LIST_SIZE} allowed"
-            self._refuse_request(stream, b"431", StatusCode.RESOURCE_EXHAUSTED, text)
-            return
-        if size > _SMALL_HEADERS:
-            stream.held_metadata = size
-            self._held += size
-        known = dict(headers)
-        refusal = _not_grpc(known)
-        if refusal is not None:
-            status, text = refusal
-            self._refuse_request(stream, status, StatusCode.INTERNAL, text)
-            return
         try:
-            stream.encoding = known.get(b"grpc-encoding", b"")
-            check_encoding(stream.encoding)
-            stream.accepted = known.get(b"grpc-accept-encoding", b"")
-            timeout = parse_timeout(known[b"grpc-timeout"]) if b"grpc-timeout" in known else None
-            metadata = decode_metadata(headers)
+            head = read_request(event.headers)
+        except HeadersTooLargeError as error:
+            reply = [(b":status", b"431"), _REPLY[1], *_status(StatusCode.RESOURCE_EXHAUSTED, str(error))]
+            stream.headers_done = True
+            self._end_with(stream, reply)
+        except MalformedRequestError:
+            self._reset_stream(stream, ErrorCodes.PROTOCOL_ERROR)
+        except NotGrpcError as error:
+            # No gRPC client, so none that waits for an answer before it goes on, and the rest may yet be malformed.
+            stream.ignoring = stream.outbox.wants_end = True  # its owner, who was told of no call, cannot answer it
+            self._refusals[stream_id] = (error.http_status, error.message)
         except RpcError as error:
             self.finish(stream_id, error.code, error.message)
-        except (InvalidMetadataError, ValueError) as error:
-            self.finish(stream_id, StatusCode.INTERNAL, str(error))
         else:
-            if timeout == 0:
+            if head.timeout == 0:
                 self.finish(stream_id, StatusCode.DEADLINE_EXCEEDED, "the deadline had passed when the call arrived")
                 return
-            self._events.append(CallStarted(stream_id, known[b":path"].decode("latin-1"), metadata, timeout))
+            stream.encoding, stream.accepted = head.encoding, head.accepted
+            if head.size > _SMALL_HEADERS:
+                stream.held_metadata = head.size
+                self._held += head.size
+            self._events.append(CallStarted(stream_id, head.path, head.metadata, head.timeout))
 
     def _trailers(self, event: h2.TrailersReceived) -> None:
-        """Clients of gRPC send none; whatever they say, `StreamEnded` follows."""
+        """Clients of gRPC send none. What well-formed ones say is not looked at; `StreamEnded` follows."""
+        stream = self._streams.get(event.stream_id)
+        problem = check_trailers(event.headers)
+        if stream is None or problem is None:
+            return
+        self._reset_stream(stream, ErrorCodes.PROTOCOL_ERROR)
+        if not stream.ignoring:
+            self._events.append(CallCancelled(stream.stream_id, f"the request is malformed: {problem}"))
+
+    def _refuse(self, stream: Stream) -> None:
+        """Answer what is no gRPC call as HTTP does, in words for whoever sent it."""
+        refusal = self._refusals.pop(stream.stream_id, None)
+        if refusal is None:
+            return
+        status, text = refusal
+        headers = [(b":status", status), (b"content-type", b"text/plain; charset=utf-8")]
+        if status == b"405":
+            headers.append((b"allow", b"POST"))
+        stream.headers_done = True
+        self._http2.send_headers(stream.stream_id, [*headers, *_status(StatusCode.INTERNAL, text)])
+        self._sender.add(stream.outbox, text.encode("utf-8") + b"\n")
+        self._submit(stream)
+
+    def close(self, reason: str = "") -> None:
+        """See `Connection.close`."""
+        super().close(reason)
+        self._initial_metadata.clear()
+        self._refusals.clear()
+
+    def _reset_stream(self, stream: Stream, code: ErrorCodes) -> None:
+        self._forget_answer(stream)
+        super()._reset_stream(stream, code)
+
+    def _forget_answer(self, stream: Stream) -> None:
+        """Nobody waits for the answer any more."""
+        self._initial_metadata.pop(stream.stream_id, None)
+        self._refusals.pop(stream.stream_id, None)
 
     def _ping_answered(self, event: h2.PingAckReceived) -> None:
         if self._leaving and event.ping_data == _LEAVING_PING:
@@ -216,15 +250,13 @@ class ServerConnection(Connection):
         if not stream.headers_done:
             stream.headers_done = True
             reply = _GZIP_REPLY if stream.compressing else _REPLY
-            headers = reply + encode_metadata(self._initial_metadata.pop(stream.stream_id, NONE))
-            self._http2.send_headers(stream.stream_id, headers)
+            self._http2.send_headers(stream.stream_id, self._reply_headers(stream, reply))
 
-    def _refuse_request(self, stream: Stream, http_status: bytes, code: StatusCode, text: str) -> None:
-        reply = [(b":status", http_status), (b"content-type", b"application/grpc"), *_status(code, text)]
-        stream.headers_done = True
-        self._end_with(stream, reply)
+    def _reply_headers(self, stream: Stream, first: tuple[Header, ...]) -> tuple[Header, ...]:
+        metadata = self._initial_metadata.pop(stream.stream_id, None) if self._initial_metadata else None
+        return (*first, *encode_metadata(metadata)) if metadata else first
 
-    def _end_with(self, stream: Stream, headers: list[Header]) -> None:
+    def _end_with(self, stream: Stream, headers: Sequence[Header]) -> None:
         """Answer with one block of headers and nothing else ("Trailers-Only")."""
         stream.outbox.wants_end = stream.outbox.ended = True
         self._http2.send_headers(stream.stream_id, headers, end_stream=True)
@@ -234,14 +266,18 @@ class ServerConnection(Connection):
         if stream.outbox.ended:
             # RFC 9113 section 8.1: when the answer is complete before the request, the client is told to stop.
             self._policing.calls += 1
-            self._initial_metadata.pop(stream.stream_id, None)
             self._reset_stream(stream, ErrorCodes.NO_ERROR)
+
+    def _discarded(self, stream: Stream) -> None:
+        if stream.credit_open >= LARGEST_REFUSED:
+            self._refuse(stream)
 
     def _unreadable(self, stream: Stream, error: RpcError) -> None:
         self._events.append(CallRejected(stream.stream_id, error.code, error.message))
 
     def _peer_ended(self, stream: Stream) -> None:
         if stream.ignoring:
+            self._refuse(stream)
             return
         if stream.reader.pending:
             stream.ignoring = True
@@ -251,7 +287,7 @@ class ServerConnection(Connection):
             self._events.append(RequestsEnded(stream.stream_id))
 
     def _peer_reset(self, stream: Stream, code: int) -> None:
-        self._initial_metadata.pop(stream.stream_id, None)
+        self._forget_answer(stream)
         self._events.append(
             CallCancelled(stream.stream_id, f"the client ended the call (RST_STREAM {reset_name(code)})")
         )
@@ -260,25 +296,5 @@ class ServerConnection(Connection):
         """Nothing to do: a client that leaves still waits for its open calls."""
 
 
-def _status(code: StatusCode, message: str) -> list[Header]:
-    return [(b"grpc-status", b"%d" % code), (b"grpc-message", encode_message(message))]
-
-
-def _header_list_size(headers: list[Header]) -> int:
-    """RFC 9113 section 6.5.2, SETTINGS_MAX_HEADER_LIST_SIZE."""
-    return sum(len(name) + len(value) + 32 for name, value in headers)
-
-
-def _not_grpc(headers: dict[bytes, bytes]) -> tuple[bytes, str] | None:
-    """Why a request is no gRPC call at all, as HTTP status and text."""
-    if headers.get(b":method") != b"POST":
-        return b"405", "grpc: a call must be sent with POST"
-    content_type = headers.get(b"content-type", b"")
-    if content_type != b"application/grpc" and not content_type.startswith(
-        (b"application/grpc+", b"application/grpc;")
-    ):
-        shown = content_type.decode("latin-1")
-        return b"415", f'grpc: the content-type is "{shown}", not application/grpc'
-    if not headers.get(b":path", b"").startswith(b"/"):
-        return b"404", "grpc: malformed method name"
-    return None
+def _status(code: StatusCode, message: str) -> tuple[Header, ...]:
+    return ((b"grpc-status", b"%d" % code), (b"grpc-message", encode_message(message)))

@@ -422,8 +422,8 @@ class Memory(Limited):
         """Replies without messages, which no window holds back, pile up only so far for a client that reads nothing."""
         attacker, connection = self.attacker()
         connection.server.held = True
-        for _ in range(12):
-            attacker.send(b"".join(attacker.raw.call(b"/no/such")[1] for _ in range(500)))
+        for _ in range(30):
+            attacker.send(b"".join(attacker.raw.call(b"/no/such")[1] for _ in range(200)))
             self.clock.advance(0)
         self.clock.advance(0)
         self.assertTrue(attacker.lost)

@@ -125,7 +125,13 @@ class Headers(SynchronousTestCase):
         for size, expected in ((100, True), (1000, False)):
             stream = client.get_next_available_stream_id()
             client.send_headers(
-                stream, [(b":method", b"POST"), (b":path", b"/s/m"), (b"content-type", b"application/grpc")]
+                stream,
+                [
+                    (b":method", b"POST"),
+                    (b":scheme", b"http"),
+                    (b":path", b"/s/m"),
+                    (b"content-type", b"application/grpc"),
+                ],
             )
             started = server.receive(client.data_to_send())[-1]
             self.assertIsInstance(started, CallStarted)

@@ -27,7 +27,7 @@ from txdagu.grpc.channel import Channel
 from txdagu.grpc.health import HealthService
 from txdagu.grpc.options import ChannelOptions
 from txdagu.grpc.probe import Prober
-from txdagu.grpc.server import GrpcServerFactory
+from txdagu.grpc.server import CallContext, GrpcServerFactory
 from txdagu.grpc.tls import ClientTls
 from txdagu.grpc.tls_endpoints import TlsClientEndpoint
 from txdagu.model.findings import Examination, Finding, Mark
@@ -469,10 +469,7 @@ class Calls(ExaminationTestCase):
                 methods = super().handlers()
                 return {method: getattr(handler, "__wrapped__", handler) for method, handler in methods.items()}
 
-            async def get_workers(self, request: Any, context: Any) -> Any:
-                context.set_initial_metadata = lambda _: None
-                return await super().get_workers(request, context)
-
+        self.patch(CallContext, "set_initial_metadata", lambda _context, _metadata: None)
         rpc = Foreign(self.rpc._dispatcher, lambda: self.owner)
         self.listen(GrpcServerFactory([rpc, self.health], self.clock))
         examination = self.examine()

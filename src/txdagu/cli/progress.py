@@ -163,24 +163,30 @@ class ChangeLines(_OffScreen):
 
     def _show(self, family: Family, status: RunStatus, prefix: str) -> None:
         for node in status.nodes:
+            key = (status.run.id, node.step.name)
+            # A short step may have ended before anybody looked; it is told like any other.
+            begun = node.state is NodeState.RUNNING or (node.started_at is not None and node.state.settled)
+            if begun and key not in self._told:
+                self._told[key] = NodeState.RUNNING
+                self._write(f"{prefix}{self._start(node, status)}\n")
             children = family.children_of(node)
             for child in children:
                 self._show(family, child, f"{prefix}{node.step.name} > ")
             if node.state is NodeState.SUCCEEDED and not _all_told(node, children):
                 continue  # the children's last states are on their way, and read better before this line
-            key = (status.run.id, node.step.name)
             if self._told.get(key, NodeState.NOT_STARTED) is not node.state:
                 self._told[key] = node.state
-                self._write(f"{prefix}{self._sentence(node, status)}\n")
+                again = node.state is NodeState.RUNNING  # after a retry
+                self._write(f"{prefix}{self._start(node, status) if again else self._end(node)}\n")
 
-    def _sentence(self, node: NodeStatus, status: RunStatus) -> str:
-        sign = SIGNS[node.state][0]
-        if node.state is NodeState.RUNNING:
-            doing = f"calls {node.step.child.name}" if node.step.child else f"started, {place_of(status)}"
-            return f"{sign} {node.step.name} {doing}"
+    def _start(self, node: NodeStatus, status: RunStatus) -> str:
+        doing = f"calls {node.step.child.name}" if node.step.child else f"started, {place_of(status)}"
+        return f"{SIGNS[NodeState.RUNNING][0]} {node.step.name} {doing}"
+
+    def _end(self, node: NodeStatus) -> str:
         took = duration(node.started_at, node.finished_at)
         reason = f": {node.error.splitlines()[0]}" if node.error else ""
-        return f"{sign} {node.step.name} {node.state.label}{f' after {took}' if took else ''}{reason}"
+        return f"{SIGNS[node.state][0]} {node.step.name} {node.state.label}{f' after {took}' if took else ''}{reason}"
 
 
 def progress_view(console: Console, now: Callable[[], datetime]) -> ProgressView:

@@ -51,6 +51,25 @@ class ChangeLinesTests(SynchronousTestCase):
         self.view.show(Family(top(NodeState.SUCCEEDED), kid(NodeState.SUCCEEDED, RunState.SUCCEEDED)))
         self.assertEqual(self.lines[1:], ["call > ✔ work succeeded", "✔ call succeeded"])
 
+    def test_what_is_over_when_first_seen_had_a_start_too(self) -> None:
+        """States are read now and then: a step that began and ended in between is told like any other."""
+        moment = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
+        work = replace(WORK, state=NodeState.SUCCEEDED, started_at=moment, finished_at=moment)
+        call = replace(CALL, state=NodeState.SUCCEEDED, started_at=moment, finished_at=moment)
+        skipped = NodeStatus(Step("later"), NodeState.SKIPPED, finished_at=moment)
+        ended = replace(KID, state=RunState.SUCCEEDED, nodes=(work, skipped))
+        self.view.show(Family(replace(TOP, nodes=(call,)), {"k": ended}))
+        self.assertEqual(
+            self.lines,
+            [
+                "▶ call calls kid",
+                "call > ▶ work started, worker gpu-1",
+                "call > ✔ work succeeded after 0s",
+                "call > - later skipped",
+                "✔ call succeeded after 0s",
+            ],
+        )
+
     def test_a_failure_waits_for_nobody(self) -> None:
         """A child lost with its worker seems to run for ever; its caller's failure is told with the reason."""
         self.view.show(Family(top(NodeState.FAILED, "worker gpu-1 was silent"), {"k": KID}))

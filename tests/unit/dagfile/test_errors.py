@@ -8,10 +8,11 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from txdagu.dagfile import load_dag
-from txdagu.dagfile.fields import DAG, STEP
+from txdagu.dagfile.language import DAG, LEVELS, STEP
 from txdagu.model.errors import InvalidInputError
 
 LONG = "n" * 41
+INNER = sorted({spelling for level in LEVELS for spelling in level.spellings})
 
 # A text, and each of its problems as place, part of the message, and part of the advice.
 BAD: list[tuple[str, list[tuple[str, str, str]]]] = [
@@ -330,8 +331,8 @@ class ErrorTests(SynchronousTestCase):
     def test_every_refused_field(self) -> None:
         """No known field that this version leaves out is ignored, in either spelling and on either level."""
         for level, template in ((DAG, "{}: 1\n"), (STEP, "steps:\n  - command: x\n    {}: 1\n")):
-            for spelling, name in level.spellings.items():
-                if name in level.refused:
+            for field in level.fields:
+                for spelling in field.spellings if not field.acted_on else ():
                     with pytest.raises(InvalidInputError, match=f"field '{spelling}' is not supported by this version"):
                         load_dag(template.format(spelling), "f.yaml")
 
@@ -366,7 +367,7 @@ class ErrorTests(SynchronousTestCase):
             lambda inner: (
                 st.lists(inner, max_size=3).map(lambda items: f"[{', '.join(items)}]")
                 | st.dictionaries(
-                    st.sampled_from([*DAG.read, *STEP.read, "start", "timeoutSec", "zz"]), inner, max_size=5
+                    st.sampled_from([*DAG.spellings, *STEP.spellings, *INNER, "zz"]), inner, max_size=5
                 ).map(lambda items: "{" + ", ".join(f"{key}: {value}" for key, value in items.items()) + "}")
             ),
             max_leaves=15,
@@ -376,6 +377,6 @@ class ErrorTests(SynchronousTestCase):
         """Any values in any fields give a DAG or problems with places, never another exception."""
         for document in (text, f"steps: {text}", f"steps: [{text or 'a'}]"):
             try:
-                load_dag(document, "f.yaml")
+                load_dag(document, "f.yaml", supported_only=False)
             except InvalidInputError as error:
                 assert all(problem.where.startswith("f.yaml") for problem in error.problems)

@@ -40,6 +40,8 @@ _SELECTOR = either(words("local"), {"type": "object", "additionalProperties": SC
 _LOG_OUTPUT = either(any_case("separate", "merged"), words(""))
 _COMMAND = either(TEXT, {"type": "array", "items": SCALAR, "minItems": 1})
 
+_STEP_ITEM = either(TEXT, {"$ref": "#/$defs/step"})
+
 EXECUTOR = Level(
     "executor",
     "executor",
@@ -174,7 +176,7 @@ DAG = Level(
         Field("runConfig", RUN_CONFIG.reference, "What a page lets its users change.", acted_on=False),
         Field(
             "steps",
-            either({"type": "array"}, {"type": "object", "additionalProperties": STEP.reference}),
+            either(list_of(either(_STEP_ITEM, list_of(_STEP_ITEM))), {"type": "object", "additionalProperties": STEP.reference}),
             "The steps: a list, in which a list is a group that runs in parallel, or a mapping by name.",
         ),
         Field("command", _COMMAND, "What steps run that say nothing themselves; not a word of Dagu's at this place."),

@@ -36,6 +36,8 @@ def schema(arguments: list[str]) -> int:
     try:
         Path(options["output"]).write_text(text, "utf-8")
     except OSError as error:
-        problem = Problem(f"cannot be written: {error.strerror}", options["output"], "name a file in an existing directory")
+        problem = Problem(
+            f"cannot be written: {error.strerror}", options["output"], "name a file in an existing directory"
+        )
         raise InvalidInputError([problem]) from error
     return 0

@@ -11,41 +11,17 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, fields, replace
 from typing import Any, TypeVar
 
+from txdagu.dagfile.support import DAG_ATTRIBUTES
 from txdagu.model.dag import Dag
 from txdagu.model.mail import MailAddressing, SmtpServer
 
 _Parts = TypeVar("_Parts", MailAddressing, SmtpServer)
 
-# The attributes that a field sets, where the value of a DAG simply takes the place of the base's.
-_REPLACED = {
-    "group": ("group",),
-    "description": ("description",),
-    "type": ("type",),
-    "schedule": ("schedule", "stop_schedule", "restart_schedule"),
-    "skipIfSuccessful": ("skip_if_successful",),
-    "secrets": ("secrets",),
-    "workingDir": ("working_dir",),
-    "shell": ("shell", "shell_args"),
-    "logDir": ("log_dir",),
-    "logOutput": ("log_output",),
-    "histRetentionDays": ("hist_retention_days",),
-    "timeoutSec": ("timeout_seconds",),
-    "delaySec": ("delay_seconds",),
-    "restartWaitSec": ("restart_wait_seconds",),
-    "maxActiveRuns": ("max_active_runs",),
-    "maxActiveSteps": ("max_active_steps",),
-    "maxCleanUpTimeSec": ("max_clean_up_seconds",),
-    "maxOutputSize": ("max_output_size",),
-    "queue": ("queue",),
-    "mailOn": ("mail_on",),
-    "container": ("container",),
-    "registryAuths": ("registry_auths",),
-    "ssh": ("ssh",),
-    "llm": ("llm",),
-    "otel": ("otel",),
-    "onWorkerLost": ("on_worker_lost",),
-    "runConfig": ("run_config",),
-}
+# Fields that are not replaced as a whole: what the base says about them is joined with what the DAG says.
+_JOINED = frozenset(
+    ("env", "tags", "params", "dotenv", "workerSelector", "errorMail", "infoMail", "waitMail", "smtp", "handlerOn")
+    + ("preconditions", "precondition")
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +45,8 @@ def inherit(base: Written, own: Written, *, handlers: bool) -> Dag:
     dag, above = own.dag, base.dag
     changes: dict[str, Any] = {
         attribute: getattr(above, attribute)
-        for name, attributes in _REPLACED.items()
-        if name in base.names and name not in own.names
+        for name, attributes in DAG_ATTRIBUTES.items()
+        if name in base.names and name not in own.names | _JOINED
         for attribute in attributes
     }
     changes |= {

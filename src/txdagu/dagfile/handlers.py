@@ -28,7 +28,7 @@ def read_handlers(fields: Fields, around: Surroundings) -> dict[Handler, Step]:
         own.report.field(
             "handlers", "cannot specify both 'abort' and 'cancel' in handlerOn", own.at("cancel"), "keep abort"
         )
-    found = {}
+    found: dict[Handler, Step] = {}
     for handler, names in _NAMES.items():
         for name in names:
             node = own.node(name)

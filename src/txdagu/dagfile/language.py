@@ -176,7 +176,10 @@ DAG = Level(
         Field("runConfig", RUN_CONFIG.reference, "What a page lets its users change.", acted_on=False),
         Field(
             "steps",
-            either(list_of(either(_STEP_ITEM, list_of(_STEP_ITEM))), {"type": "object", "additionalProperties": STEP.reference}),
+            either(
+                list_of(either(_STEP_ITEM, list_of(_STEP_ITEM))),
+                {"type": "object", "additionalProperties": STEP.reference},
+            ),
             "The steps: a list, in which a list is a group that runs in parallel, or a mapping by name.",
         ),
         Field("command", _COMMAND, "What steps run that say nothing themselves; not a word of Dagu's at this place."),

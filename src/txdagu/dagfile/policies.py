@@ -140,8 +140,9 @@ def _exit_codes(fields: Fields) -> tuple[int, ...]:
     found = []
     for item in node.value if isinstance(node.value, list) else [node]:
         value = item.value
-        is_text = isinstance(value, str) and _NUMBER.fullmatch(value.strip()) is not None
-        if is_text or (isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)):
+        is_number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+        if is_number or (isinstance(value, str) and _NUMBER.fullmatch(value.strip())):
+            assert isinstance(value, str | int | float)
             found.append(int(value))
         else:
             shown = f'"{value}"' if isinstance(value, str) else f"a {type_name(item)}"

@@ -1,9 +1,8 @@
 """
 A JSON Schema (draft 2020-12) of DAG files, made of the table of fields, for editors and other tools.
 
-It knows the spellings of Dagu 1.30.2 and of Dagu 2; that keys match in any case of letters it cannot say. A file that it refuses is
-refused by the reader, too, or is one with keys in other letters; the reader finds more, for names, order and references are beyond
-a schema.
+It knows the spellings of Dagu 1.30.2 and of Dagu 2; that keys match in any case of letters it cannot say. Apart from such keys,
+what it refuses is refused by the reader, too. The reader finds more: names, order and references are beyond a schema.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ _NEEDS = (
     ("call", "call", "sub-DAG execution"),
     ("run", "call", "sub-DAG execution"),
     ("messages", "messages", "messages field"),
-    ("workerSelector", "call", "workerSelector"),
+    ("workerSelector", "call", "workerSelector field"),
 )
 
 

@@ -58,7 +58,7 @@ BAD: list[tuple[str, list[tuple[str, str, str]]]] = [
         [("1:10", "field 'params.schema' is not supported by this version", "")],
     ),
     (
-        "steps:\n  - command: a\n    retryPolicy: {limit: 1}\n    continue_on: failed\n",
+        "steps:\n  - command: a\n    retryPolicy: {limit: 1, interval_sec: 1}\n    continue_on: failed\n",
         [
             ("3:5", "field 'retryPolicy' is not supported by this version", ""),
             ("4:5", "field 'continue_on' is not supported by this version", ""),
@@ -82,8 +82,11 @@ BAD: list[tuple[str, list[tuple[str, str, str]]]] = [
     ),
     ("maxActiveSteps: 1.5\n", [("1:17", "expected type 'int', got unconvertible type 'float'", "")]),
     ("histRetentionDays: true\n", [("1:20", "expected type 'int', got unconvertible type 'bool'", "")]),
-    ("maxCleanUpTimeSec: -1\n", [("1:20", "field 'maxCleanUpTimeSec': must be >= 0 (value: -1)", "")]),
-    ("maxOutputSize: 0\n", [("1:16", "field 'maxOutputSize': must be >= 1 (value: 0)", "")]),
+    (
+        "maxCleanUpTimeSec: -1\n",
+        [("1:20", "field 'maxCleanUpTimeSec': maxCleanUpTimeSec must be >= 0 (value: -1)", "")],
+    ),
+    ("maxOutputSize: 0\n", [("1:16", "field 'maxOutputSize': maxOutputSize must be >= 1 (value: 0)", "")]),
     ("tags: {a: 1}\n", [("1:7", "field 'tags': expected type 'string', got unconvertible type 'map'", "")]),
     ("tags: [a, [b], ]\n", [("1:11", "field 'tags': a list of strings cannot hold a list", "")]),
     # Names and kinds of DAGs
@@ -183,12 +186,11 @@ BAD: list[tuple[str, list[tuple[str, str, str]]]] = [
     ),
     ("steps: [{command: a, output: {key: b}}]\n", [("1:30", "output.name is required when using object form", "")]),
     (
-        "steps: [{command: a, output: {name: 5, omit: 1, keys: b}}]\n",
+        "steps: [{command: a, output: {name: 5, omit: 1}}]\n",
         [
             ("1:30", "output.name is required when using object form", ""),
             ("1:37", "field 'output.name': expected type 'string'", 'write "5"'),
             ("1:46", "field 'output.omit': expected type 'bool', got unconvertible type 'int'", ""),
-            ("1:49", "field 'output' has invalid keys: keys", "did you mean 'key'?"),
         ],
     ),
     # Calls
@@ -212,7 +214,6 @@ BAD: list[tuple[str, list[tuple[str, str, str]]]] = [
         "steps: [{call: 5}]\n",
         [("1:16", "field 'call': expected type 'string', got unconvertible type 'int'", 'write "5"')],
     ),
-    ("steps: [{command: a, params: A=1}]\n", [("1:30", "only a step that calls a DAG has params", "add call")]),
     (
         "steps: [{command: a, workerSelector: {gpu: x}}]\n",
         [
@@ -254,7 +255,6 @@ BAD: list[tuple[str, list[tuple[str, str, str]]]] = [
     ("steps: [{executor: {type: 5}, command: a}]\n", [("1:27", "executor.type value must be string", "")]),
     ("steps: [{executor: 5, command: a}]\n", [("1:20", "field 'executor': expected type 'string'", "")]),
     ("steps: [{executor: {config: 5}, command: a}]\n", [("1:29", "executor.config value must be a map", "")]),
-    ("steps: [{type: shell, config: {a: 1}, command: a}]\n", [("1:31", "the step type 'shell' has no config", "")]),
     # Names and ids of steps
     (
         f"steps: [{{name: {LONG}, command: a}}]\n",

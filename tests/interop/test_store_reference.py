@@ -230,11 +230,9 @@ class SharedDirectoryTests(TestCase):
     def test_we_refuse_what_we_cannot_do(self) -> None:
         """A snapshot of its that asks for more than we can do is refused by name; its state is read all the same."""
         path = self.home / "dags" / "more.yaml"
-        path.write_text(
-            "name: more\nsteps:\n  - name: a\n    command: 'true'\nhandlerOn:\n  exit:\n    command: 'true'\n"
-        )
+        path.write_text("name: more\nsteps:\n  - name: a\n    command: 'true'\nrunConfig:\n  disableParamEdit: true\n")
         self.dagu("start", "--run-id=m1", str(path))
         run = RunRef("more", "m1")
         self.assertEqual(self.status(run).state, RunState.SUCCEEDED)
-        with self.assertRaisesRegex(InvalidInputError, r"handlerOn\.exit"):
+        with self.assertRaisesRegex(InvalidInputError, "runConfig is not supported"):
             self.runs.read_dag(run, run)

@@ -19,8 +19,10 @@ _Parts = TypeVar("_Parts", MailAddressing, SmtpServer)
 
 # Fields that are not replaced as a whole: what the base says about them is joined with what the DAG says.
 _JOINED = frozenset(
-    ("env", "tags", "params", "dotenv", "workerSelector", "errorMail", "infoMail", "waitMail", "smtp", "handlerOn")
-    + ("preconditions", "precondition")
+    (
+        *("env", "tags", "params", "dotenv", "workerSelector", "errorMail", "infoMail", "waitMail", "smtp"),
+        *("handlerOn", "preconditions", "precondition"),
+    )
 )
 
 

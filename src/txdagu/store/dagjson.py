@@ -235,13 +235,18 @@ def decode_dag(data: bytes, path: str) -> Dag:
     Raises `CorruptRecordError` if the data is no snapshot, and `InvalidInputError` if it asks for something that this version
     cannot do, because leaving that out in silence would run another DAG than the one that was written.
     """
-    try:
-        dag = _dag(_decoder.decode(data))
-    except ValueError as error:
-        raise CorruptRecordError(path, str(error)) from error
+    dag = read_dag(data, path)
     if problems := [Problem(f"{what} is not supported", path) for what in unsupported_in(dag)]:
         raise InvalidInputError(problems)
     return dag
+
+
+def read_dag(data: bytes, path: str) -> Dag:
+    """The DAG in a snapshot, whatever it asks for. Raises `CorruptRecordError` if the data is no snapshot."""
+    try:
+        return _dag(_decoder.decode(data))
+    except ValueError as error:
+        raise CorruptRecordError(path, str(error)) from error
 
 
 def _dag(record: _DagRecord) -> Dag:

@@ -46,22 +46,16 @@ BAD: list[tuple[str, list[tuple[str, str, str]]]] = [
     ),
     ("steps: [a]\nSteps: [b]\n", [("2:1", "field 'steps' is given twice, as 'steps' and as 'Steps'", "remove one")]),
     # Fields that are left out
-    ("timeoutSec: 5\n", [("1:1", "field 'timeoutSec' is not supported by this version", "")]),
-    ("handler_on:\n  exit: {command: a}\n", [("1:1", "field 'handler_on' is not supported by this version", "")]),
+    ("run_config: {disable_param_edit: true}\n", [("1:1", "field 'run_config' is not supported by this version", "")]),
     ("onWorkerLost: fail\n", [("1:1", "field 'onWorkerLost' is not supported", "")]),
     ("otel: {enabled: true}\n", [("1:1", "field 'otel' is not supported", "")]),
-    ("logOutput: merged\n", [("1:1", "field 'logOutput' is not supported", "")]),
     ("skipIfSuccessful: true\n", [("1:1", "field 'skipIfSuccessful' is not supported", "")]),
     ("schedule: {stop: '0 1 * * *'}\n", [("1:12", "field 'schedule.stop' is not supported by this version", "")]),
     (
-        "params: {schema: s.json, values: {}}\n",
-        [("1:10", "field 'params.schema' is not supported by this version", "")],
-    ),
-    (
-        "steps:\n  - command: a\n    retryPolicy: {limit: 1, interval_sec: 1}\n    continue_on: failed\n",
+        "steps:\n  - command: a\n    shellPackages: [b]\n  - command: a\n    shell_packages: [b]\n",
         [
-            ("3:5", "field 'retryPolicy' is not supported by this version", ""),
-            ("4:5", "field 'continue_on' is not supported by this version", ""),
+            ("3:5", "field 'shellPackages' is not supported by this version", ""),
+            ("5:5", "field 'shell_packages' is not supported by this version", ""),
         ],
     ),
     ("shell: nix-shell\n", [("1:8", "field 'shell': the shell nix-shell is not supported by this version", "")]),
@@ -228,17 +222,15 @@ BAD: list[tuple[str, list[tuple[str, str, str]]]] = [
         "steps: [{script: a, workerSelector: local}]\n",
         [("1:37", "does not support workerSelector", "only a step that calls")],
     ),
-    ("steps: [{call: a, parallel: [1]}]\n", [("1:19", "field 'parallel' is not supported by this version", "")]),
     # Step types
     (
-        "steps: [{type: docker, config: {image: x}, command: a}]\n",
-        [("1:16", "the step type 'docker' is not supported by this version", "")],
+        "steps: [{type: chat, llm: , messages: }]\n",
+        [
+            ("1:9", "at least one message is required", ""),
+            ("1:9", "provider and model are required", ""),
+            ("1:16", "the step type 'chat' is not supported by this version", ""),
+        ],
     ),
-    (
-        "steps: [{executor: http, command: a}]\n",
-        [("1:20", "the step type 'http' is not supported by this version", "")],
-    ),
-    ("steps: [{executor: {type: jq}}]\n", [("1:27", "the step type 'jq' is not supported by this version", "")]),
     (
         "steps: [{type: shel, command: a}]\n",
         [("1:16", "the step type 'shel' is not registered", "did you mean 'shell'?")],

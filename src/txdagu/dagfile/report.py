@@ -12,15 +12,15 @@ class Report:
     """
     Problems of one text, each with its place; what is reported twice (through an anchor) is kept once.
 
-    Unless `supported_only`, what the engine of this version does not act on is no problem. `warnings` are about what is read
-    but has no effect.
+    Unless `supported_only`, what the engine of this version does not act on is no problem. `warnings` are about what is
+    read but has no effect.
     """
 
     def __init__(self, source: str, *, supported_only: bool = True) -> None:
         self.source = source
-        self.warnings: list[Problem] = []
         self._supported_only = supported_only
         self._problems: dict[Problem, tuple[int, int]] = {}
+        self._warnings: dict[Problem, tuple[int, int]] = {}
 
     def add(self, message: str, place: Node | Position, advice: str = "") -> None:
         """Note one problem."""
@@ -39,8 +39,12 @@ class Report:
     def warn(self, message: str, place: Node | Position, advice: str = "") -> None:
         """Note something that is no error, and has no effect."""
         problem = Problem(message, where(self.source, place), advice)
-        if problem not in self.warnings:
-            self.warnings.append(problem)
+        self._warnings.setdefault(problem, (place.line, place.column))
+
+    @property
+    def warnings(self) -> list[Problem]:
+        """All warnings in the order of their places."""
+        return sorted(self._warnings, key=self._warnings.__getitem__)
 
     def adopt(self, error: InvalidInputError, place: Node | Position) -> None:
         """Note what a function objected to that knows no places."""

@@ -17,7 +17,7 @@ from txdagu.dagfile.policies import read_continue_on, read_repeat, read_retry
 from txdagu.dagfile.report import Report
 from txdagu.dagfile.settings import read_llm, read_messages
 from txdagu.dagfile.steptype import read_type
-from txdagu.dagfile.steptypes import CALL_TYPE, COMMAND_TYPE
+from txdagu.dagfile.steptypes import CALL_TYPE, COMMAND_TYPE, StepType
 from txdagu.dagfile.values import read_env, read_params, read_selector, read_strings
 from txdagu.model.dag import ChildCall, Command, LogOutput, Step
 from txdagu.yamltree import Node
@@ -58,7 +58,7 @@ def read_step(node: Node, around: Surroundings, report: Report) -> Draft:
         worker_selector=read_selector(fields.node("workerSelector"), report),
         type="" if kind.type in (COMMAND_TYPE, CALL_TYPE) else kind.name,
         config=kind.config,
-        params=_read_params(fields, child, kind.name),
+        params=_read_params(fields, child, kind.type),
         parallel=read_parallel(fields),
         preconditions=read_conditions(fields),
         continue_on=read_continue_on(fields),
@@ -147,11 +147,11 @@ def _read_work(
     return commands, script or lines
 
 
-def _read_params(fields: Fields, child: ChildCall | None, kind: str) -> str:
+def _read_params(fields: Fields, child: ChildCall | None, kind: StepType) -> str:
     """Params of a step that calls no DAG, which are inputs of a GitHub action and nothing to others."""
     if child is not None or "params" not in fields:
         return ""
-    if kind in ("", *COMMAND_TYPE.names):
+    if "params" not in kind.takes:
         advice = "add call with the DAG's name, or use env"
         fields.report.warn("only a step that calls a DAG has params; these are not used", fields.at("params"), advice)
     return read_params(fields.node("params"), fields.report, always_quoted=True)

@@ -20,7 +20,7 @@ class StepType:
     One type.
 
     `takes` names what a step of it may have: ``command``, ``several`` commands, ``script``, ``shell``, ``container`` (of the
-    step's own), ``call`` (and with it ``workerSelector``), ``messages``. `config` lists the keys of its ``config``.
+    step's own), ``call`` (and with it ``workerSelector``), ``messages``, ``params`` (of its own). `config` lists the keys of its ``config``.
     """
 
     names: tuple[str, ...]
@@ -118,7 +118,7 @@ CALL_TYPE = StepType(("dag", "subworkflow", "parallel"), "Runs another DAG.", ("
 OTHER_TYPE = StepType(
     (),
     "A type that was added to the engine.",
-    ("command", "several", "script", "shell", "container", "messages"),
+    ("command", "several", "script", "shell", "container", "messages", "params"),
     acted_on=False,
 )
 STEP_TYPES = (
@@ -154,7 +154,9 @@ STEP_TYPES = (
         acted_on=False,
     ),
     StepType(("mail",), "Sends a mail.", config=_MAIL, acted_on=False),
-    StepType(("gha", "github_action", "github-action"), "Runs a GitHub action.", ("command",), _GHA, acted_on=False),
+    StepType(
+        ("gha", "github_action", "github-action"), "Runs a GitHub action.", ("command", "params"), _GHA, acted_on=False
+    ),
     StepType(("hitl",), "Waits for approval.", config=_HITL, acted_on=False),
     StepType(("chat",), "Talks with a language model.", ("messages",), acted_on=False),
     StepType(("python",), "Runs a Python script.", ("command", "script"), acted_on=False),

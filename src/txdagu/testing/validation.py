@@ -1,8 +1,8 @@
 """
 Small DAG files with what validation says about them: the same of us and of Dagu 1.30.2, except where it is said.
 
-`VALID` are accepted by both. `INVALID` are refused by both, with a phrase that both messages have. `DIFFERENT` are those about which
-the two disagree on purpose: the phrase of our message (empty where we accept the file), and why.
+`VALID` are accepted by both. `INVALID` are refused by both, with a phrase that both messages have. `DIFFERENT` are those about
+which the two disagree on purpose: the phrase of our message (empty where we accept the file), and why.
 """
 
 from __future__ import annotations

@@ -20,7 +20,8 @@ class StepType:
     One type.
 
     `takes` names what a step of it may have: ``command``, ``several`` commands, ``script``, ``shell``, ``container`` (of the
-    step's own), ``call`` (and with it ``workerSelector``), ``messages``, ``params`` (of its own). `config` lists the keys of its ``config``.
+    step's own), ``call`` (and with it ``workerSelector``), ``messages``, ``params`` (without a call). `config` lists the keys of
+    its ``config``.
     """
 
     names: tuple[str, ...]

@@ -34,6 +34,7 @@ def load_dag(
     location: str = "",
     name: str = "",
     base: BaseConfiguration | None = None,
+    called: bool = False,
     supported_only: bool = True,
     warnings: list[Problem] | None = None,
 ) -> Dag:
@@ -41,7 +42,8 @@ def load_dag(
     The DAG that a file describes, with the file's other documents as its `local_dags`.
 
     `source` names the text in messages, `location` is the file's absolute path, where there is one. The DAG is called `name`,
-    else as its document says, else like the file without its ending. All its documents inherit from the `base`.
+    else as its document says, else like the file without its ending. All its documents inherit from the `base`; a file that is
+    `called` by another DAG's step does not take its handlers, and neither do the documents after the first.
 
     Raises `InvalidInputError` with everything that is wrong in all documents and in the base, each problem at
     ``source:line:column`` with its path of keys. Unless `supported_only`, what the engine of this version does not act on is read
@@ -53,7 +55,7 @@ def load_dag(
     above, problems = (None, []) if base is None else _read_base(base, supported_only, warnings)
     report = Report(source, supported_only=supported_only)
     default_name = name or PurePath(location or source).stem
-    main = _read_document(documents[0], default_name, bool(name), location, above, report)
+    main = _read_document(documents[0], default_name, bool(name), location, above, report, called=called)
     local_dags: dict[str, Dag] = {}
     lines: dict[str, int] = {}
     for index, document in enumerate(documents[1:], 1):

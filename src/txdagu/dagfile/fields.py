@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -67,6 +67,7 @@ class Level:
     unknown: str = "has invalid keys: {}"
     required: tuple[str, ...] = ()
     spellings: Mapping[str, Field] = field(init=False, repr=False)
+    _by_name: Mapping[str, Field] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         found: dict[str, Field] = {}
@@ -74,6 +75,7 @@ class Level:
             for spelling in one.spellings:
                 found.setdefault(spelling if self.exact else spelling.lower(), one)
         object.__setattr__(self, "spellings", found)
+        object.__setattr__(self, "_by_name", {one.name: one for one in self.fields})
 
     def field_of(self, key: str) -> Field | None:
         """The field that a key means."""
@@ -81,7 +83,7 @@ class Level:
 
     def named(self, name: str) -> Field:
         """The definition of a field by its own name; `KeyError` if there is none."""
-        return {one.name: one for one in self.fields}[name]
+        return self._by_name[name]
 
     @property
     def reference(self) -> dict[str, Any]:
@@ -126,7 +128,7 @@ class Fields:
     def __contains__(self, name: object) -> bool:
         return name in self._found
 
-    def __iter__(self) -> Any:
+    def __iter__(self) -> Iterator[str]:
         return iter(self._found)
 
     def node(self, name: str) -> Node | None:

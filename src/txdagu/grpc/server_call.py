@@ -80,8 +80,9 @@ class CallContext:
 
     def set_trailing_metadata(self, metadata: Metadata) -> None:
         """Metadata to send with the status, also with an error. Raises `InvalidMetadataError`."""
-        encode_metadata(metadata)
-        self._call.trailing_metadata = metadata
+        pairs = tuple(pairs_of(metadata))
+        encode_metadata(pairs)
+        self._call.trailing_metadata = pairs
 
     def abort(
         self,

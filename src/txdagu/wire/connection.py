@@ -30,6 +30,8 @@ from txdagu.wire.short_path import ShortPathConnection
 from txdagu.wire.status import RpcError
 
 DEFAULT_MAX_MESSAGE_SIZE = 16 * 1024 * 1024
+# What a waiting message occupies besides its bytes. Empty ones would cost their sender next to nothing otherwise.
+_MESSAGE_OVERHEAD = 128
 
 
 class Stream:
@@ -130,7 +132,7 @@ class Connection(ABC):
         """
         Roughly how much memory the peer makes us hold: what it sent and nobody has taken, and what it does not read.
 
-        The last frame of a call is not counted: such calls are about to be worked on.
+        A message that ends its call is not counted: such calls are about to be worked on.
         """
         return self._held + self._sender.queued
 
@@ -339,8 +341,8 @@ class Connection(ABC):
                 if frame.compressed:
                     payload = decompress(stream.encoding, payload, self._max_message_size)
                 stream.messages_open += 1
-                if not ended:
-                    self._hold_message(stream, len(payload))
+                if not ended or len(frames) > 1:
+                    self._hold_message(stream, len(payload) + _MESSAGE_OVERHEAD)
                 self._events.append(MessageReceived(event.stream_id, payload, credit, frame.compressed))
         except RpcError as error:
             stream.ignoring = True

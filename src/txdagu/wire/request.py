@@ -12,6 +12,8 @@ from txdagu.wire.metadata import Header, InvalidMetadataError, ReceivedMetadata,
 from txdagu.wire.status import RpcError, StatusCode
 from txdagu.wire.timeout import parse_timeout
 
+# What a pair of metadata occupies besides its bytes. Commas make many of one binary value.
+_PAIR_OVERHEAD = 72
 # Of what a client says its content is.
 _LONGEST_SHOWN = 100
 
@@ -22,7 +24,7 @@ class RequestHead:
     A call as its headers announce it.
 
     `timeout` is in seconds. `encoding` says how its messages may be compressed, `accepted` how ours may be.
-    `size` is that of the header list (RFC 9113 section 6.5.2).
+    `size` is roughly what it occupies: the header list as RFC 9113 section 6.5.2 counts it, and a tuple for each pair.
     """
 
     path: str
@@ -83,6 +85,7 @@ def _read(headers: list[Header]) -> RequestHead:
     except (InvalidMetadataError, ValueError) as error:
         raise RpcError(StatusCode.INTERNAL, str(error)) from error
     accepted = known.get(b"grpc-accept-encoding", b"")
+    size += _PAIR_OVERHEAD * len(metadata.pairs)
     return RequestHead(known[b":path"].decode("latin-1"), encoding, accepted, size, timeout, metadata)
 
 

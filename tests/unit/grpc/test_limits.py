@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 from h2.events import Event, ResponseReceived, StreamReset
+from hpack import Encoder
 from twisted.internet.address import IPv4Address, UNIXAddress
 from twisted.internet.defer import Deferred
 from twisted.internet.protocol import Factory, Protocol
@@ -322,6 +323,19 @@ class Slow(Limited):
         self.later(42, attacker, raw_frame(0x0, 0, stream_id, b"x"))
         self.assertEqual(self.server.call_count, 0)
         self.assertEqual(attacker.messages(), ["the request was not complete within 100 s"] * 2)
+        self.assertFalse(attacker.lost)
+        self.honest()
+
+    def test_no_call_that_never_ends(self) -> None:
+        """Requests that are no gRPC calls are answered at their end; those that never end are reset like the others."""
+        attacker, _ = self.attacker()
+        headers = [(name, b"text/html" if name == b"content-type" else value) for name, value in REQUEST]
+        attacker.send(b"".join(raw_frame(0x1, 0x4, number, Encoder().encode(headers)) for number in (1, 3)))
+        self.clock.advance(0)
+        (connection,) = [one for one in self.server._connections if one.core.open_streams]
+        self.assertEqual(connection.core.open_streams, 2)
+        self.later(142)
+        self.assertEqual(connection.core.open_streams, 0)
         self.assertFalse(attacker.lost)
         self.honest()
 

@@ -21,6 +21,7 @@ from txdagu.wire.events import (
     MessageReceived,
     RequestsEnded,
 )
+from txdagu.wire.framing import encode_frame
 from txdagu.wire.policing import BUDGETS, PING, RST_STREAM, Policing, TooMuchError
 from txdagu.wire.server import ServerConnection
 from txdagu.wire.status import StatusCode
@@ -231,7 +232,7 @@ class Floods(Attacked):
         """More DATA than the stream's window allows ends the connection; no more than the window was kept."""
         stream_id, opening = self.raw.open()
         self.server.receive(opening + raw_frame(0x0, 0, stream_id, b"\x00\x00\x00\x00\x00"))
-        _, broken = self.flood(lambda: raw_frame(0x0, 0, stream_id, bytes(16_384)), frames=1)
+        _, broken = self.flood(lambda: raw_frame(0x0, 0, stream_id, encode_frame(bytes(16_379))), frames=1)
         self.assertIn("Flow control window", broken.reason)
         self.assertLess(self.server.held_bytes, 300_000)
 

@@ -6,7 +6,7 @@ from h2 import events as h2
 from h2.errors import ErrorCodes
 
 from txdagu.wire.compression import ACCEPTED, IDENTITY, Compression, check_encoding
-from txdagu.wire.connection import DEFAULT_MAX_MESSAGE_SIZE, Connection, Stream
+from txdagu.wire.connection import DEFAULT_MAX_MESSAGE_SIZE, Connection
 from txdagu.wire.events import CallEnded, HeadersReceived
 from txdagu.wire.headers import check_response_headers, check_trailers
 from txdagu.wire.http2 import MAX_HEADER_LIST_SIZE
@@ -23,6 +23,7 @@ from txdagu.wire.metadata import (
 )
 from txdagu.wire.outcome import from_http_status, from_reset, from_trailers
 from txdagu.wire.status import RpcError, StatusCode
+from txdagu.wire.stream import Stream
 from txdagu.wire.timeout import encode_timeout
 
 _NO_TRAILERS = "the server ended the answer without a status"

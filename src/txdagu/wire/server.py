@@ -8,7 +8,7 @@ from h2 import events as h2
 from h2.errors import ErrorCodes
 
 from txdagu.wire.compression import ACCEPTED, IDENTITY, Compression, is_accepted
-from txdagu.wire.connection import DEFAULT_MAX_MESSAGE_SIZE, Connection, Stream
+from txdagu.wire.connection import DEFAULT_MAX_MESSAGE_SIZE, Connection
 from txdagu.wire.events import CallCancelled, CallRejected, CallStarted, RequestsEnded
 from txdagu.wire.headers import check_trailers
 from txdagu.wire.http2 import LARGEST_STREAM_ID, STREAM_WINDOW
@@ -27,6 +27,7 @@ from txdagu.wire.outcome import reset_name
 from txdagu.wire.policing import REFUSED_CALL
 from txdagu.wire.request import HeadersTooLargeError, MalformedRequestError, NotGrpcError, read_request
 from txdagu.wire.status import RpcError, StatusCode
+from txdagu.wire.stream import Stream
 
 # Far above a worker's hundred parked polls. The limit is not announced, since clients would hold calls back long before.
 DEFAULT_MAX_STREAMS = 20_000

@@ -212,6 +212,8 @@ class GrpcServerProtocol(ConnectionProtocol):
 
     def _write(self) -> None:
         super()._write()
+        if not self.is_open:
+            return  # what was held is no longer counted
         held = self.core.held_bytes
         if held != self.held_bytes:
             self._server.held_bytes += held - self.held_bytes

@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from txdagu.testing.wire import REQUEST, RawClient, foreign_client, raw_frame, server_connection
+from txdagu.testing.frames import frame
+from txdagu.testing.wire import REQUEST, RawClient, foreign_client, server_connection
 from txdagu.wire.events import CallStarted, ConnectionBroken, MessageReceived
 from txdagu.wire.http2 import LARGEST_HEADER_LIST, MAX_HEADER_LIST_SIZE
 from txdagu.wire.status import StatusCode
@@ -31,7 +32,7 @@ class Headers(Served):
     def bomb(self, copies: int) -> bytes:
         """One HEADERS frame: an entry of 3 KiB in the table, then references of a byte each."""
         encoded = Encoder().encode([*REQUEST, (b"x-bomb", b"x" * 3000)], huffman=False)
-        return raw_frame(0x1, 0x5, 1, encoded + b"\xbe" * copies)
+        return frame(0x1, 0x5, 1, encoded + b"\xbe" * copies)
 
     def test_too_large(self) -> None:
         """A list somewhat too large costs only its call: 431 and RESOURCE_EXHAUSTED; the next call is served."""
@@ -51,7 +52,7 @@ class Headers(Served):
         assert isinstance(broken, ConnectionBroken)
         self.assertIn(str(LARGEST_HEADER_LIST), broken.reason)
         code = ErrorCodes.ENHANCE_YOUR_CALM.to_bytes(4, "big")
-        self.assertIn(raw_frame(0x7, 0, 0, bytes(4) + code), self.server.outgoing())
+        self.assertIn(frame(0x7, 0, 0, bytes(4) + code), self.server.outgoing())
 
     def test_parked_metadata(self) -> None:
         """Metadata that many small frames make large counts as memory held, until the call is over."""
@@ -75,9 +76,9 @@ class Held(Served):
     def test_incomplete_message(self) -> None:
         """Its bytes, until it is complete and consumed."""
         stream_id, opening = self.raw.open()
-        self.server.receive(opening + raw_frame(0x0, 0, stream_id, b"\x00\x00\x00\x30\x00" + bytes(0x2000)))
+        self.server.receive(opening + frame(0x0, 0, stream_id, b"\x00\x00\x00\x30\x00" + bytes(0x2000)))
         self.assertEqual(self.server.held_bytes, 0x2005)
-        events = self.server.receive(raw_frame(0x0, 0, stream_id, bytes(0x1000)))
+        events = self.server.receive(frame(0x0, 0, stream_id, bytes(0x1000)))
         self.assertTrue(0x3000 < self.server.held_bytes < 0x3100)
         (message,) = events
         assert isinstance(message, MessageReceived)
@@ -87,9 +88,9 @@ class Held(Served):
     def test_empty_messages(self) -> None:
         """Messages without bytes occupy memory too, also those that come with the end of the call."""
         stream_id, opening = self.raw.open()
-        self.server.receive(opening + raw_frame(0x0, 0, stream_id, bytes(5) * 3000))
+        self.server.receive(opening + frame(0x0, 0, stream_id, bytes(5) * 3000))
         self.assertGreater(self.server.held_bytes, 3000 * 80)
-        events = self.server.receive(raw_frame(0x0, 0x1, stream_id, bytes(5) * 3000))
+        events = self.server.receive(frame(0x0, 0x1, stream_id, bytes(5) * 3000))
         self.assertGreater(self.server.held_bytes, 6000 * 80)
         for event in events[:3000]:
             assert isinstance(event, MessageReceived)
@@ -99,7 +100,7 @@ class Held(Served):
 
     def test_unread_answers(self) -> None:
         """Answers that wait for the peer's window, until they are sent or the call is reset."""
-        self.server.receive(raw_frame(0x4, payload=b"\x00\x04\x00\x00\x00\x00"))
+        self.server.receive(frame(0x4, body=b"\x00\x04\x00\x00\x00\x00"))
         for stream_id in (1, 3):
             self.server.receive(self.raw.call()[1])
             self.server.send_message(stream_id, bytes(995))
@@ -108,7 +109,7 @@ class Held(Served):
         self.assertEqual(dict(self.server.lagging()), {1: -1000, 3: -1000})
         self.server.receive(self.raw.reset(1))
         self.assertEqual(self.server.held_bytes, 1000)
-        self.server.receive(raw_frame(0x8, 0, 3, b"\x00\x00\x04\x00"))
+        self.server.receive(frame(0x8, 0, 3, b"\x00\x00\x04\x00"))
         self.assertEqual((self.server.held_bytes, self.server.open_streams), (0, 0))
 
     def test_unfinished_headers(self) -> None:
@@ -118,7 +119,7 @@ class Held(Served):
         self.assertEqual(self.server.unfinished_headers, 1)
         self.server.receive(opening[12:])
         self.assertEqual(self.server.unfinished_headers, 0)
-        self.server.receive(raw_frame(0x1, 0, 3))
+        self.server.receive(frame(0x1, 0, 3))
         self.assertEqual(self.server.unfinished_headers, 3)
 
     @settings(max_examples=60, deadline=None)
@@ -134,7 +135,7 @@ class Held(Served):
         waiting: list[MessageReceived] = []
         for index, size, consume in steps:
             data = b"".join(b"\x00\x00\x00\x00\x07" + bytes(7) for _ in range(4))[:size]
-            events = self.server.receive(raw_frame(0x0, 0, streams[index], data))
+            events = self.server.receive(frame(0x0, 0, streams[index], data))
             waiting += [event for event in events if isinstance(event, MessageReceived)]
             self.assertGreaterEqual(self.server.held_bytes, 0)
             if consume and waiting:

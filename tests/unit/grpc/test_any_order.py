@@ -245,7 +245,7 @@ class World:
 class AnyOrder(SynchronousTestCase):
     """Whole lives."""
 
-    @settings(max_examples=40, deadline=None)
+    @settings(max_examples=settings().max_examples * 2 // 5)
     @given(st.integers(0, 2**32))
     def test_lives(self, seed: int) -> None:
         """Every call ends with an answer or an `RpcError`, every handler runs its last act, no timer or count is left."""

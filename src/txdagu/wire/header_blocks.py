@@ -14,9 +14,13 @@ from typing import Any
 from hpack import Decoder, Encoder, HeaderTuple, HPACKDecodingError
 from hpack.table import HeaderTable
 
+from txdagu.wire.metadata import header_list_size
+
 # Clients use a few methods in turn. Larger blocks are rare, and what a peer can make us keep should be little.
 BLOCKS_KEPT = 32
 LARGEST_KEPT = 256
+# And what they stand for, in bytes: few references to large entries of the table make long lists.
+LARGEST_LIST_KEPT = 4096
 # The most that our encoder remembers, whatever the peer allows: it searches all of it for each header.
 HEADER_TABLE_SIZE = 4096
 # hpack's Huffman code takes time that grows with the square of a value's length.
@@ -86,7 +90,7 @@ class CachingDecoder(Decoder):
         headers = HeaderBlock(super().decode(data, raw=True))
         if table.changes != before:
             self._known.clear()
-        elif len(data) <= LARGEST_KEPT:
+        elif len(data) <= LARGEST_KEPT and header_list_size(headers) <= LARGEST_LIST_KEPT:
             if len(self._known) >= BLOCKS_KEPT:
                 self._known.clear()
             self._known[bytes(data)] = headers

@@ -14,6 +14,8 @@ from txdagu.wire.timeout import parse_timeout
 
 # What a pair of metadata occupies besides its bytes. Commas make many of one binary value.
 _PAIR_OVERHEAD = 72
+# The size of what is kept with a header block. A connection remembers many of them.
+_LARGEST_KEPT = 8192
 # Of what a client says its content is.
 _LONGEST_SHOWN = 100
 
@@ -54,16 +56,18 @@ class NotGrpcError(Exception):
 
 def read_request(headers: list[Header]) -> RequestHead:
     """
-    What headers say. Repeated blocks give the same object again.
+    What headers say. Repeated blocks give the same object again, unless it is large.
 
     Raises `HeadersTooLargeError`, `MalformedRequestError`, `NotGrpcError`; `RpcError` with UNIMPLEMENTED for an unknown
     compression, INTERNAL for what cannot be read.
     """
     if isinstance(headers, HeaderBlock):
-        if headers.meaning is None:
-            headers.meaning = _read(headers)
-        head: RequestHead = headers.meaning
-        return head
+        known: RequestHead | None = headers.meaning
+        if known is None:
+            known = _read(headers)
+            if known.size <= _LARGEST_KEPT:
+                headers.meaning = known
+        return known
     return _read(headers)
 
 

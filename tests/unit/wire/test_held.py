@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 from h2.errors import ErrorCodes
-from hpack import Encoder
+from hpack import Encoder, NeverIndexedHeaderTuple
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
@@ -68,6 +70,23 @@ class Headers(Served):
         self.assertGreater(self.server.held_bytes, 8000 * 64)
         self.server.receive(self.raw.reset(1))
         self.assertEqual(self.server.held_bytes, 0)
+
+    def test_remembered_blocks(self) -> None:
+        """Blocks of a few bytes that mean much are not remembered: 6 kB could make a connection hold 100 MB."""
+        encoder = Encoder()
+        self.server.receive(frame(0x1, 0x5, 1, encoder.encode([*REQUEST, (b"x-bin", b"," * 3800)], huffman=False)))
+        fields = Encoder().encode([NeverIndexedHeaderTuple(*header) for header in REQUEST])
+        tracemalloc.start()
+        self.addCleanup(tracemalloc.stop)
+        for number in range(8):
+            own = b"\x10\x01k\x01" + bytes([65 + number])
+            (started,) = self.server.receive(frame(0x1, 0x4, 2 * number + 3, fields + b"\xbe" * 15 + own))
+            assert isinstance(started, CallStarted)
+            self.assertEqual(len(started.metadata.get_all("x-bin")), 15 * 3801)
+            self.server.receive(self.raw.reset(2 * number + 3))
+        del started
+        self.server.receive(self.raw.reset(1))
+        self.assertLess(tracemalloc.get_traced_memory()[0], 1_000_000)
 
 
 class Held(Served):

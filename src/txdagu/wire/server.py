@@ -41,6 +41,8 @@ _GZIP_REPLY: tuple[Header, ...] = (*_REPLY, (b"grpc-encoding", b"gzip"))
 _OK: tuple[Header, ...] = ((b"grpc-status", b"0"), (b"grpc-message", b""))
 # Requests that are no gRPC calls are answered when they have ended, or have used up this much of their window.
 LARGEST_REFUSED = STREAM_WINDOW // 4
+# Beyond this many of them the next are answered at once: nobody counts them as calls.
+_REFUSALS_WAITING = 100
 
 
 class ServerConnection(Connection):
@@ -203,6 +205,8 @@ class ServerConnection(Connection):
             # No gRPC client, so none that waits for an answer before it goes on, and the rest may yet be malformed.
             stream.ignoring = stream.outbox.wants_end = True  # its owner, who was told of no call, cannot answer it
             self._refusals[stream_id] = (error.http_status, error.message)
+            if len(self._refusals) > _REFUSALS_WAITING:
+                self._refuse(stream)
         except RpcError as error:
             self.finish(stream_id, error.code, error.message)
         else:

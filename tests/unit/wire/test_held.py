@@ -71,6 +71,17 @@ class Headers(Served):
         self.server.receive(self.raw.reset(1))
         self.assertEqual(self.server.held_bytes, 0)
 
+    def test_no_calls(self) -> None:
+        """Requests that are no gRPC calls and do not end: a hundred wait for their end, the next are answered at once."""
+        fields = [(name, b"text/html" if name == b"content-type" else value) for name, value in REQUEST]
+        encoder = Encoder()
+        for number in range(150):
+            self.assertEqual(self.server.receive(frame(0x1, 0x4, 2 * number + 1, encoder.encode(fields))), [])
+        self.assertEqual(self.server.open_streams, 100)
+        self.assertEqual(self.server.outgoing().count(b"the content-type is"), 50)
+        self.server.receive(b"".join(frame(0x0, 0x1, 2 * number + 1) for number in range(100)))
+        self.assertEqual(self.server.open_streams, 0)
+
     def test_remembered_blocks(self) -> None:
         """Blocks of a few bytes that mean much are not remembered: 6 kB could make a connection hold 100 MB."""
         encoder = Encoder()

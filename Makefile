@@ -29,7 +29,7 @@ test: .venv/dev .venv/reference .venv/h2spec
 
 # Many more random cases, other ones each time; ARGS narrows it down.
 fuzz: .venv/dev
-	HYPOTHESIS_PROFILE=fuzz $(BIN)/python -m pytest tests/unit/wire $(ARGS)
+	HYPOTHESIS_PROFILE=fuzz $(BIN)/python -m pytest tests/unit/wire tests/unit/grpc/test_any_order.py $(ARGS)
 
 lint: .venv/dev
 	$(BIN)/ruff check .

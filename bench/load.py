@@ -91,6 +91,8 @@ class Connection:
                 readable, _, _ = select.select([self.socket], [self.socket], [])
                 if readable:
                     self.read()
+            except (BrokenPipeError, ConnectionResetError) as error:
+                raise BadAnswerError("the server closed the connection") from error
         self.socket.setblocking(True)
 
     def read(self) -> None:

@@ -17,7 +17,7 @@ from txdagu.dispatch.core import Beat
 from txdagu.dispatch.machine import State
 from txdagu.dispatch.records import Poll
 from txdagu.dispatch.turn import Cancellation
-from txdagu.grpc.server_call import CallContext, Handler
+from txdagu.grpc.context import CallContext, Handler
 from txdagu.model.errors import ConflictError
 from txdagu.model.run import RunRef
 from txdagu.model.task import Task

@@ -2,8 +2,9 @@
 gRPC for Twisted: servers and channels over any stream endpoint. Knows nothing of DAGs.
 
 The protocol itself is `txdagu.wire`, which does no I/O. Here it gets transports, time and coroutines. `server` has the
-factory that a server endpoint listens with; `server_call` runs one handler per call, cancels it when the client is gone or
-the deadline passes, and answers whatever it returns or raises. `channel` is the client: it connects when first needed, backs
+factory that a server endpoint listens with, `server_connection` one connection; `server_call` runs one handler per call,
+cancels it when the client is gone or the deadline passes, and answers whatever it returns or raises; `context` is what the
+handler sees. `channel` is the client: it connects when first needed, backs
 off when that fails, and every call on it ends, whatever happens to the connection; `client_connection` and `client_call` are
 its two halves. `health` and `reflection` are the standard services of those names, `rich_status` is about error details.
 

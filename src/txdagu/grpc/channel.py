@@ -23,7 +23,7 @@ from txdagu.grpc.tls_endpoints import TlsClientEndpoint
 from txdagu.grpc.tls_failures import Advice
 from txdagu.model.addresses import ip_version, join_host_port
 from txdagu.wire.compression import check_compression
-from txdagu.wire.metadata import NONE, encode_metadata
+from txdagu.wire.metadata import NONE, encode_metadata, pairs_of
 from txdagu.wire.method import Request, Response, RpcMethod
 from txdagu.wire.status import RpcError, StatusCode
 
@@ -164,7 +164,8 @@ class Channel:
     def _begin(
         self, method: RpcMethod[Request, Response], options: CallOptions, only_request: bytes | None
     ) -> ClientCall[Request, Response]:
-        metadata = options.get("metadata") or NONE
+        # A copy, since the call may wait, or be repeated, long after the caller has gone on with what it gave us.
+        metadata = tuple(pairs_of(options.get("metadata") or NONE))
         if metadata:
             encode_metadata(metadata)
         compression = options.get("compression") or self.options.compression

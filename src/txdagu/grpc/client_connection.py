@@ -23,7 +23,7 @@ from txdagu.wire.events import (
     StreamLimitChanged,
 )
 from txdagu.wire.metadata import NONE
-from txdagu.wire.status import StatusCode
+from txdagu.wire.status import RpcError, StatusCode
 
 _PING = b"txdagu\x00\x01"
 
@@ -88,9 +88,13 @@ class GrpcClientProtocol(ConnectionProtocol):
         return not self._why and self.core.accepts_calls and self.core.has_free_stream
 
     def start_call(self, call: ClientCall[Any, Any]) -> None:
-        """Open a stream for a call. Requires `has_room`."""
+        """Open a stream for a call, or end it if the server would not take its headers. Requires `has_room`."""
         timeout = None if call.deadline is None else call.deadline - self.clock.seconds()
-        stream_id = self.core.start_call(call.method.path, call.metadata, timeout, call.compression)
+        try:
+            stream_id = self.core.start_call(call.method.path, call.metadata, timeout, call.compression)
+        except RpcError as error:
+            call.finished(error.code, error.message, NONE)
+            return
         self._calls[stream_id] = call
         call.opened(self, stream_id)
         if call.only_request is not None:

@@ -115,8 +115,9 @@ class Connector:
         if self.state is not ChannelState.READY or self._connection is None:
             return None
         if not self._connection.core.accepts_calls:
-            reason = self._connection.core.end_reason or "the connection takes no more calls"
-            self.connection_leaving(self._connection, reason)
+            worn_out = self._connection  # it has used up its stream numbers, or is about to be closed
+            self.connection_leaving(worn_out, worn_out.core.end_reason or "the connection takes no more calls")
+            worn_out.leave()
             return None
         return self._connection
 

@@ -63,7 +63,7 @@ class CoroutineRunner(ABC):
                 waits_for = variables.run(result.throwExceptionIntoGenerator, coroutine)
             else:
                 waits_for = variables.run(coroutine.send, result)
-            if not isinstance(waits_for, Deferred):
+            while not isinstance(waits_for, Deferred):
                 waits_for = variables.run(
                     coroutine.throw, TypeError(f"cannot wait for {waits_for!r}: it is no Deferred")
                 )

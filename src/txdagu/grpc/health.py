@@ -7,7 +7,7 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 
-from txdagu.grpc.server_call import CallContext, Handler
+from txdagu.grpc.context import CallContext, Handler
 from txdagu.protocol import health_pb2 as health
 from txdagu.protocol.services import HEALTH_CHECK, HEALTH_LIST, HEALTH_WATCH
 from txdagu.wire.method import RpcMethod

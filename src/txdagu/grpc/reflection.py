@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from google.protobuf.descriptor_pool import Default
 
-from txdagu.grpc.server_call import CallContext, Handler
+from txdagu.grpc.context import CallContext, Handler
 from txdagu.protocol import reflection_pb2 as v1
 from txdagu.protocol.services import REFLECTION_INFO, REFLECTION_V1ALPHA_INFO
 from txdagu.wire.method import RpcMethod

@@ -144,6 +144,7 @@ class MemoryTransport:
 
     def _drop(self, reason: Exception) -> None:
         protocol, self.protocol = self.protocol, None
+        self._producer = None
         self._waiting.clear()
         if protocol is not None:
             protocol.connectionLost(Failure(reason))

@@ -8,6 +8,7 @@ from h2.config import H2Configuration
 from h2.connection import H2Connection
 from hpack import Encoder
 
+from txdagu.testing.frames import PREFACE, frame
 from txdagu.wire.client import ClientConnection
 from txdagu.wire.events import Event, MessageReceived
 from txdagu.wire.framing import encode_frame
@@ -93,11 +94,6 @@ def recorded_request() -> bytes:
     return recorded
 
 
-def raw_frame(kind: int, flags: int = 0, stream_id: int = 0, payload: bytes = b"") -> bytes:
-    """One frame of any type, right or wrong."""
-    return len(payload).to_bytes(3, "big") + bytes((kind, flags)) + stream_id.to_bytes(4, "big") + payload
-
-
 class RawClient:
     """Writes the bytes of calls and of attacks without looking at what comes back."""
 
@@ -107,19 +103,19 @@ class RawClient:
 
     def preface(self, settings: bytes = b"") -> bytes:
         """The first bytes of a connection."""
-        return b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + raw_frame(0x4, payload=settings)
+        return PREFACE + frame(0x4, body=settings)
 
     def open(self, path: bytes = b"/s/m", extra: Iterable[tuple[bytes, bytes]] = ()) -> tuple[int, bytes]:
         """HEADERS of a new call, whose requests follow: the stream and the frame."""
         stream_id, self._next = self._next, self._next + 2
         headers = [(name, path if name == b":path" else value) for name, value in REQUEST]
-        return stream_id, raw_frame(0x1, 0x4, stream_id, self._encoder.encode([*headers, *extra]))
+        return stream_id, frame(0x1, 0x4, stream_id, self._encoder.encode([*headers, *extra]))
 
     def call(self, path: bytes = b"/s/m", message: bytes = b"") -> tuple[int, bytes]:
         """A whole unary call."""
         stream_id, opening = self.open(path)
-        return stream_id, opening + raw_frame(0x0, 0x1, stream_id, encode_frame(message))
+        return stream_id, opening + frame(0x0, 0x1, stream_id, encode_frame(message))
 
     def reset(self, stream_id: int) -> bytes:
         """RST_STREAM with CANCEL."""
-        return raw_frame(0x3, 0, stream_id, b"\x00\x00\x00\x08")
+        return frame(0x3, 0, stream_id, b"\x00\x00\x00\x08")

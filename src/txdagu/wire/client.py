@@ -6,7 +6,7 @@ from h2 import events as h2
 from h2.errors import ErrorCodes
 
 from txdagu.wire.compression import ACCEPTED, IDENTITY, Compression, check_encoding
-from txdagu.wire.connection import DEFAULT_MAX_MESSAGE_SIZE, Connection, Stream
+from txdagu.wire.connection import DEFAULT_MAX_MESSAGE_SIZE, Connection
 from txdagu.wire.events import CallEnded, HeadersReceived
 from txdagu.wire.headers import check_response_headers, check_trailers
 from txdagu.wire.http2 import MAX_HEADER_LIST_SIZE
@@ -23,6 +23,7 @@ from txdagu.wire.metadata import (
 )
 from txdagu.wire.outcome import from_http_status, from_reset, from_trailers
 from txdagu.wire.status import RpcError, StatusCode
+from txdagu.wire.stream import Stream
 from txdagu.wire.timeout import encode_timeout
 
 _NO_TRAILERS = "the server ended the answer without a status"
@@ -75,7 +76,8 @@ class ClientConnection(Connection):
         """
         Open a call and return its stream. Requires `accepts_calls` and `has_free_stream`.
 
-        Raises `InvalidMetadataError` before anything was sent.
+        Raises `InvalidMetadataError`, and `RpcError` for more metadata than the server takes, before anything was sent: it
+        would end the whole connection with all other calls.
         """
         headers = [*self._before_path, (b":path", path.encode("utf-8")), *self._after_path]
         if timeout is not None:
@@ -84,6 +86,7 @@ class ClientConnection(Connection):
             headers.append((b"grpc-encoding", compression.encode("ascii")))
         if metadata:
             headers += encode_metadata(metadata)
+            self._check_size(headers)
         stream_id = self._http2.get_next_available_stream_id()
         self._http2.send_headers(stream_id, headers)
         stream = self._streams[stream_id] = Stream(stream_id, self._max_message_size)
@@ -108,6 +111,14 @@ class ClientConnection(Connection):
         stream = self._streams.get(stream_id)
         if stream is not None:
             self._reset_stream(stream, ErrorCodes.CANCEL)
+
+    def _check_size(self, headers: list[Header]) -> None:
+        limit = self._http2.remote_settings.max_header_list_size
+        if limit is not None and (size := header_list_size(headers)) > limit:
+            text = (
+                f"the call has headers of {size} bytes, more than the {limit} that the server takes: send less metadata"
+            )
+            raise RpcError(StatusCode.RESOURCE_EXHAUSTED, text)
 
     def _queue_end(self, stream: Stream, payload: bytes | None) -> None:
         if payload is not None:

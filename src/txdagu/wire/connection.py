@@ -21,64 +21,18 @@ from txdagu.wire.events import (
     SendingResumed,
     StreamLimitChanged,
 )
-from txdagu.wire.framing import PREFIX_SIZE, FrameReader, encode_frame
+from txdagu.wire.framing import PREFIX_SIZE, encode_frame
 from txdagu.wire.http2 import CONNECTION_WINDOW, STREAM_WINDOW, Http2Connection, PeerError
 from txdagu.wire.outcome import reset_name
 from txdagu.wire.policing import FRAGMENT, INFORMATION, SMALL_PIECE, TooMuchError
-from txdagu.wire.sending import Outbox, Sender
+from txdagu.wire.sending import Sender
 from txdagu.wire.short_path import ShortPathConnection
 from txdagu.wire.status import RpcError
+from txdagu.wire.stream import Stream
 
 DEFAULT_MAX_MESSAGE_SIZE = 16 * 1024 * 1024
-
-
-class Stream:
-    """One call on a connection: what arrives is put together in `reader`, what leaves waits in `outbox`."""
-
-    __slots__ = (
-        "accepted",
-        "compressing",
-        "credit_given",
-        "credit_open",
-        "encoding",
-        "headers_done",
-        "held_messages",
-        "held_metadata",
-        "held_partial",
-        "ignoring",
-        "messages_open",
-        "messages_seen",
-        "outbox",
-        "reader",
-        "remote_ended",
-        "stream_id",
-    )
-
-    def __init__(self, stream_id: int, max_message_size: int) -> None:
-        self.stream_id = stream_id
-        self.reader = FrameReader(max_message_size)
-        self.outbox = Outbox(stream_id)
-        self.encoding = b""  # of what arrives
-        self.accepted = b""  # the encodings that a client can read
-        self.compressing = False  # whether our messages are sent as gzip
-        self.headers_done = False
-        self.ignoring = False
-        self.remote_ended = False
-        # Flow control. Bytes of delivered messages come back by `consumed`. Those of an incomplete message are given back
-        # as they come, since nobody could consume it otherwise, but only while no delivered message waits to be consumed.
-        self.messages_open = 0
-        self.credit_given = 0  # given back in advance for the incomplete message
-        self.credit_open = 0  # to be given back with the next WINDOW_UPDATE
-        # Bytes held for the peer while it has more to send: messages nobody has taken yet, the incomplete one, metadata.
-        self.held_messages: deque[int] | None = None
-        self.held_partial = 0
-        self.held_metadata = 0
-        self.messages_seen = 0
-
-    @property
-    def held(self) -> int:
-        """How many bytes this call's requests (or responses) occupy, as far as they are counted."""
-        return self.held_partial + self.held_metadata + sum(self.held_messages or ())
+# What a waiting message occupies besides its bytes. Empty ones would cost their sender next to nothing otherwise.
+_MESSAGE_OVERHEAD = 128
 
 
 class Connection(ABC):
@@ -130,7 +84,7 @@ class Connection(ABC):
         """
         Roughly how much memory the peer makes us hold: what it sent and nobody has taken, and what it does not read.
 
-        The last frame of a call is not counted: such calls are about to be worked on.
+        A message that ends its call is not counted: such calls are about to be worked on.
         """
         return self._held + self._sender.queued
 
@@ -226,7 +180,7 @@ class Connection(ABC):
             self._held -= stream.held_messages.popleft()
         stream.credit_open += credit
         if stream.messages_open == 0:
-            self._advance_credit(stream)
+            stream.advance_credit()
         self._give_back(stream)
 
     def ping(self, payload: bytes) -> None:
@@ -339,8 +293,8 @@ class Connection(ABC):
                 if frame.compressed:
                     payload = decompress(stream.encoding, payload, self._max_message_size)
                 stream.messages_open += 1
-                if not ended:
-                    self._hold_message(stream, len(payload))
+                if not ended or len(frames) > 1:
+                    self._hold_message(stream, len(payload) + _MESSAGE_OVERHEAD)
                 self._events.append(MessageReceived(event.stream_id, payload, credit, frame.compressed))
         except RpcError as error:
             stream.ignoring = True
@@ -349,7 +303,7 @@ class Connection(ABC):
         self._hold_partial(stream, 0 if ended else stream.reader.pending)
         if not ended:
             if stream.messages_open == 0:
-                self._advance_credit(stream)
+                stream.advance_credit()
             self._give_back(stream)
 
     def _release(self, stream: Stream) -> None:
@@ -374,11 +328,6 @@ class Connection(ABC):
         if stream is not None:
             stream.credit_open += size  # never given back, so an unwanted request ends here
             self._discarded(stream)
-
-    def _advance_credit(self, stream: Stream) -> None:
-        pending = stream.reader.pending
-        stream.credit_open += pending - stream.credit_given
-        stream.credit_given = pending
 
     def _give_back(self, stream: Stream) -> None:
         if stream.credit_open >= STREAM_WINDOW // 4 and not stream.remote_ended and self.is_usable:

@@ -11,16 +11,22 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from hpack import Decoder, Encoder, HeaderTuple
+from hpack import Decoder, Encoder, HeaderTuple, HPACKDecodingError
 from hpack.table import HeaderTable
+
+from txdagu.wire.metadata import header_list_size
 
 # Clients use a few methods in turn. Larger blocks are rare, and what a peer can make us keep should be little.
 BLOCKS_KEPT = 32
 LARGEST_KEPT = 256
+# And what they stand for, in bytes: few references to large entries of the table make long lists.
+LARGEST_LIST_KEPT = 4096
 # The most that our encoder remembers, whatever the peer allows: it searches all of it for each header.
 HEADER_TABLE_SIZE = 4096
 # hpack's Huffman code takes time that grows with the square of a value's length.
 LARGEST_HUFFMAN = 512
+# RFC 7541 section 4.2 wants at most two; encoders written with hpack tell every change.
+_SIZE_UPDATES = 32
 # Values that differ from call to call. In the table they would only drive out what is worth keeping.
 _NEVER_INDEXED = frozenset({b"grpc-message", b"grpc-timeout", b"grpc-status-details-bin"})
 
@@ -71,6 +77,7 @@ class CachingDecoder(Decoder):
         super().__init__()
         self.header_table: CountingTable = CountingTable()
         self._known: dict[bytes, HeaderBlock] = {}
+        self._size_updates = 0
 
     def decode(self, data: bytes, raw: bool = False) -> Iterable[HeaderTuple]:
         """The headers of a block, always as raw bytes. Raises what `hpack.Decoder` raises."""
@@ -79,14 +86,22 @@ class CachingDecoder(Decoder):
             return known
         table = self.header_table
         before = table.changes
+        self._size_updates = 0
         headers = HeaderBlock(super().decode(data, raw=True))
         if table.changes != before:
             self._known.clear()
-        elif len(data) <= LARGEST_KEPT:
+        elif len(data) <= LARGEST_KEPT and header_list_size(headers) <= LARGEST_LIST_KEPT:
             if len(self._known) >= BLOCKS_KEPT:
                 self._known.clear()
             self._known[bytes(data)] = headers
         return headers
+
+    def _update_encoding_context(self, data: bytes | memoryview) -> int:
+        """A new size of the table. More than a block may have are only there to cost us time."""
+        self._size_updates += 1
+        if self._size_updates > _SIZE_UPDATES:
+            raise HPACKDecodingError(f"more than {_SIZE_UPDATES} table size updates in a block")
+        return super()._update_encoding_context(data)
 
 
 class CachingEncoder(Encoder):

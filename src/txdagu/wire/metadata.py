@@ -19,6 +19,8 @@ _KEY = re.compile(r"[0-9a-z_.-]+")
 # RFC 9113 section 8.2.1: no value of a header begins or ends with white space.
 _TEXT = re.compile(r"([\x21-\x7e]([\x20-\x7e]*[\x21-\x7e])?)?")
 _ESCAPE = re.compile(rb"%([0-9A-Fa-f]{2})")
+_BROKEN_ESCAPE = re.compile(rb"%[0-9A-F]?\Z")
+_CUT = b" ... (cut)"
 # Everything printable may stand for itself, but not the escape sign (PROTOCOL-HTTP2.md, "Percent-Encoded").
 _SAFE = "".join(chr(code) for code in range(0x20, 0x7F) if chr(code) != "%")
 _RESERVED = frozenset({b"content-type", b"te", b"connection", b"host"})
@@ -168,6 +170,14 @@ def encode_message(text: str) -> bytes:
         before = len(encoded) - len(encoded.lstrip(" "))
         encoded = "%20" * before + inner + "%20" * (len(encoded) - before - len(inner))
     return encoded.encode("ascii")
+
+
+def cut_message(encoded: bytes, size: int) -> bytes:
+    """The beginning of a long ``grpc-message``, at most `size` bytes, with a mark that shows where it was cut."""
+    if len(encoded) <= size:
+        return encoded
+    kept = encoded[: max(0, size - len(_CUT))]
+    return (_BROKEN_ESCAPE.sub(b"", kept) + _CUT)[: max(0, size)]
 
 
 def decode_message(value: bytes) -> str:

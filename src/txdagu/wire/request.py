@@ -12,6 +12,10 @@ from txdagu.wire.metadata import Header, InvalidMetadataError, ReceivedMetadata,
 from txdagu.wire.status import RpcError, StatusCode
 from txdagu.wire.timeout import parse_timeout
 
+# What a pair of metadata occupies besides its bytes. Commas make many of one binary value.
+_PAIR_OVERHEAD = 72
+# The size of what is kept with a header block. A connection remembers many of them.
+_LARGEST_KEPT = 8192
 # Of what a client says its content is.
 _LONGEST_SHOWN = 100
 
@@ -22,7 +26,7 @@ class RequestHead:
     A call as its headers announce it.
 
     `timeout` is in seconds. `encoding` says how its messages may be compressed, `accepted` how ours may be.
-    `size` is that of the header list (RFC 9113 section 6.5.2).
+    `size` is roughly what it occupies: the header list as RFC 9113 section 6.5.2 counts it, and a tuple for each pair.
     """
 
     path: str
@@ -52,16 +56,18 @@ class NotGrpcError(Exception):
 
 def read_request(headers: list[Header]) -> RequestHead:
     """
-    What headers say. Repeated blocks give the same object again.
+    What headers say. Repeated blocks give the same object again, unless it is large.
 
     Raises `HeadersTooLargeError`, `MalformedRequestError`, `NotGrpcError`; `RpcError` with UNIMPLEMENTED for an unknown
     compression, INTERNAL for what cannot be read.
     """
     if isinstance(headers, HeaderBlock):
-        if headers.meaning is None:
-            headers.meaning = _read(headers)
-        head: RequestHead = headers.meaning
-        return head
+        known: RequestHead | None = headers.meaning
+        if known is None:
+            known = _read(headers)
+            if known.size <= _LARGEST_KEPT:
+                headers.meaning = known
+        return known
     return _read(headers)
 
 
@@ -83,6 +89,7 @@ def _read(headers: list[Header]) -> RequestHead:
     except (InvalidMetadataError, ValueError) as error:
         raise RpcError(StatusCode.INTERNAL, str(error)) from error
     accepted = known.get(b"grpc-accept-encoding", b"")
+    size += _PAIR_OVERHEAD * len(metadata.pairs)
     return RequestHead(known[b":path"].decode("latin-1"), encoding, accepted, size, timeout, metadata)
 
 

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from h2 import events as h2
 from h2.errors import ErrorCodes
 
 from txdagu.wire.compression import ACCEPTED, IDENTITY, Compression, is_accepted
-from txdagu.wire.connection import DEFAULT_MAX_MESSAGE_SIZE, Connection, Stream
+from txdagu.wire.connection import DEFAULT_MAX_MESSAGE_SIZE, Connection
 from txdagu.wire.events import CallCancelled, CallRejected, CallStarted, RequestsEnded
 from txdagu.wire.headers import check_trailers
 from txdagu.wire.http2 import LARGEST_STREAM_ID, STREAM_WINDOW
 from txdagu.wire.metadata import (
     NONE,
     Header,
+    InvalidMetadataError,
     Metadata,
+    cut_message,
     encode_message,
     encode_metadata,
     encode_status_details,
@@ -25,17 +27,22 @@ from txdagu.wire.outcome import reset_name
 from txdagu.wire.policing import REFUSED_CALL
 from txdagu.wire.request import HeadersTooLargeError, MalformedRequestError, NotGrpcError, read_request
 from txdagu.wire.status import RpcError, StatusCode
+from txdagu.wire.stream import Stream
 
 # Far above a worker's hundred parked polls. The limit is not announced, since clients would hold calls back long before.
 DEFAULT_MAX_STREAMS = 20_000
 # Headers up to this size are not counted as memory held for the peer.
 _SMALL_HEADERS = 2048
+# A status message up to this size fits whatever a client takes.
+_SHORT_MESSAGE = 512
 _LEAVING_PING = b"leaving."
 _REPLY: tuple[Header, ...] = ((b":status", b"200"), (b"content-type", b"application/grpc"))
 _GZIP_REPLY: tuple[Header, ...] = (*_REPLY, (b"grpc-encoding", b"gzip"))
 _OK: tuple[Header, ...] = ((b"grpc-status", b"0"), (b"grpc-message", b""))
 # Requests that are no gRPC calls are answered when they have ended, or have used up this much of their window.
 LARGEST_REFUSED = STREAM_WINDOW // 4
+# Beyond this many of them the next are answered at once: nobody counts them as calls.
+_REFUSALS_WAITING = 100
 
 
 class ServerConnection(Connection):
@@ -54,21 +61,28 @@ class ServerConnection(Connection):
         self._max_streams = max_streams
         self._handlers[h2.RequestReceived] = self._request
         self._handlers[h2.TrailersReceived] = self._trailers
-        self._initial_metadata: dict[int, Metadata] = {}
+        self._initial_metadata: dict[int, tuple[Header, ...]] = {}
         self._leaving = False
         self._refusals: dict[int, tuple[bytes, str]] = {}  # answers to requests that are no gRPC calls and still go on
         self._refusing = False
         self._reason: bytes | None = None
 
     def set_initial_metadata(self, stream_id: int, metadata: Metadata) -> None:
-        """What the reply's headers shall carry. Raises `InvalidMetadataError`, or RuntimeError when they have been sent."""
+        """
+        What the reply's headers shall carry.
+
+        Raises `InvalidMetadataError`, also for more than the client takes, and RuntimeError when they have been sent.
+        """
         stream = self._streams.get(stream_id)
         if stream is None:
             return
         if stream.headers_done:
             raise RuntimeError("the initial metadata of this call has been sent already")
-        encode_metadata(metadata)
-        self._initial_metadata[stream_id] = metadata
+        headers = tuple(encode_metadata(metadata))
+        limit = self._http2.remote_settings.max_header_list_size
+        if limit is not None and (size := header_list_size(_GZIP_REPLY + headers)) > limit:
+            raise InvalidMetadataError(f"the initial metadata has {size} bytes, more than the {limit} the client takes")
+        self._initial_metadata[stream_id] = headers
 
     def set_compression(self, stream_id: int, compression: Compression) -> None:
         """
@@ -100,21 +114,16 @@ class ServerConnection(Connection):
         """
         End a call with a status, after all messages queued before.
 
-        `status_details` are the bytes of a `google.rpc.Status`; they are left out where the client does not take so many.
+        `status_details` are the bytes of a `google.rpc.Status`. What is more than the client takes, who would never see the
+        status then, is left out (details), cut off (the message), or is itself the status (metadata: RESOURCE_EXHAUSTED).
         Raises `InvalidMetadataError`. Unknown streams (the client gave up) are fine.
         """
         stream = self._streams.get(stream_id)
         if stream is None or stream.outbox.wants_end or not self.is_usable:
             return
         trailers = _OK if code is StatusCode.OK and not message else _status(code, message)
-        if metadata:
-            trailers = (*trailers, *encode_metadata(metadata))
-        if status_details:
-            with_details = (*trailers, encode_status_details(status_details))
-            limit = self._http2.remote_settings.max_header_list_size
-            # A client that refuses the headers as too large would never see the status.
-            if limit is None or header_list_size(_REPLY) + header_list_size(with_details) <= limit:
-                trailers = with_details
+        if metadata or status_details or len(message) > _SHORT_MESSAGE:
+            trailers = self._fitting(stream_id, trailers, tuple(encode_metadata(metadata)), status_details)
         if stream.headers_done:
             stream.outbox.wants_end = True
             stream.outbox.trailers = trailers
@@ -137,6 +146,12 @@ class ServerConnection(Connection):
         stream = self._streams.get(stream_id)
         if stream is not None:
             self._reset_stream(stream, ErrorCodes.REFUSED_STREAM)
+
+    def lagging(self) -> Iterator[tuple[int, int]]:
+        """See `Connection.lagging`; and requests that are no gRPC calls and do not end."""
+        yield from super().lagging()
+        for stream_id in self._refusals:
+            yield stream_id, 0
 
     @property
     def last_stream_id(self) -> int:
@@ -190,6 +205,8 @@ class ServerConnection(Connection):
             # No gRPC client, so none that waits for an answer before it goes on, and the rest may yet be malformed.
             stream.ignoring = stream.outbox.wants_end = True  # its owner, who was told of no call, cannot answer it
             self._refusals[stream_id] = (error.http_status, error.message)
+            if len(self._refusals) > _REFUSALS_WAITING:
+                self._refuse(stream)
         except RpcError as error:
             self.finish(stream_id, error.code, error.message)
         else:
@@ -252,9 +269,29 @@ class ServerConnection(Connection):
             reply = _GZIP_REPLY if stream.compressing else _REPLY
             self._http2.send_headers(stream.stream_id, self._reply_headers(stream, reply))
 
+    def _fitting(
+        self, stream_id: int, status: tuple[Header, ...], metadata: tuple[Header, ...], status_details: bytes
+    ) -> tuple[Header, ...]:
+        """Trailers that the client takes."""
+        limit = self._http2.remote_settings.max_header_list_size
+        details = (encode_status_details(status_details),) if status_details else ()
+        if limit is None:
+            return (*status, *metadata, *details)
+        room = limit - header_list_size((*_GZIP_REPLY, *self._initial_metadata.get(stream_id, ())))
+        for trailers in ((*status, *metadata, *details), (*status, *metadata)):
+            if header_list_size(trailers) <= room:
+                return trailers
+        size = header_list_size(metadata)
+        if size > room - header_list_size(status[:1]) - _SHORT_MESSAGE:
+            text = f"grpc: the trailing metadata has {size} bytes, more than the client takes"
+            return _status(StatusCode.RESOURCE_EXHAUSTED, text)
+        code, (name, text_sent) = status
+        spare = room - size - header_list_size((code, (name, b"")))
+        return (code, (name, cut_message(text_sent, spare)), *metadata)
+
     def _reply_headers(self, stream: Stream, first: tuple[Header, ...]) -> tuple[Header, ...]:
         metadata = self._initial_metadata.pop(stream.stream_id, None) if self._initial_metadata else None
-        return (*first, *encode_metadata(metadata)) if metadata else first
+        return first + metadata if metadata else first
 
     def _end_with(self, stream: Stream, headers: Sequence[Header]) -> None:
         """Answer with one block of headers and nothing else ("Trailers-Only")."""

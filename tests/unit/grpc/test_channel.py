@@ -121,6 +121,16 @@ class ChannelTests(SynchronousTestCase):
         self.clock.advance(0.02)
         self.assertEqual(self.successResultOf(call), b"x")
 
+    def test_metadata_changed_meanwhile(self) -> None:
+        """A caller may use its metadata for other things while the call waits: what was given with the call is sent."""
+        self.endpoint.refusal = Refused()
+        metadata = {"key": "value"}
+        call = self.start(self.channel.unary(ECHO, b"", metadata=metadata, wait_for_ready=True))
+        metadata["No Key"] = "\n"
+        self.endpoint.refusal = None
+        self.clock.pump([1] * 3)
+        self.assertEqual(self.successResultOf(call), b"")
+
     def test_backoff(self) -> None:
         """1 s, then 1.6 times as long each time, at most 120 s, all give or take a fifth."""
         backoff = Backoff()

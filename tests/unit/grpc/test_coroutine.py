@@ -130,3 +130,21 @@ class Running(SynchronousTestCase):
 
         recorder = Recorder(work())
         self.assertEqual(recorder.ends, [(TypeError, "cannot wait for 'future': it is no Deferred")])
+
+    def test_no_deferred_again(self) -> None:
+        """Who passes that error over and does it again gets it again, and may still end well."""
+
+        class Foreign:
+            def __await__(self) -> Generator[object, None, None]:
+                yield "future"
+
+        async def work() -> int:
+            caught = 0
+            for _ in range(3):
+                try:
+                    await Foreign()
+                except TypeError:
+                    caught += 1
+            return caught
+
+        self.assertEqual(Recorder(work()).ends, [3])

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 from h2.events import Event, ResponseReceived, StreamReset
+from hpack import Encoder
 from twisted.internet.address import IPv4Address, UNIXAddress
 from twisted.internet.defer import Deferred
 from twisted.internet.protocol import Factory, Protocol
@@ -18,7 +19,8 @@ from txdagu.grpc.limits import ServerLimits
 from txdagu.grpc.server import CallContext, GrpcServerFactory, Handler
 from txdagu.testing.channel import MemoryConnection, MemoryEndpoint, memory_channel
 from txdagu.testing.echo import ECHO, JOIN, PARK
-from txdagu.testing.wire import REQUEST, RawClient, foreign_client, raw_frame
+from txdagu.testing.frames import frame
+from txdagu.testing.wire import REQUEST, RawClient, foreign_client
 from txdagu.wire.framing import encode_frame
 from txdagu.wire.method import RpcMethod
 from txdagu.wire.status import RpcError, StatusCode
@@ -171,7 +173,7 @@ class Floods(Limited):
         """An attacker that does not read why is cut after five seconds."""
         attacker, connection = self.attacker()
         connection.server.held = True
-        attacker.send(raw_frame(0x6, 0, 0, b"12345678") * 1000)
+        attacker.send(frame(0x6, 0, 0, b"12345678") * 1000)
         self.clock.advance(0)
         self.assertFalse(attacker.lost)
         self.clock.advance(5)
@@ -181,10 +183,26 @@ class Floods(Limited):
         """The server's clock is told to the budgets: pings at their rate go on for ever."""
         attacker, _ = self.attacker()
         for _ in range(100):
-            attacker.send(raw_frame(0x6, 0, 0, b"12345678") * 10)
+            attacker.send(frame(0x6, 0, 0, b"12345678") * 10)
             self.clock.advance(1)
         self.assertFalse(attacker.lost)
         self.assertEqual(self.lines, [])
+
+
+class Starting(Limited):
+    """A worker that starts."""
+
+    def test_hundred_polls_at_once(self) -> None:
+        """A hundred polls that leave with the first bytes, before any settings are known, are all parked and answered."""
+        worker, _ = self.attacker(preface=False)
+        worker.send(worker.raw.preface() + b"".join(worker.raw.call(PARK_PATH)[1] for _ in range(100)))
+        self.clock.advance(0)
+        self.assertEqual((len(self.service.parked), self.server.call_count), (100, 100))
+        for poll in self.service.parked:
+            poll.callback(b"work")
+        self.clock.advance(0)
+        self.assertEqual(worker.received.count(encode_frame(b"work")), 100)
+        self.assertEqual((self.server.call_count, worker.lost, self.lines), (0, False, []))
 
 
 class Connections(Limited):
@@ -307,8 +325,8 @@ class Slow(Limited):
         self.assert_cut(attacker, "header block")
         self.lines.clear()
         attacker, _ = self.attacker()
-        attacker.send(raw_frame(0x1, 0, 1))
-        self.later(41, attacker, raw_frame(0x9, 0, 1))
+        attacker.send(frame(0x1, 0, 1))
+        self.later(41, attacker, frame(0x9, 0, 1))
         self.assert_cut(attacker, "header block")
 
     def test_one_request_that_never_comes(self) -> None:
@@ -316,12 +334,25 @@ class Slow(Limited):
         attacker, _ = self.attacker()
         attacker.send(attacker.raw.open(ECHO_PATH)[1])
         stream_id, opening = attacker.raw.open(ECHO_PATH)
-        attacker.send(opening + raw_frame(0x0, 0, stream_id, b"\x00\x00\x01\x00\x00"))
-        self.later(99, attacker, raw_frame(0x0, 0, stream_id, b"x"))
+        attacker.send(opening + frame(0x0, 0, stream_id, b"\x00\x00\x01\x00\x00"))
+        self.later(99, attacker, frame(0x0, 0, stream_id, b"x"))
         self.assertEqual(self.server.call_count, 2)
-        self.later(42, attacker, raw_frame(0x0, 0, stream_id, b"x"))
+        self.later(42, attacker, frame(0x0, 0, stream_id, b"x"))
         self.assertEqual(self.server.call_count, 0)
         self.assertEqual(attacker.messages(), ["the request was not complete within 100 s"] * 2)
+        self.assertFalse(attacker.lost)
+        self.honest()
+
+    def test_no_call_that_never_ends(self) -> None:
+        """Requests that are no gRPC calls are answered at their end; those that never end are reset like the others."""
+        attacker, _ = self.attacker()
+        headers = [(name, b"text/html" if name == b"content-type" else value) for name, value in REQUEST]
+        attacker.send(b"".join(frame(0x1, 0x4, number, Encoder().encode(headers)) for number in (1, 3)))
+        self.clock.advance(0)
+        (connection,) = [one for one in self.server._connections if one.core.open_streams]
+        self.assertEqual(connection.core.open_streams, 2)
+        self.later(142)
+        self.assertEqual(connection.core.open_streams, 0)
         self.assertFalse(attacker.lost)
         self.honest()
 
@@ -329,17 +360,17 @@ class Slow(Limited):
         """A message of a stream that was begun must end too; a silent stream, and one that goes on, are left alone."""
         attacker, _ = self.attacker()
         silent, opening = attacker.raw.open(JOIN_PATH)
-        attacker.send(opening + raw_frame(0x0, 0, silent, encode_frame(b"a")))
+        attacker.send(opening + frame(0x0, 0, silent, encode_frame(b"a")))
         busy, opening = attacker.raw.open(JOIN_PATH)
-        attacker.send(opening + raw_frame(0x0, 0, busy, b"\x00"))
+        attacker.send(opening + frame(0x0, 0, busy, b"\x00"))
         stuck, opening = attacker.raw.open(JOIN_PATH)
-        attacker.send(opening + raw_frame(0x0, 0, stuck, b"\x00"))
+        attacker.send(opening + frame(0x0, 0, stuck, b"\x00"))
         # The rest of each message and the first byte of the next.
-        self.later(1000, attacker, raw_frame(0x0, 0, busy, b"\x00\x00\x00\x01x\x00"))
+        self.later(1000, attacker, frame(0x0, 0, busy, b"\x00\x00\x00\x01x\x00"))
         self.assertEqual(self.server.call_count, 2)
         self.assertEqual(attacker.messages(), ["the request was not complete within 100 s"])
-        attacker.send(raw_frame(0x0, 0x1, busy, b"\x00\x00\x00\x01x"))
-        attacker.send(raw_frame(0x0, 0x1, silent))
+        attacker.send(frame(0x0, 0x1, busy, b"\x00\x00\x00\x01x"))
+        attacker.send(frame(0x0, 0x1, silent))
         self.clock.advance(0)
         self.assertEqual(self.server.call_count, 0)
 
@@ -347,12 +378,12 @@ class Slow(Limited):
         """A message that cannot go on because our handler does not take the one before is not the client's fault."""
         attacker, _ = self.attacker()
         stream_id, opening = attacker.raw.open(JOIN_PATH)
-        attacker.send(opening + raw_frame(0x0, 0, stream_id, encode_frame(b"wait") + encode_frame(b"b") + b"\x00"))
+        attacker.send(opening + frame(0x0, 0, stream_id, encode_frame(b"wait") + encode_frame(b"b") + b"\x00"))
         self.later(500)
         self.assertEqual(self.server.call_count, 1)
         self.service.parked[0].callback(b"")
         self.clock.advance(0)
-        attacker.send(raw_frame(0x0, 0x1, stream_id, b"\x00\x00\x00\x00"))
+        attacker.send(frame(0x0, 0x1, stream_id, b"\x00\x00\x00\x00"))
         self.clock.advance(0)
         self.assertIn(b"waitb", attacker.received)
 
@@ -363,7 +394,7 @@ class Slow(Limited):
             attacker.send(attacker.raw.call(ECHO_PATH, bytes(5000))[1])
         self.clock.advance(0)
         self.assertEqual(self.server.held_bytes, 10_010)
-        self.later(121, attacker, raw_frame(0x8, 0, 3, b"\x00\x00\x00\x01"))
+        self.later(121, attacker, frame(0x8, 0, 3, b"\x00\x00\x00\x01"))
         self.assertIn(attacker.raw.reset(1), attacker.received)
         self.assertEqual(self.server.held_bytes, 5005 - 121)
         self.assertFalse(attacker.lost)
@@ -384,7 +415,7 @@ class Slow(Limited):
         connection.server.held = True
         for _ in range(6):
             attacker.send(attacker.raw.call(ECHO_PATH, bytes(16_000))[1])
-        self.later(81, attacker, raw_frame(0x6, 0, 0, b"12345678"))
+        self.later(81, attacker, frame(0x6, 0, 0, b"12345678"))
         self.assert_cut(attacker, "it has read nothing for 60 s")
 
 
@@ -398,7 +429,7 @@ class Memory(Limited):
         attacker, _ = self.attacker()
         for _ in range(20):
             stream_id, opening = attacker.raw.open(ECHO_PATH)
-            attacker.send(opening + raw_frame(0x0, 0, stream_id, b"\x00\x00\xff\x00\x00" + bytes(10_000)))
+            attacker.send(opening + frame(0x0, 0, stream_id, b"\x00\x00\xff\x00\x00" + bytes(10_000)))
         self.assert_ended(attacker, "too_much_held")
 
     def test_answers_without_window(self) -> None:
@@ -417,6 +448,20 @@ class Memory(Limited):
             self.clock.advance(0)
         self.assertEqual([attacker.lost for attacker in attackers], [False, True, False, False])
         self.assert_ended(attackers[1], "too_much_held")
+
+    def test_counted_once(self) -> None:
+        """What a lost connection held is taken off once, also if its transport speaks up later."""
+        attacker, connection = self.attacker()
+        stream_id, opening = attacker.raw.open(JOIN_PATH)
+        attacker.send(opening + frame(0x0, 0, stream_id, b"\x00\x00\x00\xff\x00" + bytes(1000)))
+        self.clock.advance(0)
+        self.assertEqual(self.server.held_bytes, 1005)
+        protocol: Any = connection.server.protocol
+        connection.cut()
+        self.clock.pump([0, 0])
+        protocol.core.close()
+        protocol.resumeProducing()
+        self.assertEqual(self.server.held_bytes, 0)
 
     def test_replies_nobody_reads(self) -> None:
         """Replies without messages, which no window holds back, pile up only so far for a client that reads nothing."""

@@ -6,8 +6,6 @@ from collections.abc import Callable
 
 from h2.connection import ConnectionState, H2Connection
 from h2.events import ConnectionTerminated, ResponseReceived
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from txdagu.testing.wire import (
@@ -16,7 +14,6 @@ from txdagu.testing.wire import (
     client_connection,
     foreign_client,
     foreign_server,
-    recorded_request,
     server_connection,
 )
 from txdagu.wire.events import (
@@ -261,45 +258,3 @@ class Misbehaviour(SynchronousTestCase):
         """Somebody who speaks HTTP/1.1 is told off at the first bytes."""
         (broken,) = server_connection().receive(b"GET / HTTP/1.1\r\n\r\n")
         self.assertIsInstance(broken, ConnectionBroken)
-
-    @settings(max_examples=300)
-    @given(st.binary(max_size=300), st.booleans())
-    def test_arbitrary_bytes(self, data: bytes, preface: bool) -> None:
-        """Nonsense breaks the connection at most; nothing is ever raised, at either end."""
-        server = server_connection()
-        if preface:
-            server.receive(foreign_client().data_to_send())
-        server.receive(data)
-        server.outgoing()
-        client = client_connection()
-        client.start_call("/s/m", {})
-        if preface:
-            client.receive(server_connection().outgoing())
-        client.receive(data)
-        client.outgoing()
-
-    @settings(max_examples=300)
-    @given(
-        st.lists(
-            st.tuples(
-                st.integers(0, 11),
-                st.integers(0, 255),
-                st.sampled_from([0, 1, 2, 3, 5, 2**31 - 1]),
-                st.binary(max_size=40),
-            ),
-            max_size=12,
-        )
-    )
-    def test_arbitrary_frames(self, frames: list[tuple[int, int, int, bytes]]) -> None:
-        """Neither do well-framed frames of any type, flags and content in any order."""
-        data = b"".join(
-            len(body).to_bytes(3, "big") + bytes([kind, flags]) + stream.to_bytes(4, "big") + body
-            for kind, flags, stream, body in frames
-        )
-        server = server_connection()
-        server.receive(recorded_request() + data)
-        server.finish(1, StatusCode.OK)
-        client = client_connection()
-        client.start_call("/s/m", {})
-        client.receive(server_connection().outgoing() + data)
-        client.outgoing()

@@ -116,3 +116,18 @@ class Caching(SynchronousTestCase):
         self.assertIsNot(decoder.decode(block), decoder.decode(block))
         self.assertLessEqual(len(decoder._known), BLOCKS_KEPT)
         self.assertLessEqual(len(mine._known), BLOCKS_KEPT)
+
+
+class Attacks(SynchronousTestCase):
+    """Blocks that would cost much time."""
+
+    def test_size_updates(self) -> None:
+        """A block may change the table's size; one that does little else, 20 ms for each 16 KiB, is refused."""
+        self.assertEqual(CachingDecoder().decode(b"\x20\x3f\xe1\x1f\x82"), [(b":method", b"GET")])
+        self.assertRaises(HPACKError, CachingDecoder().decode, b"\x20" * 33)
+        self.assertRaises(HPACKError, CachingDecoder().decode, b"\x20" * 16_000)
+
+    def test_endless_number(self) -> None:
+        """A number of 250 kB, which takes seconds to add up, is refused at once."""
+        for first in (b"\xff", b"\x00\x7f", b"\x3f"):
+            self.assertRaises(HPACKError, CachingDecoder().decode, first + b"\xff" * 250_000)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from hpack import Encoder
 from twisted.trial.unittest import SynchronousTestCase
 
-from txdagu.testing.wire import client_connection, foreign_server, raw_frame
+from txdagu.testing.frames import frame
+from txdagu.testing.wire import client_connection, foreign_server
 from txdagu.wire.client import ClientConnection
 from txdagu.wire.events import CallEnded, ConnectionBroken, Event, PeerReady
 from txdagu.wire.http2 import MAX_HEADER_LIST_SIZE
@@ -37,33 +38,33 @@ class Clients(SynchronousTestCase):
     def test_floods(self) -> None:
         """The same budgets hold for servers."""
         cases = {
-            "too_many_pings": raw_frame(0x6, 0, 0, b"12345678"),
-            "too_many_settings": raw_frame(0x4),
-            "too_many_unknown_frames": raw_frame(0xFA),
-            "too_many_window_updates": raw_frame(0x8, 0, 1, b"\x00\x00\x00\x01"),
-            "too_many_resets": raw_frame(0x3, 0, 1, b"\x00\x00\x00\x08"),
-            "too_many_goaways": raw_frame(0x7, 0, 0, b"\x7f\xff\xff\xff\x00\x00\x00\x00"),
+            "too_many_pings": frame(0x6, 0, 0, b"12345678"),
+            "too_many_settings": frame(0x4),
+            "too_many_unknown_frames": frame(0xFA),
+            "too_many_window_updates": frame(0x8, 0, 1, b"\x00\x00\x00\x01"),
+            "too_many_resets": frame(0x3, 0, 1, b"\x00\x00\x00\x08"),
+            "too_many_goaways": frame(0x7, 0, 0, b"\x7f\xff\xff\xff\x00\x00\x00\x00"),
         }
-        for name, frame in cases.items():
+        for name, attack in cases.items():
             self.setUp()
-            self.assertIn(name, self.flood(frame))
+            self.assertIn(name, self.flood(attack))
             self.assertIn(name.encode(), self.client.outgoing())
 
     def test_empty_data(self) -> None:
         """DATA of no bytes after the headers of an answer."""
         self.server.send_headers(1, [(b":status", b"200"), (b"content-type", b"application/grpc")])
         self.client.receive(self.server.data_to_send())
-        self.assertIn("too_many_small_frames", self.flood(raw_frame(0x0, 0, 1)))
+        self.assertIn("too_many_small_frames", self.flood(frame(0x0, 0, 1)))
 
     def test_information_without_end(self) -> None:
         """Informational headers that are followed by others for ever."""
         block = Encoder().encode([(b":status", b"103")])
-        self.assertIn("too_many_informational_headers", self.flood(raw_frame(0x1, 4, 1, block)))
+        self.assertIn("too_many_informational_headers", self.flood(frame(0x1, 4, 1, block)))
 
     def test_endless_block(self) -> None:
         """A header block of the answer that never ends."""
-        self.client.receive(raw_frame(0x1, 0, 1))
-        self.assertTrue(self.flood(raw_frame(0x9, 0, 1)))
+        self.client.receive(frame(0x1, 0, 1))
+        self.assertTrue(self.flood(frame(0x9, 0, 1)))
 
     def test_large_headers(self) -> None:
         """Headers and trailers too large fail their call with RESOURCE_EXHAUSTED, and only that."""
@@ -93,6 +94,6 @@ class Clients(SynchronousTestCase):
         """A server that resets each of many calls is honest."""
         for _ in range(3_000):
             stream_id = self.client.start_call("/s/m", {})
-            (ended,) = self.client.receive(raw_frame(0x3, 0, stream_id, b"\x00\x00\x00\x07"))
+            (ended,) = self.client.receive(frame(0x3, 0, stream_id, b"\x00\x00\x00\x07"))
             self.assertIsInstance(ended, CallEnded)
             self.client.outgoing()

@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
+from txdagu.testing.frames import frame
 from txdagu.testing.wire import (
     RawClient,
-    raw_frame,
     server_connection,
 )
 from txdagu.wire.connection import Connection
@@ -21,11 +21,12 @@ from txdagu.wire.events import (
     MessageReceived,
     RequestsEnded,
 )
+from txdagu.wire.framing import encode_frame
 from txdagu.wire.policing import BUDGETS, PING, RST_STREAM, Policing, TooMuchError
 from txdagu.wire.server import ServerConnection
 from txdagu.wire.status import StatusCode
 
-BDP_PING = raw_frame(0x6, 0, 0, bytes.fromhex("02041010090e0707"))
+BDP_PING = frame(0x6, 0, 0, bytes.fromhex("02041010090e0707"))
 
 
 def goaway(connection: Connection) -> tuple[int, bytes] | None:
@@ -99,7 +100,7 @@ class Floods(Attacked):
 
             def attack(kind: int = kind, flags: int = flags, payload: bytes = payload) -> bytes:
                 stream_id, call = self.raw.call()
-                return call + raw_frame(kind, flags, stream_id, payload)
+                return call + frame(kind, flags, stream_id, payload)
 
             self.assert_stopped("too_many_resets", attack)
 
@@ -107,23 +108,23 @@ class Floods(Attacked):
         """CVE-2019-9512: pings for nothing, also those that pretend to be answers."""
         for flags in (0, 1):
             self.setUp()
-            self.assert_stopped("too_many_pings", lambda flags=flags: raw_frame(0x6, flags, 0, b"12345678"))  # type: ignore[misc]
+            self.assert_stopped("too_many_pings", lambda flags=flags: frame(0x6, flags, 0, b"12345678"))  # type: ignore[misc]
 
     def test_settings(self) -> None:
         """CVE-2019-9515: settings, empty or acknowledgements of nothing."""
         for flags in (0, 1):
             self.setUp()
-            self.assert_stopped("too_many_settings", lambda flags=flags: raw_frame(0x4, flags))  # type: ignore[misc]
+            self.assert_stopped("too_many_settings", lambda flags=flags: frame(0x4, flags))  # type: ignore[misc]
 
     def test_unknown_settings(self) -> None:
         """A few frames with thousands of settings that would all be remembered."""
         pairs = b"".join(number.to_bytes(2, "big") + bytes(4) for number in range(100, 2800))
-        self.assertIn("too_many_settings", self.flood(lambda: raw_frame(0x4, payload=pairs), frames=1)[1].reason)
+        self.assertIn("too_many_settings", self.flood(lambda: frame(0x4, body=pairs), frames=1)[1].reason)
         self.assertLess(len(self.server._http2.remote_settings), 100)
 
     def test_header_table(self) -> None:
         """A peer that offers a huge header table does not get our encoder to fill and search it."""
-        self.server.receive(raw_frame(0x4, payload=b"\x00\x01\xff\xff\xff\xff"))
+        self.server.receive(frame(0x4, body=b"\x00\x01\xff\xff\xff\xff"))
         for number in range(500):
             stream_id, data = self.raw.call()
             self.server.receive(data)
@@ -135,26 +136,26 @@ class Floods(Attacked):
         """CVE-2019-9518: DATA of length 0 that does not end the stream."""
         stream_id, opening = self.raw.open()
         self.server.receive(opening)
-        self.assert_stopped("too_many_small_frames", lambda: raw_frame(0x0, 0, stream_id))
+        self.assert_stopped("too_many_small_frames", lambda: frame(0x0, 0, stream_id))
 
     def test_dribbled_message(self) -> None:
         """A large message in frames of one byte."""
         stream_id, opening = self.raw.open()
-        self.server.receive(opening + raw_frame(0x0, 0, stream_id, b"\x00\x00\x10\x00\x00"))
-        self.assert_stopped("too_many_small_frames", lambda: raw_frame(0x0, 0, stream_id, b"x"))
+        self.server.receive(opening + frame(0x0, 0, stream_id, b"\x00\x00\x10\x00\x00"))
+        self.assert_stopped("too_many_small_frames", lambda: frame(0x0, 0, stream_id, b"x"))
 
     def test_data_for_refused_messages(self) -> None:
         """Small frames for a call whose requests are not read any more."""
         stream_id, opening = self.raw.open()
-        self.server.receive(opening + raw_frame(0x0, 0, stream_id, b"\x00\xff\xff\xff\xff"))
-        self.assert_stopped("too_many_small_frames", lambda: raw_frame(0x0, 0, stream_id, b"x"))
+        self.server.receive(opening + frame(0x0, 0, stream_id, b"\x00\xff\xff\xff\xff"))
+        self.assert_stopped("too_many_small_frames", lambda: frame(0x0, 0, stream_id, b"x"))
 
     def test_late_data(self) -> None:
         """DATA without end for a call that is over."""
         stream_id, opening = self.raw.open()
         self.server.receive(opening)
         self.server.cancel(stream_id)
-        self.assert_stopped("too_many_late_frames", lambda: raw_frame(0x0, 0, stream_id))
+        self.assert_stopped("too_many_late_frames", lambda: frame(0x0, 0, stream_id))
 
     def test_windows(self) -> None:
         """Window updates for nothing, on the connection and on a stream."""
@@ -163,38 +164,38 @@ class Floods(Attacked):
             self.server.receive(self.raw.open()[1])
             self.assert_stopped(
                 "too_many_window_updates",
-                lambda stream_id=stream_id: raw_frame(0x8, 0, stream_id, b"\x00\x00\x00\x01"),  # type: ignore[misc]
+                lambda stream_id=stream_id: frame(0x8, 0, stream_id, b"\x00\x00\x00\x01"),  # type: ignore[misc]
             )
 
     def test_dribbled_windows(self) -> None:
         """CVE-2019-9511: a window opened byte by byte, which would make us send the answer in frames of one byte."""
-        self.server.receive(raw_frame(0x4, payload=b"\x00\x04\x00\x00\x00\x00"))
+        self.server.receive(frame(0x4, body=b"\x00\x04\x00\x00\x00\x00"))
         stream_id, data = self.raw.call()
         self.server.receive(data)
         self.server.send_message(stream_id, bytes(1_000_000))
-        self.assert_stopped("too_many_window_updates", lambda: raw_frame(0x8, 0, stream_id, b"\x00\x00\x00\x01"))
+        self.assert_stopped("too_many_window_updates", lambda: frame(0x8, 0, stream_id, b"\x00\x00\x00\x01"))
 
     def test_priorities(self) -> None:
         """CVE-2019-9513: priorities, of streams that never existed."""
-        self.assert_stopped("too_many_priorities", lambda: raw_frame(0x2, 0, 1, b"\x00\x00\x00\x00\x10"))
+        self.assert_stopped("too_many_priorities", lambda: frame(0x2, 0, 1, b"\x00\x00\x00\x00\x10"))
 
     def test_unknown_frames(self) -> None:
         """Frame types nobody knows must be ignored, but not for ever."""
         for kind in (0xA, 0xC, 0xFA):
             self.setUp()
-            self.assert_stopped("too_many_unknown_frames", lambda kind=kind: raw_frame(kind, payload=b"\x00\x00"))  # type: ignore[misc]
+            self.assert_stopped("too_many_unknown_frames", lambda kind=kind: frame(kind, body=b"\x00\x00"))  # type: ignore[misc]
 
     def test_continuations_of_one_block(self) -> None:
         """CVE-2024-27316: a header block that never ends."""
-        self.server.receive(raw_frame(0x1, 0, 1))
-        reads, _ = self.flood(lambda: raw_frame(0x9, 0, 1), frames=10)
+        self.server.receive(frame(0x1, 0, 1))
+        reads, _ = self.flood(lambda: frame(0x9, 0, 1), frames=10)
         self.assertLess(reads, 50)
         self.assertNotEqual(goaway(self.server), None)
 
     def test_large_block(self) -> None:
         """A header block of full frames is not collected beyond what would be decoded."""
-        self.server.receive(raw_frame(0x1, 0, 1))
-        reads, broken = self.flood(lambda: raw_frame(0x9, 0, 1, bytes(16_384)), frames=1)
+        self.server.receive(frame(0x1, 0, 1))
+        reads, broken = self.flood(lambda: frame(0x9, 0, 1, bytes(16_384)), frames=1)
         self.assertLessEqual(reads, 17)
         self.assertIn("header block", broken.reason)
         self.assertEqual(goaway(self.server), (ErrorCodes.ENHANCE_YOUR_CALM, b"header_block_too_large"))
@@ -205,7 +206,7 @@ class Floods(Attacked):
         def attack() -> bytes:
             stream_id, opening = self.raw.open()
             pieces = opening[:4] + b"\x01" + opening[5:]
-            return pieces + raw_frame(0x9, 0, stream_id) * 40 + raw_frame(0x9, 4, stream_id)
+            return pieces + frame(0x9, 0, stream_id) * 40 + frame(0x9, 4, stream_id)
 
         self.assert_stopped("too_many_continuations", attack)
 
@@ -218,7 +219,7 @@ class Floods(Attacked):
         opened = [self.raw.open() for _ in range(4)]
         events = self.server.receive(b"".join(data for _, data in opened))
         self.assertEqual([event.stream_id for event in events if isinstance(event, CallStarted)], [1, 3, 5])
-        self.assertIn(raw_frame(0x3, 0, 7, b"\x00\x00\x00\x07"), self.server.outgoing())
+        self.assertIn(frame(0x3, 0, 7, b"\x00\x00\x00\x07"), self.server.outgoing())
         self.server.finish(1, StatusCode.OK)
         stream_id, data = self.raw.open()
         self.assertEqual(
@@ -230,8 +231,8 @@ class Floods(Attacked):
     def test_stream_window(self) -> None:
         """More DATA than the stream's window allows ends the connection; no more than the window was kept."""
         stream_id, opening = self.raw.open()
-        self.server.receive(opening + raw_frame(0x0, 0, stream_id, b"\x00\x00\x00\x00\x00"))
-        _, broken = self.flood(lambda: raw_frame(0x0, 0, stream_id, bytes(16_384)), frames=1)
+        self.server.receive(opening + frame(0x0, 0, stream_id, b"\x00\x00\x00\x00\x00"))
+        _, broken = self.flood(lambda: frame(0x0, 0, stream_id, encode_frame(bytes(16_379))), frames=1)
         self.assertIn("Flow control window", broken.reason)
         self.assertLess(self.server.held_bytes, 300_000)
 
@@ -242,7 +243,7 @@ class Honest(Attacked):
     def test_calls(self) -> None:
         """Complete calls are never too many, without any time passing: 5,000 with a BDP ping and two window updates each."""
         for _ in range(5_000):
-            self.server.receive(BDP_PING + raw_frame(0x8, 0, 0, b"\x00\x00\x00\x05") * 2)
+            self.server.receive(BDP_PING + frame(0x8, 0, 0, b"\x00\x00\x00\x05") * 2)
             self.assertTrue(self.call())
 
     def test_parked_polls(self) -> None:
@@ -286,8 +287,8 @@ class Honest(Attacked):
         stream_id, opening = self.raw.open()
         self.server.receive(opening)
         for _ in range(5_000):
-            data = raw_frame(0x0, 0, stream_id, b"\x00\x00\x00\x00\x01") + raw_frame(0x0, 0, stream_id, b"x")
-            (message,) = self.server.receive(data + raw_frame(0x0, 0, stream_id))
+            data = frame(0x0, 0, stream_id, b"\x00\x00\x00\x00\x01") + frame(0x0, 0, stream_id, b"x")
+            (message,) = self.server.receive(data + frame(0x0, 0, stream_id))
             assert isinstance(message, MessageReceived)
             self.server.consumed(stream_id, message.credit)
 
@@ -302,10 +303,10 @@ class Honest(Attacked):
         """Messages too large, again and again, with a window's worth of each on its way: the calls fail, the connection lives."""
         for _ in range(1_000):
             stream_id, opening = self.raw.open()
-            (*_, rejected) = self.server.receive(opening + raw_frame(0x0, 0, stream_id, b"\x00\xff\xff\xff\xff"))
+            (*_, rejected) = self.server.receive(opening + frame(0x0, 0, stream_id, b"\x00\xff\xff\xff\xff"))
             self.assertNotIsInstance(rejected, ConnectionBroken)
             self.server.finish(stream_id, StatusCode.RESOURCE_EXHAUSTED, "too large")
-            self.assertEqual(self.server.receive(raw_frame(0x0, 0, stream_id, bytes(16_000)) * 15), [])
+            self.assertEqual(self.server.receive(frame(0x0, 0, stream_id, bytes(16_000)) * 15), [])
             self.server.outgoing()
 
     @settings(max_examples=100, deadline=None)

@@ -30,7 +30,7 @@ from txdagu.grpc.tls import ServerTls
 from txdagu.grpc.tls_endpoints import TlsServerEndpoint
 from txdagu.model.addresses import join_host_port
 from txdagu.model.errors import UnavailableError
-from txdagu.peers.protection import Protection, protection
+from txdagu.peers.protection import SERVER_ADVICE, Protection, protection
 from txdagu.peers.security import End
 from txdagu.protocol.services import COORDINATOR_SERVICE
 from txdagu.registry.cleaning import StaleFileCleaner
@@ -76,7 +76,7 @@ class CoordinatorServer(Service):
         services: list[GrpcService] = [rpc, self._health]
         if coordinator.reflection:
             services.append(ReflectionService(services))
-        self._factory = GrpcServerFactory(services, reactor, limits=_LIMITS)
+        self._factory = GrpcServerFactory(services, reactor, limits=_LIMITS, advice=SERVER_ADVICE)
         registry = settings.paths.service_registry_dir
         self._cleaners = [StaleFileCleaner(reactor, registry, kind, monotonic) for kind in Kind]
         self._publication: Publication | None = None

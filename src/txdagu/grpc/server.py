@@ -20,6 +20,7 @@ from txdagu.grpc.lifetime import ConnectionLifetime, ConnectionLimits
 from txdagu.grpc.limits import DEFAULT_LIMITS, ServerLimits
 from txdagu.grpc.server_call import CallContext, Handler, ServerCall
 from txdagu.grpc.slow_peers import SlowPeerWatch
+from txdagu.grpc.tls_failures import NO_ADVICE, TLS_BEGINS, Advice, Trouble, with_advice
 from txdagu.grpc.transport import ConnectionProtocol
 from txdagu.wire.compression import IDENTITY, Compression, check_compression
 from txdagu.wire.connection import DEFAULT_MAX_MESSAGE_SIZE
@@ -81,6 +82,7 @@ class GrpcServerProtocol(ConnectionProtocol):
         self._leaving: str | None = None
         self._end_timer: IDelayedCall | None = None
         self._lingering = False
+        self._first_bytes: bytes | None = None
 
     @property
     def is_idle(self) -> bool:
@@ -101,6 +103,8 @@ class GrpcServerProtocol(ConnectionProtocol):
     def dataReceived(self, data: bytes) -> None:
         """Work on received bytes, and see to it that what they begin is finished."""
         self._lifetime.heard()
+        if self._first_bytes is None:
+            self._first_bytes = data[: len(TLS_BEGINS)]
         super().dataReceived(data)
         if self.is_open:
             self._watch.heard()
@@ -122,11 +126,18 @@ class GrpcServerProtocol(ConnectionProtocol):
                 self._watch.handshake_done()
                 self._lifetime.start()
             case ConnectionBroken():
-                self._server.complaints.add(self.host, f"closing the connection of {self.peer}: {event.reason}")
+                reason = self._why_broken(event.reason)
+                self._server.complaints.add(self.host, f"closing the connection of {self.peer}: {reason}", cause=reason)
                 self.hang_up()
             case PingAnswered():
                 if self._leaving is not None:
                     self._end_if_done()
+
+    def _why_broken(self, reason: str) -> str:
+        """The reason, unless the client meant to speak TLS, which says more."""
+        if self._first_bytes != TLS_BEGINS:
+            return reason
+        return str(with_advice(Trouble.TLS_SPOKEN, "it speaks TLS, and we speak clear text (h2c)", self._server.advice))
 
     def lost(self, reason: str) -> None:
         """Cancel all handlers: nobody waits for their answers."""
@@ -295,8 +306,11 @@ class GrpcServerFactory(Factory):
         server_limits: ServerLimits = DEFAULT_LIMITS,
         random: Callable[[], float] = system_random,
         compression: Compression = IDENTITY,
+        advice: Advice = NO_ADVICE,
     ) -> None:
         check_compression(compression)
+        self.advice = advice
+        """What to do about troubles with TLS, added to messages about them."""
         self.clock = clock
         self.limits = limits
         self.server_limits = server_limits

@@ -42,12 +42,16 @@ CLIENT_ADVICE: Advice = {
 }
 SERVER_ADVICE: Advice = {
     Trouble.NOT_TLS: "set peer.insecure: false there",
+    Trouble.TLS_SPOKEN: "give this coordinator a certificate (peer.certFile and peer.keyFile), or set peer.insecure: true there",
     Trouble.OLD_VERSION: "let it speak TLS 1.2 or 1.3",
     Trouble.THEIRS_MISSING: "set peer.certFile and peer.keyFile there",
     Trouble.THEIRS_UNKNOWN: "that authority must be in peer.clientCaFile here",
     Trouble.THEIRS_EXPIRED: "have its certificate renewed",
     Trouble.THEIRS_WRONG_USAGE: "have its certificate issued for client use (clientAuth)",
-    Trouble.OURS_REFUSED: "peer.clientCaFile there must name the authority of peer.certFile here, and the clocks must be right",
+    Trouble.OURS_REFUSED: (
+        "peer.clientCaFile there must name the authority of peer.certFile here, which must be for the name that is dialled, "
+        "and the clocks must be right"
+    ),
 }
 
 _KEYS = {Part.CERTIFICATE: "peer.certFile", Part.KEY: "peer.keyFile", Part.AUTHORITY: "peer.clientCaFile"}

@@ -105,9 +105,15 @@ class Start(ProtectionCase):
     def test_advice(self) -> None:
         """Every trouble that settings can mend has advice that names a setting or says whom to turn to."""
         for trouble in Trouble:
-            if trouble not in (Trouble.OTHER, Trouble.SILENT, Trouble.THEIRS_MISSING):
+            if trouble not in (Trouble.OTHER, Trouble.SILENT, Trouble.THEIRS_MISSING, Trouble.TLS_SPOKEN):
                 self.assertIn(trouble, CLIENT_ADVICE)
-        for trouble in (Trouble.NOT_TLS, Trouble.THEIRS_MISSING, Trouble.THEIRS_UNKNOWN, Trouble.OURS_REFUSED):
+        for trouble in (
+            Trouble.NOT_TLS,
+            Trouble.TLS_SPOKEN,
+            Trouble.THEIRS_MISSING,
+            Trouble.THEIRS_UNKNOWN,
+            Trouble.OURS_REFUSED,
+        ):
             self.assertIn("peer.", SERVER_ADVICE[trouble])
 
 

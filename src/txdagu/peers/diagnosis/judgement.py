@@ -7,12 +7,13 @@ from datetime import datetime, timedelta
 
 from cryptography import x509
 
-from txdagu.grpc.certificates import EXPIRES_SOON, Usage, has_usage, host_names, is_for, title
+from txdagu.grpc.certificates import EXPIRES_SOON, Usage, days, has_usage, host_names, is_for, title
 from txdagu.grpc.greeting import Answer, Limits, Reply
 from txdagu.grpc.options import DEFAULT_OPTIONS
 from txdagu.grpc.tls import HTTP2
 from txdagu.grpc.tls_sight import TlsFacts
 from txdagu.grpc.trust import trust
+from txdagu.model.addresses import ip_version
 from txdagu.model.findings import Finding, failure, ok, warning
 from txdagu.peers.diagnosis.own_side import OwnSide
 
@@ -122,7 +123,8 @@ def judge_certificate(tls: TlsFacts, host: str, own: OwnSide, now: datetime) -> 
             make(
                 "names",
                 f"the certificate of {title(leaf)} is not for {host} but for {names}",
-                f"dial one of its names (workers dial what coordinator.advertise says), or issue one with subjectAltName {host}",
+                f"dial one of its names (workers dial what coordinator.advertise says), or issue one with "
+                f"subjectAltName={'IP' if ip_version(host) else 'DNS'}:{host}",
             )
         )
     found = trust(tls.chain, own.anchors)
@@ -140,7 +142,9 @@ def judge_certificate(tls: TlsFacts, host: str, own: OwnSide, now: datetime) -> 
         findings.append(ok("chain", f"issued by {title(found.path[-1])} ({source})"))
     else:
         advice = f"give the authority that issued it with peer.clientCaFile; {own.setting('peer.clientCaFile')}"
-        if len(tls.chain) == 1 and leaf.issuer != leaf.subject:
+        if not found.unknown:
+            advice = "have the coordinator's certificate issued by an authority that may do so"
+        elif len(tls.chain) == 1 and leaf.issuer != leaf.subject:
             advice += "; an authority between that one and its certificate must be sent by the coordinator (in its peer.certFile)"
         findings.append(make("chain", found.problem, advice))
     return findings
@@ -152,7 +156,7 @@ def judge_dates(chain: Sequence[x509.Certificate], now: datetime, make: Make = f
     for each in chain:
         begins, ends = each.not_valid_before_utc, each.not_valid_after_utc
         if ends < now:
-            text = f"the certificate of {title(each)} expired {_days(now - ends)} ago, on {_minute(ends)}"
+            text = f"the certificate of {title(each)} expired {days(now - ends)} ago, on {_minute(ends)}"
             findings.append(make("dates", text, "have it renewed"))
         elif now < begins:
             text = f"the certificate of {title(each)} is not valid before {_minute(begins)}"
@@ -162,18 +166,10 @@ def judge_dates(chain: Sequence[x509.Certificate], now: datetime, make: Make = f
     first = min(chain, key=lambda each: each.not_valid_after_utc)
     left = first.not_valid_after_utc - now
     if left < EXPIRES_SOON:
-        text = f"the certificate of {title(first)} expires in {_days(left)}, on {_minute(first.not_valid_after_utc)}"
+        text = f"the certificate of {title(first)} expires in {days(left)}, on {_minute(first.not_valid_after_utc)}"
         return [warning("dates", text, "have it renewed", days_left=left / _DAY)]
-    text = f"valid until {_minute(first.not_valid_after_utc)}, for {_days(left)} more"
+    text = f"valid until {_minute(first.not_valid_after_utc)}, for {days(left)} more"
     return [ok("dates", text, days_left=left / _DAY)]
-
-
-def _days(time: timedelta) -> str:
-    days = time // _DAY
-    if days == 0:
-        hours = time // timedelta(hours=1)
-        return f"{hours} hour{'' if hours == 1 else 's'}"
-    return f"{days} day{'' if days == 1 else 's'}"
 
 
 def _minute(moment: datetime) -> str:

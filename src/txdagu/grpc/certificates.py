@@ -73,7 +73,11 @@ class Identity:
 def read_identity(
     cert_file: str, key_file: str, usages: Iterable[Usage], now: datetime
 ) -> tuple[Identity | None, list[FileFinding]]:
-    """The pair in two files, if it can be used at all, and what is wrong with it for these usages. `now` has a time zone."""
+    """
+    The pair in two files, if it can be used at all, and what is wrong with it for these usages. `now` has a time zone.
+
+    To lack the use as a client is not fatal: servers need not ask for a certificate.
+    """
     chain, findings = _read_certificates(Part.CERTIFICATE, cert_file)
     if chain:
         findings += _judge_chain(cert_file, chain, usages, now)
@@ -226,11 +230,16 @@ def _judge_chain(
         elif ends - now < EXPIRES_SOON:
             add(expires_soon(certificate, now), "have it renewed", fatal=False)
     leaf = chain[0]
-    missing = [usage.value[0] for usage in usages if not has_usage(leaf, usage)]
+    missing = [usage for usage in usages if not has_usage(leaf, usage)]
     if missing:
-        wanted = " and ".join(missing)
-        message = f"the certificate {title(leaf)} is not for this use: its extended key usage lacks {wanted}"
-        add(message, f"have it issued with extendedKeyUsage={','.join(missing)} in addition", of_usage=True)
+        names = [usage.value[0] for usage in missing]
+        message = (
+            f"the certificate {title(leaf)} is not for this use: its extended key usage lacks {' and '.join(names)}"
+        )
+        advice = f"have it issued with extendedKeyUsage={','.join(names)} in addition"
+        if Usage.SERVER not in missing:
+            advice += ", or servers that ask for a certificate refuse it"
+        add(message, advice, fatal=Usage.SERVER in missing, of_usage=True)
     for number, (lower, upper) in enumerate(pairwise(chain), 1):
         if lower.issuer != upper.subject:
             message = f"certificate {number + 1} in it ({title(upper)}) did not issue certificate {number}"

@@ -121,11 +121,14 @@ def _file_problems(made: Protection, origins: Mapping[str, str], *, of_both: boo
     problems: dict[Problem, None] = {}
     for each in made.both:
         for finding in each.findings:
-            if not finding.fatal:
+            shown_to_itself = (
+                finding.of_usage and of_both and made.server is not None and made.server.wants_certificates
+            )
+            if not finding.fatal and not shown_to_itself:
                 continue
             key = _KEYS[finding.part]
             advice = finding.advice
-            if finding.of_usage and of_both:
+            if shown_to_itself:
                 advice += "; the main instance uses it as a server and as a client, so it must be good for both"
             where = f"{key} from {origins[key]}" if key in origins else key
             problems[Problem(f"{finding.file}: {finding.message}", where, advice)] = None

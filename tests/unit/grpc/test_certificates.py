@@ -137,11 +137,11 @@ class Pairs(FileCase):
         self.assertEqual(self.judge_issued(self.authority.issue(end=31)), [])
 
     def test_usage(self) -> None:
-        """A certificate for one use only."""
-        for given, missing in ((SERVER, "clientAuth"), (CLIENT, "serverAuth")):
+        """A certificate for one use only; servers cannot do without theirs, clients need not be asked for one."""
+        for given, missing, fatal in ((SERVER, "clientAuth", False), (CLIENT, "serverAuth", True)):
             found = self.judge_issued(self.authority.issue("one", usages=[given]))
             words = f"the certificate CN=one is not for this use: its extended key usage lacks {missing}"
-            self.assertEqual(found, [(Part.CERTIFICATE, words, True)])
+            self.assertEqual(found, [(Part.CERTIFICATE, words, fatal)])
         self.assertEqual(self.judge_issued(self.authority.issue(usages=[SERVER]), Usage.SERVER), [])
         self.assertEqual(self.judge_issued(self.authority.issue(usages=[CLIENT]), Usage.CLIENT), [])
 

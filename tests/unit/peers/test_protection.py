@@ -92,7 +92,16 @@ class Start(ProtectionCase):
                 "the main instance uses it as a server and as a client, so it must be good for both", found[0]
             )
             self.made(settings, end)
-            self.assertNotIn("main instance", self.problems(settings, *(set(MAIN) - {end}))[0])
+        self.assertNotIn("main instance", self.problems(settings, End.SERVER)[0])
+
+    def test_certificate_for_servers_only(self) -> None:
+        """Where nobody is known to ask for a client's certificate, one for servers only is a doubt and no reason to refuse."""
+        issued = self.authority.issue(usages=[SERVER])
+        for settings, ends in ((self.settings(issued), [End.CLIENT]), (self.settings(issued, client_ca_file=""), MAIN)):
+            told = self.made(settings, *ends).warnings()
+            self.assertEqual(len(told), 1, told)
+            self.assertIn("lacks clientAuth", told[0])
+            self.assertIn("or servers that ask for a certificate refuse it", told[0])
 
     def test_connector(self) -> None:
         """Who connects without more ado gets the same refusals, and a warning when nothing is verified."""

@@ -30,7 +30,8 @@ from txdagu.grpc.tls import ServerTls
 from txdagu.grpc.tls_endpoints import TlsServerEndpoint
 from txdagu.model.addresses import join_host_port
 from txdagu.model.errors import UnavailableError
-from txdagu.peers.protection import SERVER_ADVICE, Protection, protection
+from txdagu.peers.advice import SERVER_ADVICE
+from txdagu.peers.protection import Protection, protection
 from txdagu.peers.security import End
 from txdagu.protocol.services import COORDINATOR_SERVICE
 from txdagu.registry.cleaning import StaleFileCleaner

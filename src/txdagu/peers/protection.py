@@ -13,46 +13,13 @@ from twisted.logger import Logger
 from txdagu.config.settings import PeerSettings, Settings
 from txdagu.grpc.certificates import Part
 from txdagu.grpc.tls import ClientTls, ServerTls, TlsFiles
-from txdagu.grpc.tls_failures import Advice, Trouble
 from txdagu.model.errors import InvalidInputError, Problem
+from txdagu.peers.advice import CLIENT_ADVICE, SERVER_ADVICE
 from txdagu.peers.security import End, require_possible
 from txdagu.system.clock import local_now
 from txdagu.system.repeating import Repeating
 
 DAY = 24 * 60 * 60.0
-
-CLIENT_ADVICE: Advice = {
-    Trouble.NOT_TLS: "give the coordinator a certificate (peer.certFile and peer.keyFile), or set peer.insecure: true here",
-    Trouble.TLS_EXPECTED: "set peer.insecure: false here, and name the authority of its certificate with peer.clientCaFile",
-    Trouble.UNANSWERED: "if it expects TLS, set peer.insecure: false here",
-    Trouble.NO_HTTP2: "what answers there is no coordinator, or a proxy before it that does not pass HTTP/2 on",
-    Trouble.OLD_VERSION: "let it speak TLS 1.2 or 1.3",
-    Trouble.THEIRS_UNKNOWN: "name the authority of the coordinator's certificate with peer.clientCaFile",
-    Trouble.THEIRS_EXPIRED: "have the coordinator's certificate renewed",
-    Trouble.THEIRS_WRONG_NAME: (
-        "have a certificate issued for that name, or let the coordinator advertise a name of its certificate "
-        "(coordinator.advertise)"
-    ),
-    Trouble.THEIRS_WRONG_USAGE: "have the coordinator's certificate issued for server use (serverAuth)",
-    Trouble.OURS_MISSING: "set peer.certFile and peer.keyFile here",
-    Trouble.OURS_REFUSED: (
-        "peer.certFile here must be for client use (clientAuth), and from an authority in the coordinator's peer.clientCaFile"
-    ),
-    Trouble.OURS_UNUSABLE: "mend or remove them",
-}
-SERVER_ADVICE: Advice = {
-    Trouble.NOT_TLS: "set peer.insecure: false there",
-    Trouble.TLS_SPOKEN: "give this coordinator a certificate (peer.certFile and peer.keyFile), or set peer.insecure: true there",
-    Trouble.OLD_VERSION: "let it speak TLS 1.2 or 1.3",
-    Trouble.THEIRS_MISSING: "set peer.certFile and peer.keyFile there",
-    Trouble.THEIRS_UNKNOWN: "that authority must be in peer.clientCaFile here",
-    Trouble.THEIRS_EXPIRED: "have its certificate renewed",
-    Trouble.THEIRS_WRONG_USAGE: "have its certificate issued for client use (clientAuth)",
-    Trouble.OURS_REFUSED: (
-        "peer.clientCaFile there must name the authority of peer.certFile here, which must be for the name that is dialled, "
-        "and the clocks must be right"
-    ),
-}
 
 _KEYS = {Part.CERTIFICATE: "peer.certFile", Part.KEY: "peer.keyFile", Part.AUTHORITY: "peer.clientCaFile"}
 

@@ -12,8 +12,9 @@ from twisted.trial.unittest import SynchronousTestCase
 from txdagu.config.settings import PathSettings, PeerSettings, Settings
 from txdagu.grpc.tls_failures import Trouble
 from txdagu.model.errors import InvalidInputError
+from txdagu.peers.advice import CLIENT_ADVICE, SERVER_ADVICE
 from txdagu.peers.connecting import connector
-from txdagu.peers.protection import CLIENT_ADVICE, DAY, SERVER_ADVICE, CertificateWatch, Protection, protection
+from txdagu.peers.protection import DAY, CertificateWatch, Protection, protection
 from txdagu.peers.security import End
 from txdagu.testing.certificates import CLIENT, SERVER, Authority, Issued
 

@@ -11,10 +11,12 @@ from txdagu.grpc.certificates import EXPIRES_SOON, Usage, days, has_usage, host_
 from txdagu.grpc.greeting import Answer, Limits, Reply
 from txdagu.grpc.options import DEFAULT_OPTIONS
 from txdagu.grpc.tls import HTTP2
+from txdagu.grpc.tls_failures import Trouble
 from txdagu.grpc.tls_sight import TlsFacts
 from txdagu.grpc.trust import trust
 from txdagu.model.addresses import ip_version
 from txdagu.model.findings import Finding, failure, ok, warning
+from txdagu.peers.advice import CLIENT_ADVICE
 from txdagu.peers.diagnosis.own_side import OwnSide
 
 # Besides its polls a worker needs streams for heartbeats and health checks.
@@ -31,11 +33,14 @@ def judge_clear(reply: Reply, over_tls: Reply | None, own: OwnSide) -> list[Find
     tls = None if over_tls is None else over_tls.tls
     if reply.answer is Answer.TLS or (tls is not None and (tls.complete or over_tls_refuses(over_tls))):
         certificate = f", with a certificate for {', '.join(host_names(tls.chain[0]))}" if tls and tls.chain else ""
+        advice = CLIENT_ADVICE[Trouble.TLS_EXPECTED]
+        if tls is not None and tls.asked:
+            advice += "; it asks for a certificate of ours too (peer.certFile and peer.keyFile)"
         return [
             failure(
                 "protocol",
                 f"it speaks TLS{certificate}, and we speak clear text (h2c)",
-                f"set peer.insecure: false, and peer.clientCaFile to the authority of its certificate; {own.asked_by}",
+                f"{advice}; {own.asked_by}",
             )
         ]
     return [_strange(reply)]
@@ -58,8 +63,7 @@ def judge_tls(reply: Reply, in_clear: Reply | None, host: str, own: OwnSide, now
             failure(
                 "protocol",
                 "it speaks HTTP/2 in clear text (h2c), and we speak TLS",
-                "give the coordinator peer.certFile and peer.keyFile, or ask for clear text here with peer.insecure: true and "
-                f"no other peer settings; {own.asked_by}",
+                f"{CLIENT_ADVICE[Trouble.NOT_TLS]}; {own.asked_by}",
             )
         ]
     if not tls.complete and not tls.chain and not tls.asked and reply.answer is not Answer.REFUSED:
@@ -88,11 +92,9 @@ def _handshake(reply: Reply, tls: TlsFacts) -> Finding:
     words = reply.detail or "no reason is told"
     advice = ""
     if ("protocol" in words and "version" in words) or "unsupported protocol" in words:
-        advice = "it must offer TLS 1.2 or newer"
+        advice = CLIENT_ADVICE[Trouble.OLD_VERSION]
     elif "application protocol" in words or "internal error" in words:
-        advice = (
-            "most often it does not know HTTP/2 (ALPN h2): see whether this is the coordinator's port, or a proxy's"
-        )
+        advice = f"most often it does not know HTTP/2: {CLIENT_ADVICE[Trouble.NO_HTTP2]}"
     elif "handshake failure" in words:
         advice = "the two sides share no cipher or kind of key: give it a certificate with an EC key, or RSA of 2048 bits or more"
     return failure("protocol", f"it speaks TLS and refuses the handshake: {words}", advice)
@@ -106,7 +108,7 @@ def _alpn(reply: Reply, tls: TlsFacts) -> Finding:
     return failure(
         "alpn",
         f"HTTP/2 is not agreed on (ALPN h2): {instead}{heard}",
-        "see whether this is the coordinator's port; a proxy between must offer ALPN h2 or pass TLS through untouched",
+        CLIENT_ADVICE[Trouble.NO_HTTP2],
     )
 
 
@@ -141,7 +143,7 @@ def judge_certificate(tls: TlsFacts, host: str, own: OwnSide, now: datetime) -> 
         source = own.setting("peer.clientCaFile") if found.ours else "one of the system's authorities"
         findings.append(ok("chain", f"issued by {title(found.path[-1])} ({source})"))
     else:
-        advice = f"give the authority that issued it with peer.clientCaFile; {own.setting('peer.clientCaFile')}"
+        advice = f"{CLIENT_ADVICE[Trouble.THEIRS_UNKNOWN]}; {own.setting('peer.clientCaFile')}"
         if not found.unknown:
             advice = "have the coordinator's certificate issued by an authority that may do so"
         elif len(tls.chain) == 1 and leaf.issuer != leaf.subject:
@@ -186,7 +188,7 @@ def _own_certificate(reply: Reply, tls: TlsFacts, own: OwnSide) -> Finding:
             return failure(
                 "client certificate",
                 f"it wants a certificate from us{issuers}, and we have none",
-                f"set peer.certFile and peer.keyFile; {own.setting('peer.certFile')}",
+                f"{CLIENT_ADVICE[Trouble.OURS_MISSING]}; {own.setting('peer.certFile')}",
             )
         return ok("client certificate", "it asks for one, and does without")
     name = title(own.identity.chain[0])

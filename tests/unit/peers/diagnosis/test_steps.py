@@ -236,10 +236,20 @@ class Protocols(ExaminationTestCase):
         node = Authority().issue(names=["host1"])
         text = "it speaks TLS, with a certificate for host1, and we speak clear text (h2c)"
         advice = (
-            "set peer.insecure: false, and peer.clientCaFile to the authority of its certificate; "
+            "set peer.insecure: false here, and name the authority of its certificate with peer.clientCaFile; "
             "peer.insecure is true by default"
         )
         self.check(TlsTerms(node).over(self.server, self.clock), text, advice=advice)
+
+    def test_mutual_tls(self) -> None:
+        """One that asks for certificates too: what comes next is told at once."""
+        authority = Authority()
+        terms = TlsTerms(authority.issue(names=["host1"]), authorities=(authority.certificate,))
+        text = "it speaks TLS, with a certificate for host1, and we speak clear text (h2c)"
+        advice = (
+            "it asks for a certificate of ours too (peer.certFile and peer.keyFile); peer.insecure is true by default"
+        )
+        self.check(terms.over(self.server, self.clock), text, advice=advice)
 
     def test_turned_away(self) -> None:
         """A server that is full or ending says so with GOAWAY; its words are shown."""
@@ -305,7 +315,9 @@ class Tls(ExaminationTestCase):
             self.failures(examination), {"protocol": "it speaks HTTP/2 in clear text (h2c), and we speak TLS"}
         )
         advice = examination.findings[-1].advice
-        self.assertIn("give the coordinator peer.certFile and peer.keyFile, or ask for clear text here", advice)
+        self.assertIn(
+            "give the coordinator a certificate (peer.certFile and peer.keyFile), or ask for clear text here", advice
+        )
         self.assertIn("peer.insecure is false from --peer.insecure", advice)
 
     def test_http1(self) -> None:
@@ -338,7 +350,7 @@ class Tls(ExaminationTestCase):
         self.serve(self.authority.issue(names=["host1"]), newest=SSL.TLS1_1_VERSION)
         examination = self.examine()
         self.assertIn("it speaks TLS and refuses the handshake", self.failures(examination)["protocol"])
-        self.assertEqual(examination.findings[-1].advice, "it must offer TLS 1.2 or newer")
+        self.assertEqual(examination.findings[-1].advice, "let it speak TLS 1.2 or 1.3")
 
     def test_everything_wrong_at_once(self) -> None:
         """Authority, name, date and use are all told, not only the first."""

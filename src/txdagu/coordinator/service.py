@@ -116,14 +116,10 @@ class CoordinatorServer(Service):
         )
         if advertised.warning:
             self.log.warn("{warning}", warning=advertised.warning)
-        if self._tls is not None and not self._tls.names(advertised.host):
-            self.log.warn(
-                "the certificate {file} is for {names}, not for {host}, which workers dial: those that verify will refuse; "
-                "have it issued for that name, or advertise one that it has with --coordinator.advertise",
-                file=self._settings.peer.cert_file,
-                names=", ".join(self._tls.host_names()) or "no host at all",
-                host=advertised.host,
-            )
+        if self._tls is not None:
+            self._tls.dialled_as = advertised.host
+            if misnaming := self._tls.misnaming():
+                self.log.warn("{misnaming}", misnaming=misnaming)
 
     def _protection(self) -> str:
         if self._tls is None:

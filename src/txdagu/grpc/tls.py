@@ -36,7 +36,7 @@ from txdagu.grpc.certificates import (
     read_identity,
     title,
 )
-from txdagu.grpc.tls_failures import NO_ADVICE, Advice, NoCommonProtocolError, TlsError, Trouble
+from txdagu.grpc.tls_failures import NO_ADVICE, Advice, NoCommonProtocolError, TlsError, Trouble, with_advice
 from txdagu.system.clock import local_now
 
 HTTP2 = b"h2"
@@ -113,8 +113,8 @@ class TlsFiles(ABC):
 
     def _tell(self) -> None:
         self.log.info("TLS files were read again: {own}", own=self.describe())
-        for finding in self.findings:
-            self.log.warn("{finding}", finding=str(finding))
+        for doubt in self.doubts():
+            self.log.warn("{doubt}", doubt=doubt)
 
     def describe(self) -> str:
         """Our own certificate in a few words, for logs."""
@@ -122,6 +122,10 @@ class TlsFiles(ABC):
             return "no certificate of our own"
         leaf = self.certificates[0]
         return f"our certificate is {title(leaf)}, valid until {leaf.not_valid_after_utc:%Y-%m-%d}"
+
+    def doubts(self) -> list[str]:
+        """What is doubtful about the files that are in use, a sentence for each."""
+        return [str(finding) for finding in self.findings]
 
     def expiring(self) -> list[str]:
         """A sentence for each certificate in use whose time is over, or will be within 30 days."""
@@ -172,6 +176,8 @@ class ServerTls(TlsFiles):
         advice: Advice = NO_ADVICE,
         now: Callable[[], datetime] = local_now,
     ) -> None:
+        self.dialled_as = ""
+        """The host that clients dial, once that is known."""
         self._pair = (cert_file, key_file)
         self._client_ca_file = client_ca_file
         super().__init__((cert_file, key_file, client_ca_file), advice, now)
@@ -181,13 +187,17 @@ class ServerTls(TlsFiles):
         """Whether clients must show one."""
         return bool(self._client_ca_file)
 
-    def names(self, host: str) -> bool:
-        """Whether clients that dial `host` will find it in our certificate."""
-        return bool(self.certificates) and is_for(self.certificates[0], host)
+    def misnaming(self) -> str:
+        """That our certificate is not for the host that clients dial, or nothing."""
+        if not self.dialled_as or not self.certificates or is_for(self.certificates[0], self.dialled_as):
+            return ""
+        names = ", ".join(host_names(self.certificates[0])) or "no host at all"
+        text = f"the certificate {self._pair[0]} is for {names}, not for {self.dialled_as}, which clients dial"
+        return str(with_advice(Trouble.OURS_WRONG_NAME, f"{text}: those that verify will refuse", self.advice))
 
-    def host_names(self) -> tuple[str, ...]:
-        """The names and addresses that our certificate is for."""
-        return host_names(self.certificates[0]) if self.certificates else ()
+    def doubts(self) -> list[str]:
+        """As of any files, and that the certificate does not name the host that clients dial."""
+        return [*super().doubts(), *filter(None, [self.misnaming()])]
 
     def _make(self) -> _Made:
         now = self._now()

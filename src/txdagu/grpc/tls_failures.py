@@ -34,6 +34,7 @@ class Trouble(Enum):
     THEIRS_WRONG_USAGE = "their certificate is not for this use"
     OURS_MISSING = "they want a certificate"
     OURS_REFUSED = "they refused our certificate"
+    OURS_WRONG_NAME = "our certificate is for another name than the one that is dialled"
     SILENT = "the handshake was not finished in time"
     OURS_UNUSABLE = "our own files cannot be used"
     OTHER = "something else"

@@ -40,6 +40,9 @@ SERVER_ADVICE: Advice = {
     Trouble.THEIRS_UNKNOWN: "that authority must be in peer.clientCaFile here",
     Trouble.THEIRS_EXPIRED: "have its certificate renewed",
     Trouble.THEIRS_WRONG_USAGE: "have its certificate issued for client use (clientAuth)",
+    Trouble.OURS_WRONG_NAME: (
+        "let peer.certFile be one for that name, or advertise a name that it has with --coordinator.advertise"
+    ),
     Trouble.OURS_REFUSED: (
         "peer.clientCaFile there must name the authority of peer.certFile here, which must be for the name that is dialled, "
         "and the clocks must be right"

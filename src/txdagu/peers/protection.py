@@ -38,7 +38,7 @@ class Protection:
 
     def warnings(self) -> list[str]:
         """What should be told at start: doubtful files, and verification that was switched off."""
-        told = [str(finding) for each in self.both for finding in each.findings]
+        told = [doubt for each in self.both for doubt in each.doubts()]
         if self.client is not None and not self.client.verify:
             told.append(
                 "peer.skipTlsVerify: any coordinator is believed, whatever certificate it shows; "

@@ -567,6 +567,18 @@ class Reloading(TlsCase):
         path.write_bytes(Path(self.ca).read_bytes())
         self.assertEqual(self.meet(ServerTls(*self.node), client), "works")
 
+    def test_replacement_for_another_name(self) -> None:
+        """A new certificate without the name that clients dial is used, and told."""
+        tls = ServerTls(*self.node)
+        tls.dialled_as = "localhost"
+        self.assertEqual(tls.misnaming(), "")
+        self.write(self.authority.issue(names=["elsewhere.example"]))
+        with capturedLogs() as logged:
+            tls.context()
+        told = [formatEvent(event) for event in logged if event["log_level"].name == "warn"]
+        self.assertEqual(len(told), 1, told)
+        self.assertIn("is for elsewhere.example, not for localhost, which clients dial", told[0])
+
     def test_new_client_authority(self) -> None:
         """A server's new file of client authorities counts for the next connection."""
         authorities = self.directory / "clients.crt"

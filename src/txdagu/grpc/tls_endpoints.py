@@ -135,9 +135,12 @@ class TlsClientEndpoint:
     TLS over `endpoint`, with a server that must prove to be `host`: a name, or an IP address.
 
     The Deferred of `connect` fires when TLS is up, and fails with `TlsError` if it does not come about; cancel it to give up.
+    Raises `ValueError` for an empty `host`, which no certificate can prove to be.
     """
 
     def __init__(self, endpoint: IStreamClientEndpoint, tls: ClientTls, host: str, clock: IReactorTime) -> None:
+        if tls.verify and not host:
+            raise ValueError("without a host nothing can be verified")
         self._endpoint = endpoint
         self._tls = tls
         self._host = host

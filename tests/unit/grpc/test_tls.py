@@ -230,6 +230,12 @@ class Table(TlsCase):
         answer = self.meet(ServerTls(*nameless), ClientTls(self.ca), "host1")
         self.assertIn("the server's certificate is for no host at all, not for host1", answer)
 
+    def test_no_name(self) -> None:
+        """Nobody gets around the name by having none; who believes everybody needs none."""
+        way = self.server(ServerTls(*self.node))
+        self.assertRaises(ValueError, TlsClientEndpoint, way, ClientTls(self.ca), "", self.clock)
+        self.assertEqual(self.call(TlsClientEndpoint(way, ClientTls(verify=False), "", self.clock)), "works")
+
     def test_expired_server(self) -> None:
         """A server whose certificate has expired, with the dates."""
         pair = self.write(self.authority.issue("late", begin=-10, end=-1), "late")

@@ -28,6 +28,7 @@ from txdagu.model.addresses import ip_version
 
 _STRONGER = "have it issued with an EC key, or RSA of 2048 bits or more, and signed with SHA-256 or better"
 EXPIRES_SOON = timedelta(days=30)
+_SHOWN_NAMES = 8
 
 
 class Part(Enum):
@@ -138,6 +139,13 @@ def host_names(certificate: x509.Certificate) -> tuple[str, ...]:
         return ()
     addresses = (str(address) for address in names.get_values_for_type(x509.IPAddress))
     return (*names.get_values_for_type(x509.DNSName), *addresses)
+
+
+def named_hosts(certificate: x509.Certificate) -> str:
+    """`host_names` for messages: the first few, and how many more; ``no host at all`` without one."""
+    names = host_names(certificate)
+    more = f" and {len(names) - _SHOWN_NAMES} more" if len(names) > _SHOWN_NAMES else ""
+    return (", ".join(names[:_SHOWN_NAMES]) or "no host at all") + more
 
 
 def is_for(certificate: x509.Certificate, host: str) -> bool:

@@ -30,8 +30,8 @@ from txdagu.grpc.certificates import (
     Identity,
     Usage,
     expires_soon,
-    host_names,
     is_for,
+    named_hosts,
     read_authorities,
     read_identity,
     title,
@@ -191,7 +191,7 @@ class ServerTls(TlsFiles):
         """That our certificate is not for the host that clients dial, or nothing."""
         if not self.dialled_as or not self.certificates or is_for(self.certificates[0], self.dialled_as):
             return ""
-        names = ", ".join(host_names(self.certificates[0])) or "no host at all"
+        names = named_hosts(self.certificates[0])
         text = f"the certificate {self._pair[0]} is for {names}, not for {self.dialled_as}, which clients dial"
         return str(with_advice(Trouble.OURS_WRONG_NAME, f"{text}: those that verify will refuse", self.advice))
 

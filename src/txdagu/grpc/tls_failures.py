@@ -15,7 +15,7 @@ from cryptography import x509
 from OpenSSL import SSL
 from twisted.internet.error import ConnectionDone, ConnectionLost
 
-from txdagu.grpc.certificates import Usage, has_usage, host_names, title
+from txdagu.grpc.certificates import Usage, has_usage, named_hosts, title
 
 
 class Trouble(Enum):
@@ -216,8 +216,7 @@ def _not_tls(evidence: Evidence) -> str:
 
 
 def _wrong_name(evidence: Evidence) -> str:
-    names = () if evidence.certificate is None else host_names(evidence.certificate)
-    known = ", ".join(names) if names else "no host at all"
+    known = "no host at all" if evidence.certificate is None else named_hosts(evidence.certificate)
     return f"the server's certificate is for {known}, not for {evidence.host}"
 
 

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 from cryptography import x509
 
-from txdagu.grpc.certificates import EXPIRES_SOON, Usage, days, has_usage, host_names, is_for, title
+from txdagu.grpc.certificates import EXPIRES_SOON, Usage, days, has_usage, host_names, is_for, named_hosts, title
 from txdagu.grpc.greeting import Answer, Limits, Reply
 from txdagu.grpc.options import DEFAULT_OPTIONS
 from txdagu.grpc.tls import HTTP2
@@ -32,7 +32,7 @@ def judge_clear(reply: Reply, over_tls: Reply | None, own: OwnSide) -> list[Find
         return [ok("protocol", "it speaks HTTP/2 in clear text (h2c), and so do we"), *judge_limits(reply, own)]
     tls = None if over_tls is None else over_tls.tls
     if reply.answer is Answer.TLS or (tls is not None and (tls.complete or over_tls_refuses(over_tls))):
-        certificate = f", with a certificate for {', '.join(host_names(tls.chain[0]))}" if tls and tls.chain else ""
+        certificate = f", with a certificate for {named_hosts(tls.chain[0])}" if tls and tls.chain else ""
         advice = CLIENT_ADVICE[Trouble.TLS_EXPECTED]
         if tls is not None and tls.asked:
             advice += "; it asks for a certificate of ours too (peer.certFile and peer.keyFile)"
@@ -117,7 +117,7 @@ def judge_certificate(tls: TlsFacts, host: str, own: OwnSide, now: datetime) -> 
     leaf = tls.chain[0]
     make: Make = failure if own.verify else warning
     findings = []
-    names = ", ".join(host_names(leaf)) or "no host at all (a common name does not count)"
+    names = named_hosts(leaf) if host_names(leaf) else "no host at all (a common name does not count)"
     if is_for(leaf, host):
         findings.append(ok("names", f"the certificate is for {names}"))
     else:
@@ -144,7 +144,9 @@ def judge_certificate(tls: TlsFacts, host: str, own: OwnSide, now: datetime) -> 
         findings.append(ok("chain", f"issued by {title(found.path[-1])} ({source})"))
     else:
         advice = f"{CLIENT_ADVICE[Trouble.THEIRS_UNKNOWN]}; {own.setting('peer.clientCaFile')}"
-        if not found.unknown:
+        if own.settings.peer.client_ca_file and not own.anchors:
+            advice = f"mend what is said about the authorities above; {own.setting('peer.clientCaFile')}"
+        elif not found.unknown:
             advice = "have the coordinator's certificate issued by an authority that may do so"
         elif len(tls.chain) == 1 and leaf.issuer != leaf.subject:
             advice += "; an authority between that one and its certificate must be sent by the coordinator (in its peer.certFile)"
@@ -184,6 +186,12 @@ def _own_certificate(reply: Reply, tls: TlsFacts, own: OwnSide) -> Finding:
     if not tls.asked:
         return ok("client certificate", "it asks for none")
     if own.identity is None:
+        if refused and own.settings.peer.cert_file and own.settings.peer.key_file:
+            return failure(
+                "client certificate",
+                f"it wants a certificate from us{issuers}, and ours cannot be used",
+                "mend what is said about our own certificate and key above",
+            )
         if refused:
             return failure(
                 "client certificate",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -362,6 +363,19 @@ class Tls(ExaminationTestCase):
         self.assertIn("the certificate of CN=node expired 2 days ago, on ", failures["dates"])
         self.assertIn("lacks serverAuth", failures["usage"])
         self.assertEqual(failures["chain"], "CN=node was issued by CN=a stranger, which is not known here")
+
+    def test_own_files_unusable(self) -> None:
+        """Where our own files are given and cannot be used, that is what must be mended, and nothing must be set."""
+        self.peer_is(self.authority.issue("worker"))
+        self.own = replace(self.own, anchors=(), identity=None)
+        self.serve(self.authority.issue(names=["host1"]), authorities=(self.authority.certificate,))
+        examination = self.examine()
+        self.assertTrue(
+            self.one(examination, "chain").advice.startswith("mend what is said about the authorities above; ")
+        )
+        found = self.one(examination, "client certificate")
+        self.assertIn("and ours cannot be used", found.text)
+        self.assertEqual(found.advice, "mend what is said about our own certificate and key above")
 
     def test_no_names(self) -> None:
         """A certificate with only a common name is for no host."""

@@ -1,7 +1,7 @@
 """
 TLS between both programs: the released Dagu 1.30.2 and ours, each as coordinator with the other's worker.
 
-Each test starts real processes of both and runs a DAG whose child goes to the worker.
+Real processes of both run a DAG whose child goes to the worker. Clusters with TLS and with mutual TLS run side by side.
 """
 
 from __future__ import annotations
@@ -11,14 +11,21 @@ import os
 import shutil
 import tempfile
 import unittest
+from collections.abc import Sequence
 from pathlib import Path
 
-from twisted.trial.unittest import SynchronousTestCase
+from twisted.trial.unittest import SynchronousTestCase, TestCase
 
+from txdagu.config.settings import PathSettings, PeerSettings, Settings
+from txdagu.peers.connecting import connector
+from txdagu.protocol import health_pb2 as health
+from txdagu.protocol.services import HEALTH_CHECK
 from txdagu.testing.certificates import CLIENT, Authority
-from txdagu.testing.programs import DAGU, Program, run
+from txdagu.testing.programs import DAGU, Program
+from txdagu.wire.status import RpcError
 
 REFERENCE = os.environ.get("TXDAGU_REFERENCE", "")
+NOWHERE = PathSettings("", "", "", "", "", "", "", "", "", "")
 
 FAMILY = """\
 name: family
@@ -35,14 +42,15 @@ steps:
 """
 
 
-@unittest.skipUnless(REFERENCE, "the released program is not installed (python tests/interop/install_reference.py)")
-class ProtectedClusterTests(SynchronousTestCase):
-    """Coordinators of one program with workers of the other, over TLS."""
+class Cluster:
+    """
+    A home with certificates for a coordinator and for those who call it, and the programs that were started there.
 
-    def setUp(self) -> None:
-        """A home for one cluster, with certificates."""
+    `mutual`: the coordinator asks for certificates, and clients have one.
+    """
+
+    def __init__(self, *, mutual: bool) -> None:
         self.home = Path(tempfile.mkdtemp(prefix="txdagu-interop-"))
-        self.addCleanup(shutil.rmtree, self.home, ignore_errors=True)
         (self.home / "dags").mkdir()
         (self.home / "dags" / "family.yaml").write_text(FAMILY)
         self.env = {
@@ -50,73 +58,106 @@ class ProtectedClusterTests(SynchronousTestCase):
             "HOME": str(self.home),
             "DAGU_DEFAULT_EXECUTION_MODE": "local",
             "DAGU_COORDINATOR_ADVERTISE": "127.0.0.1",
+            "DAGU_PEER_INSECURE": "false",
         }
-        self.authority = Authority()
-        self.ca = {"DAGU_PEER_CLIENT_CA_FILE": self.authority.write_authority(self.home)}
-        cert_file, key_file = self.authority.issue("coordinator").write(self.home, "coordinator")
-        self.server = {"DAGU_PEER_CERT_FILE": cert_file, "DAGU_PEER_KEY_FILE": key_file}
-        cert_file, key_file = self.authority.issue("worker", names=[], usages=[CLIENT]).write(self.home, "worker")
-        self.client = {"DAGU_PEER_CERT_FILE": cert_file, "DAGU_PEER_KEY_FILE": key_file}
-        self.on = {"DAGU_PEER_INSECURE": "false"}
+        authority = Authority()
+        self.ca_file = authority.write_authority(self.home)
+        self.ca = {"DAGU_PEER_CLIENT_CA_FILE": self.ca_file}
+        self.server = self._pair(*authority.issue("coordinator").write(self.home, "coordinator"))
+        self.client = dict(self.ca)
+        if mutual:
+            self.server |= self.ca
+            self.client |= self._pair(*authority.issue("worker", names=[], usages=[CLIENT]).write(self.home, "worker"))
+        self._programs: list[Program] = []
+
+    def _pair(self, cert_file: str, key_file: str) -> dict[str, str]:
+        return {"DAGU_PEER_CERT_FILE": cert_file, "DAGU_PEER_KEY_FILE": key_file}
 
     def start(self, *argv: str, **env: str) -> Program:
-        """A program of the cluster, ended with the test."""
+        """A program of the cluster."""
         program = Program(argv, self.env | env, cwd=str(self.home))
-        self.addCleanup(program.__exit__, None, None, None)
+        self._programs.append(program)
         return program
 
-    def coordinator(self, program: tuple[str, ...], **env: str) -> None:
-        """A coordinator that is up."""
-        self.start(*program, "coordinator", "--coordinator.port=0", **self.server, **env).wait_for(
-            "listens on .* with TLS|Starting to serve"
-        )
+    def coordinator(self, *program: str) -> Program:
+        """A coordinator that begins; `Program.wait_for` its `SERVES`."""
+        return self.start(*program, "coordinator", "--coordinator.port=0", **self.server)
 
-    def assert_runs(self, starter: tuple[str, ...], worker: str, **env: str) -> None:
-        """A parent of that program hands its child to that worker."""
-        dag = str(self.home / "dags" / "family.yaml")
-        started = run([*starter, "start", dag], self.env | env)
-        self.assertEqual(started.process.returncode, 0, started.output)
+    def child(self) -> tuple[int, str]:
+        """Status and worker of the child that ran."""
         found = list(
             (self.home / "data" / "dag-runs").glob("family/dag-runs/*/*/*/*/children/*/attempt_*/status.jsonl")
         )
         child = json.loads(found[-1].read_text().splitlines()[-1])
-        self.assertEqual((child["status"], child["workerId"]), (4, worker))
+        return child["status"], child["workerId"]
 
-    def our_coordinator(self, server: dict[str, str], clients: dict[str, str]) -> None:
-        """Ours with the released worker."""
-        self.coordinator(DAGU, **server)
-        worker = self.start(REFERENCE, "worker", "--worker.id=theirs", "--worker.labels=gpu=true", **clients)
-        worker.wait_for("[Ww]orker")
-        self.assert_runs(DAGU, "theirs", **clients)
+    def end(self) -> None:
+        """Nothing is left."""
+        for program in self._programs:
+            program.__exit__(None, None, None)
+        shutil.rmtree(self.home, ignore_errors=True)
 
-    def their_coordinator(self, server: dict[str, str], clients: dict[str, str]) -> None:
-        """The released one with our worker."""
-        self.coordinator((REFERENCE,), **server)
-        worker = self.start(*DAGU, "worker", "--worker.id=ours", "--worker.labels=gpu=true", **clients)
-        worker.wait_for("coordinator .* answers")
-        self.assert_runs((REFERENCE,), "ours", **clients)
 
-    def test_tls_with_their_worker(self) -> None:
-        """Our coordinator with a certificate, the released worker with the authority."""
-        self.our_coordinator(self.on, self.ca | self.on)
+SERVES = "listens on .* with TLS|Starting to serve.*addr=(\\S+):(\\d+)"
 
-    def test_mutual_tls_with_their_worker(self) -> None:
-        """Our coordinator wants certificates, the released worker has one."""
-        self.our_coordinator(self.ca | self.on, self.ca | self.client | self.on)
 
-    def test_tls_with_their_coordinator(self) -> None:
-        """The released coordinator with a certificate, our worker with the authority."""
-        self.their_coordinator({}, self.ca | self.on)
+@unittest.skipUnless(REFERENCE, "the released program is not installed (python tests/interop/install_reference.py)")
+class ProtectedClusterTests(SynchronousTestCase):
+    """Coordinators of one program with workers of the other, over TLS and over mutual TLS."""
 
-    def test_mutual_tls_with_their_coordinator(self) -> None:
-        """The released coordinator wants certificates; our worker has one, and without one says what is missing."""
-        self.coordinator((REFERENCE,), **self.ca)
-        bare = self.start(*DAGU, "worker", "--worker.id=bare", **self.ca, **self.on)
-        told = bare.wait_for("set peer.certFile and peer.keyFile here|peer.certFile here must be")
-        self.assertRegex(told.string, "requires? a certificate from us|may have refused our certificate")
-        clear = self.start(*DAGU, "worker", "--worker.id=clear")
-        clear.wait_for("set peer.insecure: false here")
-        clients = self.ca | self.client | self.on
-        worker = self.start(*DAGU, "worker", "--worker.id=ours", "--worker.labels=gpu=true", **clients)
-        worker.wait_for("coordinator .* answers")
-        self.assert_runs((REFERENCE,), "ours", **clients)
+    def assert_works(self, ours: Sequence[str], theirs: Sequence[str], answers: str) -> None:
+        """A parent of the coordinator's program hands its child to the other's worker, whose log says that it `answers`."""
+        clusters = [Cluster(mutual=False), Cluster(mutual=True)]
+        for cluster in clusters:
+            self.addCleanup(cluster.end)
+        for coordinator in [cluster.coordinator(*ours) for cluster in clusters]:
+            coordinator.wait_for(SERVES)
+        labels = ("--worker.id=other", "--worker.labels=gpu=true")
+        for worker in [cluster.start(*theirs, "worker", *labels, **cluster.client) for cluster in clusters]:
+            worker.wait_for(answers)
+        dags = [str(cluster.home / "dags" / "family.yaml") for cluster in clusters]
+        runs = [
+            cluster.start(*ours, "start", dag, **cluster.client) for cluster, dag in zip(clusters, dags, strict=True)
+        ]
+        for cluster, run in zip(clusters, runs, strict=True):
+            self.assertEqual(run.wait(), 0, run.output)
+            self.assertEqual(cluster.child(), (4, "other"))
+
+    def test_their_worker(self) -> None:
+        """Our coordinator; the released worker has the authority, and a certificate where one is wanted."""
+        self.assert_works(DAGU, (REFERENCE,), "[Ww]orker")
+
+    def test_their_coordinator(self) -> None:
+        """The released coordinator; our worker has the authority, and a certificate where one is wanted."""
+        self.assert_works((REFERENCE,), DAGU, "coordinator .* answers")
+
+
+@unittest.skipUnless(REFERENCE, "the released program is not installed (python tests/interop/install_reference.py)")
+class RefusedTests(TestCase):
+    """The released coordinator, and clients of ours that cannot get through."""
+
+    async def test_what_is_missing(self) -> None:
+        """Without a certificate where one is wanted, and in clear text, our side says what to set."""
+        from twisted.internet import reactor  # noqa: TID251 - a real socket needs the real one
+
+        cluster = Cluster(mutual=True)
+        self.addCleanup(cluster.end)
+        where = cluster.coordinator(REFERENCE).wait_for(SERVES)
+        for peer, words, advice in (
+            (
+                PeerSettings(insecure=False, client_ca_file=cluster.ca_file),
+                "requires? a certificate from us|may have refused our certificate",
+                "set peer.certFile and peer.keyFile here|peer.certFile here must be",
+            ),
+            (PeerSettings(), "closed the connection without a word|expects TLS", "set peer.insecure: false here"),
+        ):
+            channel = connector(Settings(NOWHERE, peer=peer), reactor)(where[1], int(where[2]))
+            try:
+                await channel.unary(HEALTH_CHECK, health.HealthCheckRequest(), timeout=20)
+            except RpcError as error:
+                self.assertRegex(error.message, words)
+                self.assertRegex(error.message, advice)
+            else:
+                self.fail("it got through")
+            finally:
+                await channel.close()

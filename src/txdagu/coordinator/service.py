@@ -30,6 +30,7 @@ from txdagu.grpc.tls import ServerTls
 from txdagu.grpc.tls_endpoints import TlsServerEndpoint
 from txdagu.model.addresses import join_host_port
 from txdagu.model.errors import UnavailableError
+from txdagu.peers.advice import SERVER_ADVICE
 from txdagu.peers.protection import Protection, protection
 from txdagu.peers.security import End
 from txdagu.protocol.services import COORDINATOR_SERVICE
@@ -76,7 +77,7 @@ class CoordinatorServer(Service):
         services: list[GrpcService] = [rpc, self._health]
         if coordinator.reflection:
             services.append(ReflectionService(services))
-        self._factory = GrpcServerFactory(services, reactor, limits=_LIMITS)
+        self._factory = GrpcServerFactory(services, reactor, limits=_LIMITS, advice=SERVER_ADVICE)
         registry = settings.paths.service_registry_dir
         self._cleaners = [StaleFileCleaner(reactor, registry, kind, monotonic) for kind in Kind]
         self._publication: Publication | None = None
@@ -115,14 +116,10 @@ class CoordinatorServer(Service):
         )
         if advertised.warning:
             self.log.warn("{warning}", warning=advertised.warning)
-        if self._tls is not None and not self._tls.names(advertised.host):
-            self.log.warn(
-                "the certificate {file} is for {names}, not for {host}, which workers dial: those that verify will refuse; "
-                "have it issued for that name, or advertise one that it has with --coordinator.advertise",
-                file=self._settings.peer.cert_file,
-                names=", ".join(self._tls.host_names()) or "no host at all",
-                host=advertised.host,
-            )
+        if self._tls is not None:
+            self._tls.dialled_as = advertised.host
+            if misnaming := self._tls.misnaming():
+                self.log.warn("{misnaming}", misnaming=misnaming)
 
     def _protection(self) -> str:
         if self._tls is None:

@@ -18,9 +18,9 @@ from txdagu.grpc.connectivity import Backoff, ChannelState
 from txdagu.grpc.keepalive import KeepaliveTimes
 from txdagu.grpc.options import DEFAULT_OPTIONS, CallOptions, ChannelOptions
 from txdagu.grpc.pool import ConnectionPool
-from txdagu.grpc.tls import NO_ADVICE, ClientTls
+from txdagu.grpc.tls import ClientTls
 from txdagu.grpc.tls_endpoints import TlsClientEndpoint
-from txdagu.grpc.tls_failures import Advice
+from txdagu.grpc.tls_failures import NO_ADVICE, Advice
 from txdagu.model.addresses import ip_version, join_host_port
 from txdagu.wire.compression import check_compression
 from txdagu.wire.metadata import NONE, encode_metadata, pairs_of

@@ -20,6 +20,7 @@ from txdagu.grpc.context import CallContext, Handler
 from txdagu.grpc.lifetime import ConnectionLimits
 from txdagu.grpc.limits import DEFAULT_LIMITS, ServerLimits
 from txdagu.grpc.server_connection import GrpcServerProtocol
+from txdagu.grpc.tls_failures import NO_ADVICE, Advice
 from txdagu.wire.compression import IDENTITY, Compression, check_compression
 from txdagu.wire.connection import DEFAULT_MAX_MESSAGE_SIZE
 from txdagu.wire.method import RpcMethod
@@ -59,8 +60,11 @@ class GrpcServerFactory(Factory):
         server_limits: ServerLimits = DEFAULT_LIMITS,
         random: Callable[[], float] = system_random,
         compression: Compression = IDENTITY,
+        advice: Advice = NO_ADVICE,
     ) -> None:
         check_compression(compression)
+        self.advice = advice
+        """What to do about troubles with TLS, added to messages about them."""
         self.clock = clock
         self.limits = limits
         self.server_limits = server_limits

@@ -11,6 +11,7 @@ from twisted.logger import Logger
 from txdagu.grpc.lifetime import ConnectionLifetime
 from txdagu.grpc.server_call import ServerCall
 from txdagu.grpc.slow_peers import SlowPeerWatch
+from txdagu.grpc.tls_failures import TLS_BEGINS, Trouble, with_advice
 from txdagu.grpc.transport import ConnectionProtocol
 from txdagu.wire.compression import IDENTITY
 from txdagu.wire.events import (
@@ -62,6 +63,7 @@ class GrpcServerProtocol(ConnectionProtocol):
         self._leaving: str | None = None
         self._end_timer: IDelayedCall | None = None
         self._lingering = False
+        self._first_bytes: bytes | None = None
 
     @property
     def is_idle(self) -> bool:
@@ -82,6 +84,8 @@ class GrpcServerProtocol(ConnectionProtocol):
     def dataReceived(self, data: bytes) -> None:
         """Work on received bytes, and see to it that what they begin is finished."""
         self._lifetime.heard()
+        if self._first_bytes is None:
+            self._first_bytes = data[: len(TLS_BEGINS)]
         super().dataReceived(data)
         if self.is_open:
             self._watch.heard()
@@ -103,11 +107,18 @@ class GrpcServerProtocol(ConnectionProtocol):
                 self._watch.handshake_done()
                 self._lifetime.start()
             case ConnectionBroken():
-                self._server.complaints.add(self.host, f"closing the connection of {self.peer}: {event.reason}")
+                reason = self._why_broken(event.reason)
+                self._server.complaints.add(self.host, f"closing the connection of {self.peer}: {reason}", cause=reason)
                 self.hang_up()
             case PingAnswered():
                 if self._leaving is not None:
                     self._end_if_done()
+
+    def _why_broken(self, reason: str) -> str:
+        """The reason, unless the client meant to speak TLS, which says more."""
+        if self._first_bytes != TLS_BEGINS:
+            return reason
+        return str(with_advice(Trouble.TLS_SPOKEN, "it speaks TLS, and we speak clear text (h2c)", self._server.advice))
 
     def lost(self, reason: str) -> None:
         """Cancel all handlers: nobody waits for their answers."""

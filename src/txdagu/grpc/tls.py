@@ -13,35 +13,39 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 from OpenSSL import SSL
+from OpenSSL.crypto import X509StoreFlags
 from twisted.internet.ssl import Certificate, CertificateOptions, TLSVersion, trustRootFromCertificates
 from twisted.logger import Logger
 
 from txdagu.grpc.certificates import (
     EXPIRES_SOON,
-    Finding,
+    FileFinding,
     Identity,
     Usage,
     expires_soon,
-    host_names,
     is_for,
+    named_hosts,
     read_authorities,
     read_identity,
     title,
 )
-from txdagu.grpc.tls_failures import Advice, NoCommonProtocolError, TlsError, Trouble
+from txdagu.grpc.tls_failures import NO_ADVICE, Advice, NoCommonProtocolError, TlsError, Trouble, with_advice
 from txdagu.system.clock import local_now
 
 HTTP2 = b"h2"
 
-Stamp = tuple[tuple[int, int, int] | None, ...]
-NO_ADVICE: Advice = {}
+Stamp = tuple[tuple[int, int, int, int] | None, ...]
+RETRY_AFTER = timedelta(minutes=1)
+"""Files that could not be used are read again after that time, changed or not: a certificate may have become valid meanwhile."""
+TRUST_FLAGS = X509StoreFlags.PARTIAL_CHAIN
+"""A file of authorities may name one below the root; whatever it names is trusted, as Go's programs do it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +55,7 @@ class _Made:
     context: SSL.Context | None
     identity: Identity | None
     authorities: tuple[x509.Certificate, ...]
-    findings: list[Finding]
+    findings: list[FileFinding]
 
 
 class TlsFiles(ABC):
@@ -66,7 +70,7 @@ class TlsFiles(ABC):
     def __init__(self, files: Sequence[str], advice: Advice, now: Callable[[], datetime]) -> None:
         self.files = tuple(file for file in files if file)
         self.advice = advice
-        self.findings: tuple[Finding, ...] = ()
+        self.findings: tuple[FileFinding, ...] = ()
         """What was wrong with the files when they were read last, fatal or not."""
         self.certificates: tuple[x509.Certificate, ...] = ()
         """Our own certificate and its chain, as in use; empty without one."""
@@ -74,6 +78,7 @@ class TlsFiles(ABC):
         """The authorities of the other end that a file names, as in use."""
         self._now = now
         self._context: SSL.Context | None = None
+        self._refused_at: datetime | None = None
         self._stamp = self._look()
         self._read()
 
@@ -90,6 +95,8 @@ class TlsFiles(ABC):
         """The context for the next connection. Raises `TlsError` if the files never could be used."""
         if self._stamp != self._look():
             self.reload()
+        elif self._refused_at is not None and self._now() - self._refused_at >= RETRY_AFTER and self._read():
+            self._tell()
         if self._context is None:
             raise TlsError(Trouble.OURS_UNUSABLE, f"our own TLS files cannot be used: {self._problems()}")
         return self._context
@@ -101,10 +108,13 @@ class TlsFiles(ABC):
             kept = "the previous ones stay in use" if self.usable else "there are none to use in their place"
             self.log.error("changed TLS files cannot be used, {kept}: {why}", kept=kept, why=self._problems())
             return False
-        self.log.info("TLS files were read again: {own}", own=self.describe())
-        for finding in self.findings:
-            self.log.warn("{finding}", finding=str(finding))
+        self._tell()
         return True
+
+    def _tell(self) -> None:
+        self.log.info("TLS files were read again: {own}", own=self.describe())
+        for doubt in self.doubts():
+            self.log.warn("{doubt}", doubt=doubt)
 
     def describe(self) -> str:
         """Our own certificate in a few words, for logs."""
@@ -112,6 +122,10 @@ class TlsFiles(ABC):
             return "no certificate of our own"
         leaf = self.certificates[0]
         return f"our certificate is {title(leaf)}, valid until {leaf.not_valid_after_utc:%Y-%m-%d}"
+
+    def doubts(self) -> list[str]:
+        """What is doubtful about the files that are in use, a sentence for each."""
+        return [str(finding) for finding in self.findings]
 
     def expiring(self) -> list[str]:
         """A sentence for each certificate in use whose time is over, or will be within 30 days."""
@@ -124,7 +138,9 @@ class TlsFiles(ABC):
         made = self._make()
         self.findings = tuple(made.findings)
         if made.context is None:
+            self._refused_at = self._now()
             return False
+        self._refused_at = None
         self._context, self.authorities = made.context, made.authorities
         self.certificates = () if made.identity is None else made.identity.chain
         return True
@@ -133,14 +149,14 @@ class TlsFiles(ABC):
         return "; ".join(str(finding) for finding in self.findings if finding.fatal)
 
     def _look(self) -> Stamp:
-        stamp: list[tuple[int, int, int] | None] = []
+        stamp: list[tuple[int, int, int, int] | None] = []
         for file in self.files:
             try:
                 found = Path(file).stat()
             except OSError:
                 stamp.append(None)
             else:
-                stamp.append((found.st_mtime_ns, found.st_size, found.st_ino))
+                stamp.append((found.st_mtime_ns, found.st_ctime_ns, found.st_size, found.st_ino))
         return tuple(stamp)
 
 
@@ -160,6 +176,8 @@ class ServerTls(TlsFiles):
         advice: Advice = NO_ADVICE,
         now: Callable[[], datetime] = local_now,
     ) -> None:
+        self.dialled_as = ""
+        """The host that clients dial, once that is known."""
         self._pair = (cert_file, key_file)
         self._client_ca_file = client_ca_file
         super().__init__((cert_file, key_file, client_ca_file), advice, now)
@@ -169,13 +187,17 @@ class ServerTls(TlsFiles):
         """Whether clients must show one."""
         return bool(self._client_ca_file)
 
-    def names(self, host: str) -> bool:
-        """Whether clients that dial `host` will find it in our certificate."""
-        return bool(self.certificates) and is_for(self.certificates[0], host)
+    def misnaming(self) -> str:
+        """That our certificate is not for the host that clients dial, or nothing."""
+        if not self.dialled_as or not self.certificates or is_for(self.certificates[0], self.dialled_as):
+            return ""
+        names = named_hosts(self.certificates[0])
+        text = f"the certificate {self._pair[0]} is for {names}, not for {self.dialled_as}, which clients dial"
+        return str(with_advice(Trouble.OURS_WRONG_NAME, f"{text}: those that verify will refuse", self.advice))
 
-    def host_names(self) -> tuple[str, ...]:
-        """The names and addresses that our certificate is for."""
-        return host_names(self.certificates[0]) if self.certificates else ()
+    def doubts(self) -> list[str]:
+        """As of any files, and that the certificate does not name the host that clients dial."""
+        return [*super().doubts(), *filter(None, [self.misnaming()])]
 
     def _make(self) -> _Made:
         now = self._now()
@@ -222,7 +244,7 @@ class ClientTls(TlsFiles):
     def _make(self) -> _Made:
         now = self._now()
         identity: Identity | None = None
-        findings: list[Finding] = []
+        findings: list[FileFinding] = []
         authorities: tuple[x509.Certificate, ...] = ()
         if self._pair is not None:
             identity, findings = read_identity(*self._pair, (Usage.CLIENT,), now)
@@ -251,7 +273,11 @@ def _context(identity: Identity | None, authorities: Sequence[x509.Certificate])
         options["trustRoot"] = trustRootFromCertificates(
             [Certificate.loadPEM(authority.public_bytes(Encoding.PEM)) for authority in authorities]
         )
-    return CertificateOptions(raiseMinimumTo=TLSVersion.TLSv1_2, **options).getContext()
+    context = CertificateOptions(raiseMinimumTo=TLSVersion.TLSv1_2, **options).getContext()
+    store = context.get_cert_store()
+    if store is not None:
+        store.set_flags(TRUST_FLAGS)
+    return context
 
 
 def _select_http2(_connection: SSL.Connection, offered: Sequence[bytes]) -> bytes:

@@ -9,7 +9,6 @@ was lost. A server's connection begins at once, so that it counts among those th
 # ruff: noqa: N802, N803  # protocols, endpoints and creators have the names of Twisted's interfaces
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import cast
 
 from OpenSSL import SSL
@@ -31,17 +30,16 @@ from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from txdagu.grpc.address import format_address
+from txdagu.grpc.address import format_address, format_host
 from txdagu.grpc.certificates import ascii_name
+from txdagu.grpc.complaints import Complaints
 from txdagu.grpc.tls import ClientTls, ServerTls
 from txdagu.grpc.tls_failures import Advice, Evidence, TlsError, Trouble, explain
 from txdagu.grpc.tls_protocol import TlsEnd, TlsProtocol
 from txdagu.grpc.transport import ConnectionProtocol
 from txdagu.model.addresses import ip_version
 
-REPEAT_AFTER = 60.0
-"""The same complaint about the same host is logged again after so many seconds."""
-_REMEMBERED = 256
+log = Logger()
 
 
 # The client's end
@@ -137,9 +135,12 @@ class TlsClientEndpoint:
     TLS over `endpoint`, with a server that must prove to be `host`: a name, or an IP address.
 
     The Deferred of `connect` fires when TLS is up, and fails with `TlsError` if it does not come about; cancel it to give up.
+    Raises `ValueError` for an empty `host`, which no certificate can prove to be.
     """
 
     def __init__(self, endpoint: IStreamClientEndpoint, tls: ClientTls, host: str, clock: IReactorTime) -> None:
+        if tls.verify and not host:
+            raise ValueError("without a host nothing can be verified")
         self._endpoint = endpoint
         self._tls = tls
         self._host = host
@@ -160,28 +161,6 @@ class TlsClientEndpoint:
 # The server's end
 
 
-class _Refusals:
-    """What went wrong with which host, told once and then every minute."""
-
-    log = Logger()
-
-    def __init__(self, clock: IReactorTime) -> None:
-        self._clock = clock
-        self._told: dict[tuple[str, str], float] = {}
-
-    def tell(self, peer: str, why: str) -> None:
-        """Log it, unless that was done lately."""
-        now = self._clock.seconds()
-        told = (peer.rpartition(":")[0], why)
-        if now - self._told.get(told, now - REPEAT_AFTER) < REPEAT_AFTER:
-            return
-        self._told.pop(told, None)
-        self._told[told] = now
-        if len(self._told) > _REMEMBERED:
-            del self._told[next(iter(self._told))]
-        self.log.warn("no TLS connection with {peer}: {why}", peer=peer, why=why)
-
-
 class _ServerEnd(TlsEnd):
     def __init__(
         self,
@@ -189,12 +168,12 @@ class _ServerEnd(TlsEnd):
         evidence: Evidence,
         advice: Advice,
         clock: IReactorTime,
-        peer: str,
-        tell: Callable[[str, str], None],
+        peer: IAddress | None,
+        complaints: Complaints,
     ) -> None:
         super().__init__(inner, evidence, advice, clock)
         self._peer = peer
-        self._tell = tell
+        self._complaints = complaints
 
     def connectionMade(self) -> None:
         """The connection begins; what is written waits for the handshake, which must not take for ever."""
@@ -216,7 +195,8 @@ class _ServerEnd(TlsEnd):
         # Who leaves without a word only looked whether the port is open.
         probed = not self.evidence.first_bytes and self.failure is not None and self.failure.trouble is Trouble.NOT_TLS
         if self.failure is not None and not probed:
-            self._tell(self._peer, str(self.failure))
+            text = f"no TLS connection with {format_address(self._peer)}: {self.failure}"
+            self._complaints.add(format_host(self._peer), text, cause=str(self.failure))
         self.inner.connectionLost(why)
 
 
@@ -229,15 +209,14 @@ class _ServerFactory(TLSMemoryBIOFactory):
     def __init__(self, tls: ServerTls, inner: IProtocolFactory, clock: IReactorTime) -> None:
         super().__init__(self, False, inner, clock)
         self._tls = tls
-        self._refusals = _Refusals(clock)
+        self._complaints = Complaints(clock, lambda text: log.warn("{text}", text=text))
 
     def buildProtocol(self, addr: IAddress | None) -> TLSMemoryBIOProtocol | None:  # type: ignore[override]
         """A connection, unless the server wants none."""
         inner = cast("IProtocolFactory", self.wrappedFactory).buildProtocol(cast("IAddress", addr))
         if inner is None:
             return None
-        peer = format_address(addr)
-        end = _ServerEnd(inner, Evidence(True), self._tls.advice, self._clock, peer, self._refusals.tell)
+        end = _ServerEnd(inner, Evidence(True), self._tls.advice, self._clock, addr, self._complaints)
         return self.protocol(self, end)  # type: ignore[no-untyped-call]
 
     def serverConnectionForTLS(self, protocol: TLSMemoryBIOProtocol) -> SSL.Connection:

@@ -15,7 +15,7 @@ from cryptography import x509
 from OpenSSL import SSL
 from twisted.internet.error import ConnectionDone, ConnectionLost
 
-from txdagu.grpc.certificates import Usage, has_usage, host_names, title
+from txdagu.grpc.certificates import Usage, has_usage, named_hosts, title
 
 
 class Trouble(Enum):
@@ -23,6 +23,7 @@ class Trouble(Enum):
 
     NOT_TLS = "the other end speaks no TLS"
     TLS_EXPECTED = "the other end expects TLS"
+    TLS_SPOKEN = "the other end speaks TLS, and we speak clear text"
     UNANSWERED = "the other end closed a connection in clear text before it said anything"
     OLD_VERSION = "no common version of TLS"
     NO_HTTP2 = "HTTP/2 was not agreed on by ALPN"
@@ -33,12 +34,14 @@ class Trouble(Enum):
     THEIRS_WRONG_USAGE = "their certificate is not for this use"
     OURS_MISSING = "they want a certificate"
     OURS_REFUSED = "they refused our certificate"
+    OURS_WRONG_NAME = "our certificate is for another name than the one that is dialled"
     SILENT = "the handshake was not finished in time"
     OURS_UNUSABLE = "our own files cannot be used"
     OTHER = "something else"
 
 
 Advice = Mapping[Trouble, str]
+NO_ADVICE: Advice = {}
 
 
 class TlsError(Exception):
@@ -77,19 +80,20 @@ class Evidence:
         return "the client" if self.server_end else "the server"
 
 
-_UNKNOWN = frozenset((18, 19, 20, 21, 2, 24, 27, 79))
+TLS_BEGINS = b"\x16\x03"
+"""How TLS begins: a record of a handshake, in any version (RFC 8446 section 5.1)."""
+_UNKNOWN = frozenset((2, 18, 19, 20, 21, 27))
 _CHAIN = {
     7: "the signature of {subject} is wrong",
     9: "the certificate {subject} is not valid yet",
     10: "the certificate {subject} has expired",
-    18: "the certificate {subject} is signed by itself",
-    19: "the authority {subject} is not known here",
     23: "the certificate {subject} was revoked",
-    24: "the issuer {subject} is no authority",
+    24: "the issuer {subject} is no authority: it lacks basicConstraints CA:TRUE",
     26: "the certificate {subject} is not for this use",
+    32: "the issuer {subject} may not issue certificates: its key usage lacks keyCertSign",
     66: "the key of {subject} is too short",
     68: "the signature of {subject} is too weak",
-    79: "the issuer {subject} is no authority",
+    79: "the issuer {subject} is no authority: it lacks basicConstraints CA:TRUE",
 }
 _ALERTS: dict[str, tuple[Trouble, str]] = {
     "no application protocol": (Trouble.NO_HTTP2, "{they} does not offer HTTP/2 by ALPN (h2)"),
@@ -212,8 +216,7 @@ def _not_tls(evidence: Evidence) -> str:
 
 
 def _wrong_name(evidence: Evidence) -> str:
-    names = () if evidence.certificate is None else host_names(evidence.certificate)
-    known = ", ".join(names) if names else "no host at all"
+    known = "no host at all" if evidence.certificate is None else named_hosts(evidence.certificate)
     return f"the server's certificate is for {known}, not for {evidence.host}"
 
 
@@ -221,8 +224,10 @@ def _refused(evidence: Evidence) -> tuple[Trouble, str]:
     number, subject = evidence.errors[0]
     whose = f"{evidence.they}'s certificate"
     if number in _UNKNOWN:
-        issuer = "" if evidence.certificate is None else evidence.certificate.issuer.rfc4514_string()
-        who = f" (issued by {issuer})" if issuer else ""
+        certificate = evidence.certificate
+        who = f" (its chain ends at {subject})"
+        if certificate is not None:
+            who = f" (issued by {certificate.issuer.rfc4514_string()})"
         return Trouble.THEIRS_UNKNOWN, f"{whose}{who} comes from an authority that is not known here"
     what = _CHAIN.get(number, "the certificate {subject} failed check {number}").format(subject=subject, number=number)
     text = f"{whose} is refused: {what}"

@@ -9,6 +9,7 @@ from cryptography import x509
 from OpenSSL import SSL, crypto
 
 from txdagu.grpc.certificates import title
+from txdagu.grpc.tls import TRUST_FLAGS
 
 # X509_V_FLAG_NO_CHECK_TIME of OpenSSL: dates are judged on their own, so that they do not hide what else is wrong.
 _NO_CHECK_TIME = 0x200000
@@ -19,12 +20,14 @@ class Trust:
     """
     Whether a chain leads to a trusted authority. `path` is the way there as far as known, the certificate first, the root last.
 
-    `ours` tells that the root is one of the anchors that were given, not one of the system's. `problem` is empty if all is well.
+    `ours` tells that the end is one of the anchors that were given, not one of the system's. `problem` is empty if all is well;
+    `unknown` tells that it is an authority that is not known, which knowing it would mend.
     """
 
     path: tuple[x509.Certificate, ...]
     ours: bool = False
     problem: str = ""
+    unknown: bool = False
 
 
 def trust(chain: Sequence[x509.Certificate], anchors: Sequence[x509.Certificate]) -> Trust:
@@ -40,21 +43,28 @@ def trust(chain: Sequence[x509.Certificate], anchors: Sequence[x509.Certificate]
         raise RuntimeError("OpenSSL has no certificate store")
     for anchor in anchors:
         store.add_cert(crypto.X509.from_cryptography(anchor))
-    store.set_flags(_NO_CHECK_TIME)
+    store.set_flags(_NO_CHECK_TIME | TRUST_FLAGS)
     first, *others = (crypto.X509.from_cryptography(one) for one in chain)
     try:
         verified = crypto.X509StoreContext(store, first, others).get_verified_chain()
     except crypto.X509StoreContextError as error:
-        return Trust(tuple(chain), problem=_explained(str(error), error.certificate.to_cryptography()))
+        return _untrusted(tuple(chain), str(error), error.certificate.to_cryptography())
     path = tuple(one.to_cryptography() for one in verified)
     return Trust(path, ours=path[-1] in anchors)
 
 
-def _explained(words: str, where: x509.Certificate) -> str:
+def _untrusted(chain: tuple[x509.Certificate, ...], words: str, where: x509.Certificate) -> Trust:
+    name = title(where)
     if "issuer certificate" in words or "first certificate" in words:
-        return f"{title(where)} was issued by {where.issuer.rfc4514_string()}, which is not known here"
-    if words == "self-signed certificate":
-        return f"{title(where)} has signed itself and is not known here"
-    if "self-signed" in words:
-        return f"the chain ends at {title(where)}, which is not known here"
-    return f"{words} ({title(where)})"
+        problem = f"{name} was issued by {where.issuer.rfc4514_string()}, which is not known here"
+    elif words == "self-signed certificate":
+        problem = f"{name} has signed itself and is not known here"
+    elif "self-signed" in words:
+        problem = f"the chain ends at {name}, which is not known here"
+    elif "invalid CA" in words:
+        return Trust(
+            chain, problem=f"{name} issued a certificate and is no authority: it lacks basicConstraints CA:TRUE"
+        )
+    else:
+        return Trust(chain, problem=f"{words} ({name})")
+    return Trust(chain, problem=problem, unknown=True)

@@ -10,7 +10,8 @@ from twisted.logger import Logger
 
 from txdagu.config.settings import Settings
 from txdagu.grpc.channel import Backoff, ChannelOptions, tcp_channel
-from txdagu.peers.protection import CLIENT_ADVICE, Protection, protection
+from txdagu.peers.advice import CLIENT_ADVICE
+from txdagu.peers.protection import Protection, protection
 from txdagu.peers.security import End
 from txdagu.wire.metadata import ReceivedMetadata
 from txdagu.wire.method import RpcMethod

@@ -13,42 +13,13 @@ from twisted.logger import Logger
 from txdagu.config.settings import PeerSettings, Settings
 from txdagu.grpc.certificates import Part
 from txdagu.grpc.tls import ClientTls, ServerTls, TlsFiles
-from txdagu.grpc.tls_failures import Advice, Trouble
 from txdagu.model.errors import InvalidInputError, Problem
+from txdagu.peers.advice import CLIENT_ADVICE, SERVER_ADVICE
 from txdagu.peers.security import End, require_possible
 from txdagu.system.clock import local_now
 from txdagu.system.repeating import Repeating
 
 DAY = 24 * 60 * 60.0
-
-CLIENT_ADVICE: Advice = {
-    Trouble.NOT_TLS: "give the coordinator a certificate (peer.certFile and peer.keyFile), or set peer.insecure: true here",
-    Trouble.TLS_EXPECTED: "set peer.insecure: false here, and name the authority of its certificate with peer.clientCaFile",
-    Trouble.UNANSWERED: "if it expects TLS, set peer.insecure: false here",
-    Trouble.NO_HTTP2: "what answers there is no coordinator, or a proxy before it that does not pass HTTP/2 on",
-    Trouble.OLD_VERSION: "let it speak TLS 1.2 or 1.3",
-    Trouble.THEIRS_UNKNOWN: "name the authority of the coordinator's certificate with peer.clientCaFile",
-    Trouble.THEIRS_EXPIRED: "have the coordinator's certificate renewed",
-    Trouble.THEIRS_WRONG_NAME: (
-        "have a certificate issued for that name, or let the coordinator advertise a name of its certificate "
-        "(coordinator.advertise)"
-    ),
-    Trouble.THEIRS_WRONG_USAGE: "have the coordinator's certificate issued for server use (serverAuth)",
-    Trouble.OURS_MISSING: "set peer.certFile and peer.keyFile here",
-    Trouble.OURS_REFUSED: (
-        "peer.certFile here must be for client use (clientAuth), and from an authority in the coordinator's peer.clientCaFile"
-    ),
-    Trouble.OURS_UNUSABLE: "mend or remove them",
-}
-SERVER_ADVICE: Advice = {
-    Trouble.NOT_TLS: "set peer.insecure: false there",
-    Trouble.OLD_VERSION: "let it speak TLS 1.2 or 1.3",
-    Trouble.THEIRS_MISSING: "set peer.certFile and peer.keyFile there",
-    Trouble.THEIRS_UNKNOWN: "that authority must be in peer.clientCaFile here",
-    Trouble.THEIRS_EXPIRED: "have its certificate renewed",
-    Trouble.THEIRS_WRONG_USAGE: "have its certificate issued for client use (clientAuth)",
-    Trouble.OURS_REFUSED: "peer.clientCaFile there must name the authority of peer.certFile here, and the clocks must be right",
-}
 
 _KEYS = {Part.CERTIFICATE: "peer.certFile", Part.KEY: "peer.keyFile", Part.AUTHORITY: "peer.clientCaFile"}
 
@@ -67,7 +38,7 @@ class Protection:
 
     def warnings(self) -> list[str]:
         """What should be told at start: doubtful files, and verification that was switched off."""
-        told = [str(finding) for each in self.both for finding in each.findings]
+        told = [doubt for each in self.both for doubt in each.doubts()]
         if self.client is not None and not self.client.verify:
             told.append(
                 "peer.skipTlsVerify: any coordinator is believed, whatever certificate it shows; "
@@ -117,11 +88,14 @@ def _file_problems(made: Protection, origins: Mapping[str, str], *, of_both: boo
     problems: dict[Problem, None] = {}
     for each in made.both:
         for finding in each.findings:
-            if not finding.fatal:
+            shown_to_itself = (
+                finding.of_usage and of_both and made.server is not None and made.server.wants_certificates
+            )
+            if not finding.fatal and not shown_to_itself:
                 continue
             key = _KEYS[finding.part]
             advice = finding.advice
-            if finding.of_usage and of_both:
+            if shown_to_itself:
                 advice += "; the main instance uses it as a server and as a client, so it must be good for both"
             where = f"{key} from {origins[key]}" if key in origins else key
             problems[Problem(f"{finding.file}: {finding.message}", where, advice)] = None

@@ -115,6 +115,14 @@ class Authority(Issued):
         self.sent_chain: tuple[x509.Certificate, ...] = () if issuer is None else (certificate, *issuer.sent_chain)
         """What holders of a certificate issued here send behind it: everything up to the root, without that."""
 
+    @classmethod
+    def pretend(cls, node: Issued) -> Authority:
+        """What somebody makes of a node's certificate and key who would like them to be an authority's."""
+        made = cls.__new__(cls)
+        Issued.__init__(made, node.certificate, node.key, node.chain)
+        made.sent_chain = (node.certificate, *node.chain)
+        return made
+
     def issue(
         self,
         name: str = "node",

@@ -20,6 +20,7 @@ from txdagu.dispatch.journal import MemoryJournal
 from txdagu.grpc.channel import tcp_channel
 from txdagu.grpc.tls import ServerTls
 from txdagu.model.errors import InvalidInputError, UnavailableError
+from txdagu.peers.advice import SERVER_ADVICE
 from txdagu.peers.connecting import connector
 from txdagu.protocol import coordinator_pb2 as pb
 from txdagu.protocol import health_pb2 as health
@@ -107,14 +108,15 @@ class StartTests(SynchronousTestCase):
             settings = settings_in(str(directory), port=50055, advertise="coordinator.example")
             settings = replace(settings, peer=peer)
             reactor = MemoryReactorClock()
-            tls = ServerTls(cert_file, key_file)
+            tls = ServerTls(cert_file, key_file, advice=SERVER_ADVICE)
             server = CoordinatorServer(settings, reactor, MemoryJournal(), None, lambda: WALL, reactor.seconds, tls)
             with capturedLogs() as logged:
                 self.successResultOf(server.startService())
             told = [formatEvent(event) for event in logged if event["log_level"].name == "warn"]
             self.assertEqual(len(told), warned, told)
             if warned:
-                self.assertIn("is for 10.0.0.1, not for coordinator.example, which workers dial", told[0])
+                self.assertIn("is for 10.0.0.1, not for coordinator.example, which clients dial", told[0])
+                self.assertIn("--coordinator.advertise", told[0])
             self.successResultOf(server.stopService())
 
 

@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from cryptography.x509.oid import NameOID
 from twisted.trial.unittest import SynchronousTestCase
 
-from txdagu.grpc.certificates import Part, Usage, host_names, is_for, read_authorities, read_identity
+from txdagu.grpc.certificates import Part, Usage, days, host_names, is_for, named_hosts, read_authorities, read_identity
 from txdagu.testing.certificates import CLIENT, SERVER, Authority, Issued
 
 DAY = timedelta(days=1)
@@ -137,11 +137,11 @@ class Pairs(FileCase):
         self.assertEqual(self.judge_issued(self.authority.issue(end=31)), [])
 
     def test_usage(self) -> None:
-        """A certificate for one use only."""
-        for given, missing in ((SERVER, "clientAuth"), (CLIENT, "serverAuth")):
+        """A certificate for one use only; servers cannot do without theirs, clients need not be asked for one."""
+        for given, missing, fatal in ((SERVER, "clientAuth", False), (CLIENT, "serverAuth", True)):
             found = self.judge_issued(self.authority.issue("one", usages=[given]))
             words = f"the certificate CN=one is not for this use: its extended key usage lacks {missing}"
-            self.assertEqual(found, [(Part.CERTIFICATE, words, True)])
+            self.assertEqual(found, [(Part.CERTIFICATE, words, fatal)])
         self.assertEqual(self.judge_issued(self.authority.issue(usages=[SERVER]), Usage.SERVER), [])
         self.assertEqual(self.judge_issued(self.authority.issue(usages=[CLIENT]), Usage.CLIENT), [])
 
@@ -204,6 +204,21 @@ class Authorities(FileCase):
 
 class Names(SynchronousTestCase):
     """Whom a certificate is for."""
+
+    def test_shown(self) -> None:
+        """Messages show a few names and how many more there are: certificates of big sites have a hundred."""
+        for count, shown in (
+            (0, "no host at all"),
+            (2, "h0.example, h1.example"),
+            (10, f"{', '.join(f'h{n}.example' for n in range(8))} and 2 more"),
+        ):
+            names = [f"h{number}.example" for number in range(count)]
+            self.assertEqual(named_hosts(Authority().issue(names=names).certificate), shown)
+
+    def test_time_left(self) -> None:
+        """The time that is left is told in days, and in hours on the last one."""
+        for hours, shown in ((72.5, "3 days"), (25, "1 day"), (23.5, "23 hours"), (1.5, "1 hour")):
+            self.assertEqual(days(timedelta(hours=hours)), shown)
 
     def test_names(self) -> None:
         """DNS names and addresses, wildcards for one label, international names; never the common name, never a wrong kind."""

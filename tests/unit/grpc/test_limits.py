@@ -14,7 +14,7 @@ from twisted.internet.task import Clock
 from twisted.logger import LogEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
-from txdagu.grpc.complaints import Complaints
+from txdagu.grpc.complaints import PERIOD, Complaints
 from txdagu.grpc.limits import ServerLimits
 from txdagu.grpc.server import CallContext, GrpcServerFactory, Handler
 from txdagu.testing.channel import MemoryConnection, MemoryEndpoint, memory_channel
@@ -496,3 +496,15 @@ class Values(SynchronousTestCase):
         for _ in range(10):
             complaints.add("10.0.0.1", "bad")
         self.assertEqual(lines, ["950 more complaints about clients were not logged"] + ["bad"] * 5)
+
+    def test_same_cause(self) -> None:
+        """What has the same cause is told once a minute for each address, whatever else differs."""
+        clock, lines = Clock(), list[str]()
+        complaints = Complaints(clock, lines.append)
+        for port in range(3):
+            complaints.add("10.0.0.1", f"port {port}", cause="no TLS")
+            complaints.add("10.0.0.2", f"port {port}", cause="no TLS")
+        self.assertEqual(lines, ["port 0", "port 0"])
+        clock.advance(PERIOD)
+        complaints.add("10.0.0.1", "port 3", cause="no TLS")
+        self.assertEqual(lines[2:], ["port 3"])

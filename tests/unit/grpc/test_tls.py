@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -24,9 +25,10 @@ from zope.interface import implementer
 
 from txdagu.grpc.channel import Channel, ChannelOptions
 from txdagu.grpc.clear_text import ClearTextClientEndpoint
+from txdagu.grpc.complaints import PERIOD
 from txdagu.grpc.server import CallContext, GrpcServerFactory, Handler
-from txdagu.grpc.tls import ClientTls, ServerTls
-from txdagu.grpc.tls_endpoints import REPEAT_AFTER, TlsClientEndpoint, tls_factory
+from txdagu.grpc.tls import RETRY_AFTER, ClientTls, ServerTls
+from txdagu.grpc.tls_endpoints import TlsClientEndpoint, tls_factory
 from txdagu.grpc.tls_failures import Evidence, Trouble, explain
 from txdagu.grpc.tls_protocol import CLIENT_PATIENCE, TlsEnd
 from txdagu.testing.certificates import CLIENT, SERVER, Authority, Issued
@@ -136,6 +138,23 @@ class Table(TlsCase):
         pair = self.write(middle.issue(), "deep")
         self.assertEqual(self.meet(ServerTls(*pair, self.ca), ClientTls(self.ca, *pair)), "works")
 
+    def test_authority_below_the_root(self) -> None:
+        """An authority below the root is enough where it is named, at both ends, as for programs in Go."""
+        between = Authority("between", issuer=self.authority)
+        ca = between.write_authority(self.directory, "between")
+        pair = self.write(between.issue("below"), "below")
+        self.assertEqual(self.meet(ServerTls(*pair, ca), ClientTls(ca, *pair)), "works")
+        other = self.write(Authority("beside", issuer=self.authority).issue(), "beside")
+        answer = self.meet(ServerTls(*other), ClientTls(ca))
+        self.assertIn("comes from an authority that is not known here", answer)
+
+    def test_issuer_that_is_no_authority(self) -> None:
+        """Who has a certificate cannot issue others with its key, and both the chain and the words say so."""
+        node = self.authority.issue("ambitious")
+        forged = Authority.pretend(node).issue("forged")
+        answer = self.meet(ServerTls(*self.write(forged, "forged")), ClientTls(self.ca))
+        self.assertIn("the issuer CN=ambitious is no authority: it lacks basicConstraints CA:TRUE", answer)
+
     def test_mutual(self) -> None:
         """A client with a certificate of an authority that the server knows: works."""
         self.assertEqual(self.meet(ServerTls(*self.node, self.ca), ClientTls(self.ca, *self.node)), "works")
@@ -211,6 +230,12 @@ class Table(TlsCase):
         answer = self.meet(ServerTls(*nameless), ClientTls(self.ca), "host1")
         self.assertIn("the server's certificate is for no host at all, not for host1", answer)
 
+    def test_no_name(self) -> None:
+        """Nobody gets around the name by having none; who believes everybody needs none."""
+        way = self.server(ServerTls(*self.node))
+        self.assertRaises(ValueError, TlsClientEndpoint, way, ClientTls(self.ca), "", self.clock)
+        self.assertEqual(self.call(TlsClientEndpoint(way, ClientTls(verify=False), "", self.clock)), "works")
+
     def test_expired_server(self) -> None:
         """A server whose certificate has expired, with the dates."""
         pair = self.write(self.authority.issue("late", begin=-10, end=-1), "late")
@@ -236,11 +261,23 @@ class Table(TlsCase):
         self.assert_refused(answer, client="the server expects TLS", server="the client speaks HTTP/2 in clear text")
 
     def test_clear_text_server(self) -> None:
-        """A client with TLS tells what it met."""
-        answer = self.meet(None, ClientTls(self.ca))
+        """A client with TLS tells what it met, and so does the server, with what to do, once a minute."""
+        advice = {Trouble.TLS_SPOKEN: "give it a certificate"}
+        self.factory = GrpcServerFactory([Echo()], self.clock, advice=advice)
+        client = ClientTls(self.ca)
+        way = self.server(None)
+        answer = self.call(TlsClientEndpoint(way, client, "localhost", self.clock))
         self.assert_refused(
             answer, client="the server does not speak TLS: it answers with HTTP/2 in clear text", server=""
         )
+        self.assertEqual(len(self.server_says), 1, self.server_says)
+        self.assertRegex(
+            self.server_says[0],
+            r"^closing the connection of 127\.0\.0\.1:\d+: "
+            r"it speaks TLS, and we speak clear text \(h2c\): give it a certificate$",
+        )
+        self.call(TlsClientEndpoint(way, client, "localhost", self.clock))
+        self.assertEqual(self.server_says, [])
 
     def test_clear_text_both(self) -> None:
         """Without TLS at either end all is as before."""
@@ -415,7 +452,7 @@ class Strangers(TlsCase):
             self.call(ClearTextClientEndpoint(way, {}))
             told.append(len(self.server_says))
         self.assertEqual(told, [1, 0, 0])
-        self.clock.advance(REPEAT_AFTER)
+        self.clock.advance(PERIOD)
         self.call(ClearTextClientEndpoint(way, {}))
         self.assertEqual(len(self.server_says), 1)
 
@@ -491,6 +528,42 @@ class Reloading(TlsCase):
             key_file.write_bytes(good_key)
             self.assertEqual(self.issuer_seen(way, self.authority), "works")
 
+    def test_mended_in_place(self) -> None:
+        """A change that shows neither in time, size nor place of a file is seen too, as when its permissions are mended."""
+        tls = ServerTls(*self.node)
+        way = self.server(tls)
+        other = Authority("new authority")
+        key_file = Path(self.node[1])
+        self.write(other.issue())
+        key = key_file.read_bytes()
+        key_file.write_bytes(b"x" * len(key))
+        self.assertEqual(self.issuer_seen(way, self.authority), "works")
+        times = key_file.stat()
+        key_file.write_bytes(key)
+        os.utime(key_file, ns=(times.st_atime_ns, times.st_mtime_ns))
+        while key_file.stat().st_ctime_ns == times.st_ctime_ns:  # file systems count in ticks of some milliseconds
+            os.utime(key_file, ns=(times.st_atime_ns, times.st_mtime_ns))
+        self.assertEqual(self.issuer_seen(way, other), "works")
+
+    def test_not_valid_yet(self) -> None:
+        """A new certificate whose time has not come is tried again every minute, and not complained about each time."""
+        moment = [datetime.now(UTC)]
+        tls = ServerTls(*self.node, now=lambda: moment[0])
+        old = tls.certificates
+        self.write(self.authority.issue("early", begin=90 / 86400))
+        with capturedLogs() as logged:
+            for _ in range(2):
+                tls.context()
+                self.assertEqual(tls.certificates, old)
+                moment[0] += RETRY_AFTER
+            moment[0] += RETRY_AFTER
+            tls.context()
+        self.assertNotEqual(tls.certificates, old)
+        told = [formatEvent(event) for event in logged]
+        self.assertEqual(len(told), 2, told)
+        self.assertIn("is not valid before", told[0])
+        self.assertIn("TLS files were read again: our certificate is CN=early", told[1])
+
     def test_mended_client(self) -> None:
         """A client reads its files for each attempt: an authority that was missing is found by the next."""
         path = self.directory / "later.crt"
@@ -499,6 +572,18 @@ class Reloading(TlsCase):
         self.assertIn("there is no such file", self.meet(ServerTls(*self.node), client))
         path.write_bytes(Path(self.ca).read_bytes())
         self.assertEqual(self.meet(ServerTls(*self.node), client), "works")
+
+    def test_replacement_for_another_name(self) -> None:
+        """A new certificate without the name that clients dial is used, and told."""
+        tls = ServerTls(*self.node)
+        tls.dialled_as = "localhost"
+        self.assertEqual(tls.misnaming(), "")
+        self.write(self.authority.issue(names=["elsewhere.example"]))
+        with capturedLogs() as logged:
+            tls.context()
+        told = [formatEvent(event) for event in logged if event["log_level"].name == "warn"]
+        self.assertEqual(len(told), 1, told)
+        self.assertIn("is for elsewhere.example, not for localhost, which clients dial", told[0])
 
     def test_new_client_authority(self) -> None:
         """A server's new file of client authorities counts for the next connection."""

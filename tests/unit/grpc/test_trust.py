@@ -30,5 +30,21 @@ class TrustTests(SynchronousTestCase):
         self.assertFalse(unknown.ours)
         sent = trust([self.node.certificate, self.between.certificate, self.root.certificate], anchors)
         self.assertEqual(sent.problem, "the chain ends at CN=root, which is not known here")
+        self.assertTrue(sent.unknown)
         alone = trust([self.root.certificate], anchors)
         self.assertEqual(alone.problem, "CN=root has signed itself and is not known here")
+
+    def test_authority_below_the_root(self) -> None:
+        """An anchor need not be a root; the way ends there."""
+        found = trust([self.node.certificate], [self.between.certificate])
+        self.assertEqual((found.path, found.problem), ((self.node.certificate, self.between.certificate), ""))
+        self.assertTrue(found.ours)
+
+    def test_no_authority(self) -> None:
+        """A node that issues certificates is told as such; to know it would not help."""
+        forged = Authority.pretend(self.node).issue("forged")
+        found = trust([forged.certificate, *forged.chain], [self.root.certificate])
+        self.assertEqual(
+            found.problem, "CN=node issued a certificate and is no authority: it lacks basicConstraints CA:TRUE"
+        )
+        self.assertFalse(found.unknown)

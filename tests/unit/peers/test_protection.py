@@ -12,8 +12,9 @@ from twisted.trial.unittest import SynchronousTestCase
 from txdagu.config.settings import PathSettings, PeerSettings, Settings
 from txdagu.grpc.tls_failures import Trouble
 from txdagu.model.errors import InvalidInputError
+from txdagu.peers.advice import CLIENT_ADVICE, SERVER_ADVICE
 from txdagu.peers.connecting import connector
-from txdagu.peers.protection import CLIENT_ADVICE, DAY, SERVER_ADVICE, CertificateWatch, Protection, protection
+from txdagu.peers.protection import DAY, CertificateWatch, Protection, protection
 from txdagu.peers.security import End
 from txdagu.testing.certificates import CLIENT, SERVER, Authority, Issued
 
@@ -92,7 +93,16 @@ class Start(ProtectionCase):
                 "the main instance uses it as a server and as a client, so it must be good for both", found[0]
             )
             self.made(settings, end)
-            self.assertNotIn("main instance", self.problems(settings, *(set(MAIN) - {end}))[0])
+        self.assertNotIn("main instance", self.problems(settings, End.SERVER)[0])
+
+    def test_certificate_for_servers_only(self) -> None:
+        """Where nobody is known to ask for a client's certificate, one for servers only is a doubt and no reason to refuse."""
+        issued = self.authority.issue(usages=[SERVER])
+        for settings, ends in ((self.settings(issued), [End.CLIENT]), (self.settings(issued, client_ca_file=""), MAIN)):
+            told = self.made(settings, *ends).warnings()
+            self.assertEqual(len(told), 1, told)
+            self.assertIn("lacks clientAuth", told[0])
+            self.assertIn("or servers that ask for a certificate refuse it", told[0])
 
     def test_connector(self) -> None:
         """Who connects without more ado gets the same refusals, and a warning when nothing is verified."""
@@ -104,10 +114,17 @@ class Start(ProtectionCase):
 
     def test_advice(self) -> None:
         """Every trouble that settings can mend has advice that names a setting or says whom to turn to."""
-        for trouble in Trouble:
-            if trouble not in (Trouble.OTHER, Trouble.SILENT, Trouble.THEIRS_MISSING):
-                self.assertIn(trouble, CLIENT_ADVICE)
-        for trouble in (Trouble.NOT_TLS, Trouble.THEIRS_MISSING, Trouble.THEIRS_UNKNOWN, Trouble.OURS_REFUSED):
+        of_servers = {Trouble.THEIRS_MISSING, Trouble.TLS_SPOKEN, Trouble.OURS_WRONG_NAME}
+        for trouble in set(Trouble) - {Trouble.OTHER, Trouble.SILENT} - of_servers:
+            self.assertIn(trouble, CLIENT_ADVICE)
+        for trouble in (
+            Trouble.NOT_TLS,
+            Trouble.TLS_SPOKEN,
+            Trouble.THEIRS_MISSING,
+            Trouble.THEIRS_UNKNOWN,
+            Trouble.OURS_REFUSED,
+            Trouble.OURS_WRONG_NAME,
+        ):
             self.assertIn("peer.", SERVER_ADVICE[trouble])
 
 

@@ -71,12 +71,22 @@ class Child(Service):
         return self.stopping
 
 
+class RunningReactor(MemoryReactorClock):
+    """A memory reactor that runs until somebody stops it; that of Twisted stops by itself at once."""
+
+    def run(self) -> None:
+        """Begin to run."""
+        self.running = self.hasRun = True
+        for call, args, keywords in self.whenRunningHooks:
+            call(*args, **keywords)
+
+
 class RoleCase(SynchronousTestCase):
     """A role in memory."""
 
     def setUp(self) -> None:
         """A memory reactor that runs when told."""
-        self.reactor = MemoryReactorClock()
+        self.reactor = RunningReactor()
         self.story: list[str] = []
         self.process = RecordingProcess(self.story)
 
@@ -106,6 +116,7 @@ class Roles(RoleCase):
         self.assertEqual(self.story, ["start a"])
         first.callback(None)
         self.assertEqual(self.story, ["start a", "start b", "READY=1"])
+        self.assertFalse(self.reactor.hasStopped)
 
     def test_coroutine(self) -> None:
         """A child may start as a coroutine."""

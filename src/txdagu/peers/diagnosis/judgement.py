@@ -7,13 +7,16 @@ from datetime import datetime, timedelta
 
 from cryptography import x509
 
-from txdagu.grpc.certificates import EXPIRES_SOON, Usage, has_usage, host_names, is_for, title
+from txdagu.grpc.certificates import EXPIRES_SOON, Usage, days, has_usage, host_names, is_for, named_hosts, title
 from txdagu.grpc.greeting import Answer, Limits, Reply
 from txdagu.grpc.options import DEFAULT_OPTIONS
 from txdagu.grpc.tls import HTTP2
+from txdagu.grpc.tls_failures import Trouble
 from txdagu.grpc.tls_sight import TlsFacts
 from txdagu.grpc.trust import trust
+from txdagu.model.addresses import ip_version
 from txdagu.model.findings import Finding, failure, ok, warning
+from txdagu.peers.advice import CLIENT_ADVICE
 from txdagu.peers.diagnosis.own_side import OwnSide
 
 # Besides its polls a worker needs streams for heartbeats and health checks.
@@ -29,12 +32,15 @@ def judge_clear(reply: Reply, over_tls: Reply | None, own: OwnSide) -> list[Find
         return [ok("protocol", "it speaks HTTP/2 in clear text (h2c), and so do we"), *judge_limits(reply, own)]
     tls = None if over_tls is None else over_tls.tls
     if reply.answer is Answer.TLS or (tls is not None and (tls.complete or over_tls_refuses(over_tls))):
-        certificate = f", with a certificate for {', '.join(host_names(tls.chain[0]))}" if tls and tls.chain else ""
+        certificate = f", with a certificate for {named_hosts(tls.chain[0])}" if tls and tls.chain else ""
+        advice = CLIENT_ADVICE[Trouble.TLS_EXPECTED]
+        if tls is not None and tls.asked:
+            advice += "; it asks for a certificate of ours too (peer.certFile and peer.keyFile)"
         return [
             failure(
                 "protocol",
                 f"it speaks TLS{certificate}, and we speak clear text (h2c)",
-                f"set peer.insecure: false, and peer.clientCaFile to the authority of its certificate; {own.asked_by}",
+                f"{advice}; {own.asked_by}",
             )
         ]
     return [_strange(reply)]
@@ -57,8 +63,7 @@ def judge_tls(reply: Reply, in_clear: Reply | None, host: str, own: OwnSide, now
             failure(
                 "protocol",
                 "it speaks HTTP/2 in clear text (h2c), and we speak TLS",
-                "give the coordinator peer.certFile and peer.keyFile, or ask for clear text here with peer.insecure: true and "
-                f"no other peer settings; {own.asked_by}",
+                f"{CLIENT_ADVICE[Trouble.NOT_TLS]}; {own.asked_by}",
             )
         ]
     if not tls.complete and not tls.chain and not tls.asked and reply.answer is not Answer.REFUSED:
@@ -87,11 +92,9 @@ def _handshake(reply: Reply, tls: TlsFacts) -> Finding:
     words = reply.detail or "no reason is told"
     advice = ""
     if ("protocol" in words and "version" in words) or "unsupported protocol" in words:
-        advice = "it must offer TLS 1.2 or newer"
+        advice = CLIENT_ADVICE[Trouble.OLD_VERSION]
     elif "application protocol" in words or "internal error" in words:
-        advice = (
-            "most often it does not know HTTP/2 (ALPN h2): see whether this is the coordinator's port, or a proxy's"
-        )
+        advice = f"most often it does not know HTTP/2: {CLIENT_ADVICE[Trouble.NO_HTTP2]}"
     elif "handshake failure" in words:
         advice = "the two sides share no cipher or kind of key: give it a certificate with an EC key, or RSA of 2048 bits or more"
     return failure("protocol", f"it speaks TLS and refuses the handshake: {words}", advice)
@@ -105,7 +108,7 @@ def _alpn(reply: Reply, tls: TlsFacts) -> Finding:
     return failure(
         "alpn",
         f"HTTP/2 is not agreed on (ALPN h2): {instead}{heard}",
-        "see whether this is the coordinator's port; a proxy between must offer ALPN h2 or pass TLS through untouched",
+        CLIENT_ADVICE[Trouble.NO_HTTP2],
     )
 
 
@@ -114,7 +117,7 @@ def judge_certificate(tls: TlsFacts, host: str, own: OwnSide, now: datetime) -> 
     leaf = tls.chain[0]
     make: Make = failure if own.verify else warning
     findings = []
-    names = ", ".join(host_names(leaf)) or "no host at all (a common name does not count)"
+    names = named_hosts(leaf) if host_names(leaf) else "no host at all (a common name does not count)"
     if is_for(leaf, host):
         findings.append(ok("names", f"the certificate is for {names}"))
     else:
@@ -122,7 +125,8 @@ def judge_certificate(tls: TlsFacts, host: str, own: OwnSide, now: datetime) -> 
             make(
                 "names",
                 f"the certificate of {title(leaf)} is not for {host} but for {names}",
-                f"dial one of its names (workers dial what coordinator.advertise says), or issue one with subjectAltName {host}",
+                f"dial one of its names (workers dial what coordinator.advertise says), or issue one with "
+                f"subjectAltName={'IP' if ip_version(host) else 'DNS'}:{host}",
             )
         )
     found = trust(tls.chain, own.anchors)
@@ -139,8 +143,12 @@ def judge_certificate(tls: TlsFacts, host: str, own: OwnSide, now: datetime) -> 
         source = own.setting("peer.clientCaFile") if found.ours else "one of the system's authorities"
         findings.append(ok("chain", f"issued by {title(found.path[-1])} ({source})"))
     else:
-        advice = f"give the authority that issued it with peer.clientCaFile; {own.setting('peer.clientCaFile')}"
-        if len(tls.chain) == 1 and leaf.issuer != leaf.subject:
+        advice = f"{CLIENT_ADVICE[Trouble.THEIRS_UNKNOWN]}; {own.setting('peer.clientCaFile')}"
+        if own.settings.peer.client_ca_file and not own.anchors:
+            advice = f"mend what is said about the authorities above; {own.setting('peer.clientCaFile')}"
+        elif not found.unknown:
+            advice = "have the coordinator's certificate issued by an authority that may do so"
+        elif len(tls.chain) == 1 and leaf.issuer != leaf.subject:
             advice += "; an authority between that one and its certificate must be sent by the coordinator (in its peer.certFile)"
         findings.append(make("chain", found.problem, advice))
     return findings
@@ -152,7 +160,7 @@ def judge_dates(chain: Sequence[x509.Certificate], now: datetime, make: Make = f
     for each in chain:
         begins, ends = each.not_valid_before_utc, each.not_valid_after_utc
         if ends < now:
-            text = f"the certificate of {title(each)} expired {_days(now - ends)} ago, on {_minute(ends)}"
+            text = f"the certificate of {title(each)} expired {days(now - ends)} ago, on {_minute(ends)}"
             findings.append(make("dates", text, "have it renewed"))
         elif now < begins:
             text = f"the certificate of {title(each)} is not valid before {_minute(begins)}"
@@ -162,18 +170,10 @@ def judge_dates(chain: Sequence[x509.Certificate], now: datetime, make: Make = f
     first = min(chain, key=lambda each: each.not_valid_after_utc)
     left = first.not_valid_after_utc - now
     if left < EXPIRES_SOON:
-        text = f"the certificate of {title(first)} expires in {_days(left)}, on {_minute(first.not_valid_after_utc)}"
+        text = f"the certificate of {title(first)} expires in {days(left)}, on {_minute(first.not_valid_after_utc)}"
         return [warning("dates", text, "have it renewed", days_left=left / _DAY)]
-    text = f"valid until {_minute(first.not_valid_after_utc)}, for {_days(left)} more"
+    text = f"valid until {_minute(first.not_valid_after_utc)}, for {days(left)} more"
     return [ok("dates", text, days_left=left / _DAY)]
-
-
-def _days(time: timedelta) -> str:
-    days = time // _DAY
-    if days == 0:
-        hours = time // timedelta(hours=1)
-        return f"{hours} hour{'' if hours == 1 else 's'}"
-    return f"{days} day{'' if days == 1 else 's'}"
 
 
 def _minute(moment: datetime) -> str:
@@ -186,11 +186,17 @@ def _own_certificate(reply: Reply, tls: TlsFacts, own: OwnSide) -> Finding:
     if not tls.asked:
         return ok("client certificate", "it asks for none")
     if own.identity is None:
+        if refused and own.settings.peer.cert_file and own.settings.peer.key_file:
+            return failure(
+                "client certificate",
+                f"it wants a certificate from us{issuers}, and ours cannot be used",
+                "mend what is said about our own certificate and key above",
+            )
         if refused:
             return failure(
                 "client certificate",
                 f"it wants a certificate from us{issuers}, and we have none",
-                f"set peer.certFile and peer.keyFile; {own.setting('peer.certFile')}",
+                f"{CLIENT_ADVICE[Trouble.OURS_MISSING]}; {own.setting('peer.certFile')}",
             )
         return ok("client certificate", "it asks for one, and does without")
     name = title(own.identity.chain[0])

@@ -9,8 +9,7 @@ from cryptography import x509
 
 from txdagu.config.presentation import present, value_of
 from txdagu.config.settings import Settings
-from txdagu.grpc.certificates import Finding as FileFinding
-from txdagu.grpc.certificates import Identity, Part, Usage, read_authorities, read_identity, title
+from txdagu.grpc.certificates import FileFinding, Identity, Part, Usage, read_authorities, read_identity, title
 from txdagu.model.findings import Finding, failure, ok, warning
 from txdagu.peers.security import End, protection_problems, wants_tls
 

@@ -89,11 +89,13 @@ class OwnSideTests(SynchronousTestCase):
         self.assertEqual((own.anchors, own.identity), ((), None))
 
     def test_wrong_use(self) -> None:
-        """A certificate that is only for servers, and one that expires soon."""
+        """A certificate that is only for servers is a doubt: whether coordinators ask for one is seen later."""
         pair = self.authority.issue("node", usages=(SERVER,)).write(self.directory)
-        _, found = self.judged(PeerSettings(False, *pair, self.ca_file), insecure="x")
-        self.assertEqual(found["own certificate"].mark, Mark.FAILURE)
-        self.assertIn("clientAuth", found["own certificate"].text)
+        own, found = own_side(Settings(NOWHERE, peer=PeerSettings(False, *pair, self.ca_file)), NOW)
+        about = [finding for finding in found if finding.check == "own certificate"]
+        self.assertEqual([finding.mark for finding in about], [Mark.WARNING, Mark.OK])
+        self.assertIn("lacks clientAuth", about[0].text)
+        self.assertIsNotNone(own.identity)
 
     def test_unverified(self) -> None:
         """Believing everybody is a warning."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -236,10 +237,20 @@ class Protocols(ExaminationTestCase):
         node = Authority().issue(names=["host1"])
         text = "it speaks TLS, with a certificate for host1, and we speak clear text (h2c)"
         advice = (
-            "set peer.insecure: false, and peer.clientCaFile to the authority of its certificate; "
+            "set peer.insecure: false here, and name the authority of its certificate with peer.clientCaFile; "
             "peer.insecure is true by default"
         )
         self.check(TlsTerms(node).over(self.server, self.clock), text, advice=advice)
+
+    def test_mutual_tls(self) -> None:
+        """One that asks for certificates too: what comes next is told at once."""
+        authority = Authority()
+        terms = TlsTerms(authority.issue(names=["host1"]), authorities=(authority.certificate,))
+        text = "it speaks TLS, with a certificate for host1, and we speak clear text (h2c)"
+        advice = (
+            "it asks for a certificate of ours too (peer.certFile and peer.keyFile); peer.insecure is true by default"
+        )
+        self.check(terms.over(self.server, self.clock), text, advice=advice)
 
     def test_turned_away(self) -> None:
         """A server that is full or ending says so with GOAWAY; its words are shown."""
@@ -305,7 +316,9 @@ class Tls(ExaminationTestCase):
             self.failures(examination), {"protocol": "it speaks HTTP/2 in clear text (h2c), and we speak TLS"}
         )
         advice = examination.findings[-1].advice
-        self.assertIn("give the coordinator peer.certFile and peer.keyFile, or ask for clear text here", advice)
+        self.assertIn(
+            "give the coordinator a certificate (peer.certFile and peer.keyFile), or ask for clear text here", advice
+        )
         self.assertIn("peer.insecure is false from --peer.insecure", advice)
 
     def test_http1(self) -> None:
@@ -338,7 +351,7 @@ class Tls(ExaminationTestCase):
         self.serve(self.authority.issue(names=["host1"]), newest=SSL.TLS1_1_VERSION)
         examination = self.examine()
         self.assertIn("it speaks TLS and refuses the handshake", self.failures(examination)["protocol"])
-        self.assertEqual(examination.findings[-1].advice, "it must offer TLS 1.2 or newer")
+        self.assertEqual(examination.findings[-1].advice, "let it speak TLS 1.2 or 1.3")
 
     def test_everything_wrong_at_once(self) -> None:
         """Authority, name, date and use are all told, not only the first."""
@@ -350,6 +363,19 @@ class Tls(ExaminationTestCase):
         self.assertIn("the certificate of CN=node expired 2 days ago, on ", failures["dates"])
         self.assertIn("lacks serverAuth", failures["usage"])
         self.assertEqual(failures["chain"], "CN=node was issued by CN=a stranger, which is not known here")
+
+    def test_own_files_unusable(self) -> None:
+        """Where our own files are given and cannot be used, that is what must be mended, and nothing must be set."""
+        self.peer_is(self.authority.issue("worker"))
+        self.own = replace(self.own, anchors=(), identity=None)
+        self.serve(self.authority.issue(names=["host1"]), authorities=(self.authority.certificate,))
+        examination = self.examine()
+        self.assertTrue(
+            self.one(examination, "chain").advice.startswith("mend what is said about the authorities above; ")
+        )
+        found = self.one(examination, "client certificate")
+        self.assertIn("and ours cannot be used", found.text)
+        self.assertEqual(found.advice, "mend what is said about our own certificate and key above")
 
     def test_no_names(self) -> None:
         """A certificate with only a common name is for no host."""

@@ -57,7 +57,7 @@ def place_of(status: RunStatus) -> str:
 
 
 def _rows(family: Family, status: RunStatus, indent: str) -> Iterator[Row]:
-    for node in status.nodes:
+    for node in (*status.nodes, *status.handlers_begun):
         children = family.children_of(node)
         where = "" if node.state is NodeState.NOT_STARTED else place_of(status)
         if node.step.child is not None:

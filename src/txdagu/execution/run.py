@@ -74,8 +74,7 @@ class Run:
         """
         if self._ended or self._reason:
             return
-        self._reason = reason or "it was asked for"
-        self._record.write("INFO", "DAG run is being stopped", reason=self._reason)
+        self._note(reason or "it was asked for")
         self._stop.request(passed=signal)
         if self._walk is not None:
             self._walk.cancel(signal)
@@ -84,11 +83,18 @@ class Run:
             self._kill_timer = self._tools.clock.callLater(seconds, self._stop.request, force=True)
 
     def kill(self) -> None:
-        """Make the run end: SIGKILL to what still runs."""
-        self.cancel("it was killed")
+        """Make the run end: SIGKILL to what still runs, and no handlers."""
+        if self._ended:
+            return
+        if not self._reason:
+            self._note("it was killed")
         self._stop.request(force=True)
         if self._walk is not None:
             self._walk.kill()
+
+    def _note(self, reason: str) -> None:
+        self._reason = reason
+        self._record.write("INFO", "DAG run is being stopped", reason=reason)
 
     async def execute(self) -> None:
         """From opening the attempt to closing it. The engine calls it once."""

@@ -198,6 +198,13 @@ class StopTests(SynchronousTestCase):
         driver.verdicts("dag", True)
         self.assertEqual((driver.started, driver.state), ([], RunState.ABORTED))
 
+    def test_kill_during_conditions(self) -> None:
+        """A run without steps that is made to end while its conditions are evaluated was aborted, too."""
+        driver = PlanDriver(dag(preconditions=(Condition("x"),)))
+        driver.escalate()
+        driver.verdicts("dag", False)
+        self.assertEqual((driver.stops, driver.state), ([("dag", "", True)], RunState.ABORTED))
+
     def test_during_a_closing_handler(self) -> None:
         """A stop ends the handler that runs; exit still runs; the run was aborted."""
         driver = PlanDriver(dag(Step("a"), handlers=(Handler.SUCCESS, Handler.EXIT), max_clean_up_seconds=5))

@@ -151,6 +151,7 @@ class RunCore:
         if target is not None:
             self._courses.conditions_checked(target, verdicts, now)
         elif self._courses.ending:
+            self._refused = True
             self._close(now)
         elif all(verdict.met for verdict in verdicts):
             self._initialise(now)
@@ -204,7 +205,6 @@ class RunCore:
             self._finish()
             return self._answer(now)
         if self._stage is Stage.CONDITIONS:
-            self._refused = True
             self._effects.append(StopStep(None, signal))
         for target in self._active():
             self._courses.stop(target, now, signal)

@@ -12,6 +12,7 @@ from twisted.python.failure import Failure
 
 from txdagu.execution.evaluation.outputs import Visible, extended, inherited
 from txdagu.execution.evaluation.references import StepFacts
+from txdagu.execution.hiding import known_outputs
 from txdagu.execution.plan import Effect, FinishRun, RunCore, StartStep, StepEnd, StopStep
 from txdagu.execution.preparation import PreparedRun, prepare_step
 from txdagu.execution.record import RunRecord, sentence
@@ -19,7 +20,7 @@ from txdagu.execution.slot import SharedSlot, SlotUse
 from txdagu.execution.steps.child import run_child_step
 from txdagu.execution.steps.command import run_command_step
 from txdagu.execution.stop import Stop, StopRequested
-from txdagu.model.dag import Step
+from txdagu.model.dag import LogOutput, Step
 from txdagu.model.errors import DaguError
 from txdagu.model.run import ChildRun
 from txdagu.model.status import NodeState, RunState
@@ -52,7 +53,7 @@ class Walk:
         for index in self._core.order:
             node = self._core.node(index)
             if node.state is not NodeState.NOT_STARTED:  # kept from an earlier attempt
-                self._learn(index, StepEnd(node.state, outputs=node.outputs))
+                self._learn(index, StepEnd(node.state, outputs=known_outputs(node, self._prepared.masker)))
         self._apply(self._core.start(self._now()))
         return self._finished
 
@@ -104,7 +105,8 @@ class Walk:
     async def _execute(self, index: int, step: Step, stop: Stop, use: SlotUse) -> StepEnd:
         try:
             await stop.race(use.work())
-            logs = await stop.race(self._sink.step_logs(step.name, self._now()))
+            merged = (step.log_output or self._prepared.request.dag.log_output) is LogOutput.MERGED
+            logs = await stop.race(self._sink.step_logs(step.name, self._now(), merged))
             self._core.step_started(index, logs.stdout, logs.stderr)
             self._record.publish(nodes=self._core.nodes)
             self._record.write("INFO", "Step started", step=step.name)

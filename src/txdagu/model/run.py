@@ -36,7 +36,8 @@ class NodeStatus:
     A step and what became of it.
 
     `step` is as evaluated so far. `stdout` and `stderr` are absolute paths of log files, empty before the start.
-    `outputs` maps the names of captured variables to their values.
+    `outputs` maps the names of captured variables to their values. Where the values of secrets are hidden in them,
+    `sealed_outputs` has them in pieces: text and names of secrets in turn, text first.
     """
 
     step: Step
@@ -50,6 +51,7 @@ class NodeStatus:
     done_count: int = 0
     children: tuple[ChildRun, ...] = ()
     outputs: Mapping[str, str] = field(default_factory=dict)
+    sealed_outputs: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from txdagu.model.dag import Step
 from txdagu.model.errors import DaguError
 from txdagu.model.run import ChildRun, NodeStatus, RunRef, RunStatus
 from txdagu.model.status import NodeState, RunState
-from txdagu.store.stepjson import StepRecord, encode_json, step_document, step_of
+from txdagu.store.stepjson import OWN, StepRecord, encode_json, step_document, step_of
 
 _NO_STEP = Step("")
 _HIDDEN_OUTPUT = "DAGU_CONTINUE_ON."
@@ -102,6 +102,8 @@ class StatusEncoder:
             document["children"] = [_child_document(child) for child in node.children]
         if node.outputs:
             document["outputVariables"] = {name: f"{name}={value}" for name, value in node.outputs.items()}
+        if node.sealed_outputs:
+            document[OWN] = {"sealedOutputs": dict(node.sealed_outputs)}
         return encode_json(document)
 
 
@@ -160,6 +162,10 @@ class _ChildRunRecord(msgspec.Struct, rename="camel"):
     params: str | None = None
 
 
+class _OwnNodeRecord(msgspec.Struct, rename="camel"):
+    sealed_outputs: dict[str, list[str]] | None = None
+
+
 class _NodeRecord(msgspec.Struct, rename="camel"):
     step: StepRecord | None = None
     stdout: str | None = None
@@ -172,6 +178,7 @@ class _NodeRecord(msgspec.Struct, rename="camel"):
     error: str | None = None
     children: list[_ChildRunRecord | None] | None = None
     output_variables: dict[str, Any] | None = None
+    txdagu: _OwnNodeRecord | None = None
 
 
 class _RunRecord(msgspec.Struct, rename="camel"):
@@ -276,6 +283,10 @@ def _node(record: _NodeRecord, zone: tzinfo) -> NodeStatus:
             if child and child.dag_run_id
         ),
         outputs=outputs,
+        sealed_outputs={
+            name: tuple(pieces)
+            for name, pieces in ((record.txdagu.sealed_outputs if record.txdagu else None) or {}).items()
+        },
     )
 
 

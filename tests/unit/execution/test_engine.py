@@ -202,10 +202,29 @@ class ShellTests(EngineCase):
         ):
             self.assertEqual(self.argv(Dag("d", (one,), **dag), environ), argv)
 
-    def test_unsupported(self) -> None:
-        """A shell whose ways we do not know is refused."""
-        status = self.finish(self.harness(), Dag("d", (step("a", "x", shell="nix-shell"),)))
-        self.assertIn("nix-shell is not supported", status.node("a").error)
+    def test_other_families(self) -> None:
+        """nix-shell, PowerShell and cmd are called in their own ways; packages are for nix-shell."""
+        environ = {"SHELL": "/bin/sh"}
+        for dag, one, argv in (
+            ({}, step("a", "x", shell="nix-shell", shell_packages=("curl", "jq")),
+             ("nix-shell", "-p", "curl", "-p", "jq", "--pure", "--run", "x")),
+            ({"shell": "nix-shell"}, step("a", "x"), ("nix-shell", "--pure", "--run", "set -e; x")),
+            ({}, step("a", "x", shell="pwsh"), ("pwsh", "-Command", "x")),
+            ({}, step("a", "x", shell="cmd"), ("cmd", "/c", "x")),
+            ({}, step("a", "x", shell="nu", shell_args=("--login", "-c")), ("nu", "--login", "-c", "x")),
+        ):  # fmt: skip
+            self.assertEqual(self.argv(Dag("d", (one,), **dag), environ), argv)  # type: ignore[arg-type]
+
+    def test_scripts_of_other_families(self) -> None:
+        """Script files have the endings and beginnings that their interpreters need."""
+        argv, text, _, name = self.script(Step("a", script="x", shell="pwsh"))
+        self.assertEqual(argv, ("pwsh", "-ExecutionPolicy", "Bypass", "-File"))
+        self.assertTrue(text.startswith("$ErrorActionPreference = 'Stop'\n"))
+        self.assertTrue(name.endswith(".ps1"))
+        argv, _, _, name = self.script(Step("a", script="x", shell="cmd"))
+        self.assertEqual((argv, name.endswith(".bat")), (("cmd", "/c"), True))
+        argv, _, _, _ = self.script(Step("a", script="x", shell="nix-shell", shell_packages=("jq",)))
+        self.assertEqual(argv, ("nix-shell", "--pure", "--run"))
 
     def script(self, one: Step) -> tuple[tuple[str, ...], str, int, str]:
         """Arguments without the file, its text, mode, and name."""

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, replace
-from functools import partial
 
 from txdagu.dagfile import definition_for
 from txdagu.dispatch.routing import Place, Route
-from txdagu.execution import files
 from txdagu.execution.evaluation.params import evaluate_call
 from txdagu.execution.plan import StepEnd
 from txdagu.execution.request import RunRequest
@@ -116,6 +114,7 @@ async def _run_here(context: StepContext, call: Call) -> RunStatus:
             previous=call.previous,
             working_dir=context.directory,
             inherited_env=context.call_environment,
+            inherited_secrets=context.masker.secrets,
         ),
         context.slot.shared,
     )
@@ -129,7 +128,7 @@ async def _run_here(context: StepContext, call: Call) -> RunStatus:
 
 async def _report(context: StepContext, step: Step, status: RunStatus) -> StepEnd:
     text = result_text(status)
-    await context.tools.in_thread(partial(files.append_text, context.logs.stdout, f"{text}\n"))
+    await context.print(f"{text}\n")
     state = _STATES.get(status.state, NodeState.FAILED)
     error = ""
     if state is NodeState.FAILED:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Protocol
 
 from twisted.internet.interfaces import IReactorTime
 
+from txdagu.execution import files
+from txdagu.execution.evaluation.masking import Masker
 from txdagu.execution.evaluation.stages import Evaluator
-from txdagu.execution.interfaces import IProcessRunner
+from txdagu.execution.groups import run_group
+from txdagu.execution.interfaces import ExitStatus, IProcessRunner, ProcessSpec, Tap
 from txdagu.execution.request import RunRequest
 from txdagu.execution.slot import SharedSlot, SlotUse
 from txdagu.execution.stop import Stop
@@ -57,7 +61,8 @@ class StepContext:
     One execution of one step.
 
     `directory` is where it works, and exists. `environment` is that of its processes; `call_environment` is what a child in this
-    process inherits for evaluating its own ``env`` and ``params``. `called` notes a child in the run's status.
+    process inherits for evaluating its own ``env`` and ``params``. `called` notes a child in the run's status. `step.stdout` and
+    `step.stderr` are absolute paths already. `masker` hides the run's secrets in all that is shown.
     """
 
     request: RunRequest
@@ -71,8 +76,62 @@ class StepContext:
     slot: SlotUse
     tools: Tools
     called: Callable[[ChildRun], None]
+    masker: Masker
 
     @property
     def dag(self) -> Dag:
         """The DAG whose step this is."""
         return self.request.dag
+
+    @property
+    def merged(self) -> bool:
+        """Whether one log file takes both streams."""
+        return self.logs.stdout == self.logs.stderr
+
+    def tap(self) -> Tap | None:
+        """
+        What a program's output goes through; None where the program writes its log itself.
+
+        The output has to be kept on its way where the log does not show it as it was: secrets are masked there, and a merged log
+        has standard error in it.
+        """
+        step = self.step
+        keeps = step.output is not None and (bool(self.masker) or self.merged)
+        if not (self.masker or step.stdout or step.stderr or keeps):
+            return None
+        capture = self.dag.max_output_size + 1 if keeps else 0
+        return Tap(self.masker or None, step.stdout, step.stderr, capture)
+
+    async def print(self, text: str) -> None:
+        """Print to the step's standard output: masked, into its log and the file that gets a copy."""
+        await self.print_bytes(text.encode("utf-8", "surrogateescape"))
+
+    async def print_bytes(self, data: bytes) -> None:
+        """Print bytes, like `print`."""
+        await self._append(data, (self.logs.stdout, self.step.stdout))
+
+    async def print_error(self, text: str) -> None:
+        """Print to the step's standard error."""
+        await self._append(text.encode("utf-8", "surrogateescape"), (self.logs.stderr, self.step.stderr))
+
+    async def _append(self, data: bytes, paths: Sequence[str]) -> None:
+        stream = self.masker.stream()
+        shown = stream.feed(data) + stream.flush()
+        for path in filter(None, paths):
+            await self.tools.in_thread(partial(files.append_bytes, path, shown))
+
+    async def run_program(self, argv: Sequence[str], env: Mapping[str, str] | None = None) -> ExitStatus:
+        """
+        Run a program in the step's directory, its output in the step's logs, until it and, if it was stopped, all of its
+        group have ended. `env` is the whole environment where it is not the step's.
+        """
+        spec = ProcessSpec(
+            tuple(argv),
+            self.directory,
+            self.environment if env is None else env,
+            self.logs.stdout,
+            self.logs.stderr,
+            append=True,
+            tap=self.tap(),
+        )
+        return await run_group(self.tools.processes, spec, self.stop, self.tools.clock)

@@ -181,7 +181,7 @@ async def prepare_step(
         scope = replace(scope, variables={**scope.variables, **step_env})
     evaluator = Evaluator(scope, backticks)
     copies = [
-        str(Path(directory, await evaluator.field(written))) if written else ""
+        str(Path(run.directory, await evaluator.field(written))) if written else ""
         for written in (step.stdout, step.stderr)
     ]
     return StepContext(

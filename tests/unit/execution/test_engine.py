@@ -93,7 +93,8 @@ class RunTests(EngineCase):
         harness = self.harness(("much", Script(stdout="x" * 11)))
         status = self.finish(harness, Dag("d", (step("a", "much", output=Output("X")),), max_output_size=10))
         self.assertEqual(
-            status.node("a").error, "failed to capture output: output exceeded maximum size limit of 10 bytes"
+            status.node("a").error,
+            'failed to execute step "a": failed to capture output: output exceeded maximum size limit of 10 bytes',
         )
         self.assertEqual(status.outputs, {})
 
@@ -138,7 +139,7 @@ class EvaluationTests(EngineCase):
         env = next(p.spec.env for p in harness.processes.started if "use" in p.spec.argv[-1])
         expected = {
             "E": "h/e", "A": "9", "B": "9!", "C": "h/e", "2": "two", "LANG": "C", "DAG_NAME": "d", "DAG_RUN_ID": "run-1",
-            "DAG_RUN_STEP_NAME": "b", "PWD": harness.directory, "DAGU_PARAMS_JSON": '{"A":"9","2":"two"}', "J": '{"k": [1]}',
+            "DAG_RUN_STEP_NAME": "b", "PWD": harness.directory, "DAGU_PARAMS_JSON": '{"2":"two","A":"9"}', "J": '{"k": [1]}',
         }  # fmt: skip
         self.assertEqual({name: env.get(name) for name in expected}, expected)
         self.assertNotIn("HOST", env)

@@ -6,6 +6,7 @@ import resource
 from typing import Any
 
 from tests.unit.execution.test_processes import ProcessCase
+
 from txdagu.execution.evaluation.masking import MASK, Masker
 from txdagu.execution.interfaces import ExitStatus, Tap
 from txdagu.execution.processes import ProcessStartError

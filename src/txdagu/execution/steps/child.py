@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, replace
 
 from txdagu.dagfile import definition_for
@@ -17,6 +16,7 @@ from txdagu.model.dag import ChildCall, Dag, Step
 from txdagu.model.errors import DaguError, NotFoundError
 from txdagu.model.ids import child_run_id
 from txdagu.model.run import ChildRun, RunRef, RunStatus
+from txdagu.model.scalars import json_text
 from txdagu.model.status import NodeState, RunState
 from txdagu.peers.routing import find_route
 
@@ -132,7 +132,7 @@ async def _report(context: StepContext, step: Step, status: RunStatus) -> StepEn
     state = _STATES.get(status.state, NodeState.FAILED)
     error = ""
     if state is NodeState.FAILED:
-        error = f"sub DAG run {status.run.id} failed with status: {status.state.label}"
+        error = f'failed to execute step "{step.name}": sub DAG run {status.run.id} failed with status: {status.state.label}'
         error += f": {status.error}" if status.error else ""
     outputs: dict[str, str] = {}
     if step.output is not None:
@@ -141,7 +141,8 @@ async def _report(context: StepContext, step: Step, status: RunStatus) -> StepEn
             outputs[step.output.name] = text
         elif not error:
             state = NodeState.FAILED
-            error = f"failed to capture output: output exceeded maximum size limit of {limit} bytes"
+            problem = f"output exceeded maximum size limit of {limit} bytes"
+            error = f'failed to execute step "{step.name}": failed to capture output: {problem}'
     return StepEnd(state, error, outputs, step, int(bool(error)))
 
 
@@ -153,4 +154,4 @@ def result_text(status: RunStatus) -> str:
     outputs = status.outputs
     result["outputs"] = {name: outputs[name] for name in sorted(outputs)}
     result["status"] = status.state.label
-    return json.dumps(result, indent=2, ensure_ascii=False)
+    return json_text(result, indent=2)

@@ -68,7 +68,7 @@ async def _evaluated(context: StepContext, command: Command, shell: Shell) -> tu
     """A command with its references replaced, and what is started for it."""
     if shell.direct or not command.text:
         words = await _evaluated_words(context, command)
-        return Command(command.text, words[0], words[1:]), words
+        return Command(context.evaluator.script(command.text), words[0], words[1:]), words
     text = await context.evaluator.command(command.text)
     if text == command.text:
         return command, shell.command(text)
@@ -121,7 +121,7 @@ async def _end(context: StepContext, step: Step, ended: _Ended, before: int) -> 
         try:
             outputs[step.output.name] = await _captured(context, ended, before)
         except DaguError as problem:
-            error = error or str(problem)
+            error = error or f'failed to execute step "{step.name}": {problem}'
     state = NodeState.FAILED if error else NodeState.SUCCEEDED
     return StepEnd(state, error, outputs, step, ended.status.code if not ended.status.ok else int(bool(error)))
 

@@ -22,16 +22,16 @@ async def fetch(url: str, largest: int, reactor: Any) -> bytes:
     def collect(data: bytes) -> None:
         nonlocal size
         size += len(data)
-        if size <= largest:
-            parts.append(data)
+        if size > largest:
+            raise UnavailableError(f"{url} has more than {largest} bytes")
+        parts.append(data)
 
     try:
-        response = await treq.get(url, timeout=SECONDS, reactor=reactor)
+        response = await treq.get(url, timeout=SECONDS, reactor=reactor, persistent=False, unbuffered=True)
         if response.code != 200:
+            await treq.collect(response, lambda _: None).addTimeout(SECONDS, reactor)
             raise UnavailableError(f"{url} answered {response.code}, not 200")
-        reading = treq.collect(response, collect)
-        reading.addTimeout(SECONDS, reactor)
-        await reading
+        await treq.collect(response, collect).addTimeout(SECONDS, reactor)
     except UnavailableError:
         raise
     except (ResponseFailed, ConnectionDone) as error:
@@ -40,6 +40,4 @@ async def fetch(url: str, largest: int, reactor: Any) -> bytes:
         raise UnavailableError(f"{url} cannot be fetched: {cause}") from error
     except Exception as error:
         raise UnavailableError(f"{url} cannot be fetched: {Failure().getErrorMessage()}") from error
-    if size > largest:
-        raise UnavailableError(f"{url} has more than {largest} bytes")
     return b"".join(parts)

@@ -95,15 +95,6 @@ def read_tail(path: str, offset: int) -> str:
         return ""
 
 
-def append_bytes(path: str, data: bytes) -> None:
-    """Append to a log file."""
-    try:
-        with Path(path).open("ab") as file:
-            file.write(data)
-    except OSError as error:
-        raise StepFileError(f"cannot write the log file {path}: {error.strerror}") from error
-
-
 def absolute_directory(written: str, base: str, fallbacks: tuple[str, ...]) -> str:
     """A working directory: as written, relative to `base`; where nothing is written the first fallback that is, else ours."""
     if written:

@@ -27,6 +27,7 @@ from txdagu.execution.paramschema import LARGEST, apply_schema, is_url, parse_sc
 from txdagu.execution.request import RunRequest
 from txdagu.execution.slot import SlotUse
 from txdagu.execution.steps.context import StepContext, Tools
+from txdagu.execution.steps.printing import StepPrinter, step_tap
 from txdagu.execution.stop import Stop
 from txdagu.model.dag import Step
 from txdagu.model.run import ChildRun
@@ -124,11 +125,17 @@ async def prepare_run(
     built_in = {"DAG_NAME": dag.name, "DAG_RUN_ID": request.run.id, "DAG_RUN_LOG_FILE": sink.log}
     places = (directory, dag.base_dir)
     backticks = BacktickRunner(tools, stop, lambda: inputs.evaluation, directory, dag.max_output_size)
-    names = [await Evaluator(Scope(inputs.env, inputs.evaluation), backticks).field(name) for name in dag.dotenv]
-    dotenv, unread = await tools.in_thread(partial(read_dotenv_files, names, places))
-    for problem in unread:
-        warn(problem)
-    secrets = await tools.in_thread(partial(resolve_secrets, dag.secrets, {**inputs.evaluation, **dotenv}, places))
+    evaluator = Evaluator(Scope(inputs.env, inputs.evaluation), backticks)
+    names = [await evaluator.field(name) for name in dag.dotenv]
+    dotenv: Mapping[str, str] = {}
+    if names:
+        dotenv, unread = await tools.in_thread(partial(read_dotenv_files, names, places))
+        for problem in unread:
+            warn(problem)
+    secrets: Mapping[str, str] = {}
+    if dag.secrets:
+        known = {**inputs.evaluation, **dotenv}
+        secrets = await tools.in_thread(partial(resolve_secrets, dag.secrets, known, places))
     dag_env = {**inputs.env, **dotenv}
     environment = RunEnvironment(
         tools.environ,
@@ -184,9 +191,12 @@ async def prepare_step(
         str(Path(run.directory, await evaluator.field(written))) if written else ""
         for written in (step.stdout, step.stderr)
     ]
+    if any(copies):
+        step = replace(step, stdout=copies[0], stderr=copies[1])
+    tap = step_tap(step, logs, run.masker, run.request.dag.max_output_size)
     return StepContext(
         request=run.request,
-        step=replace(step, stdout=copies[0], stderr=copies[1]) if any(copies) else step,
+        step=step,
         logs=logs,
         directory=directory,
         evaluator=evaluator,
@@ -197,4 +207,6 @@ async def prepare_step(
         tools=run.tools,
         called=called,
         masker=run.masker,
+        tap=tap,
+        printer=StepPrinter(logs, tap, run.tools.in_thread),
     )

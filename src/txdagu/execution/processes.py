@@ -58,7 +58,7 @@ def spawn(command: ProcessSpec, drained: Callable[[bytes, str], None]) -> Starte
         pump = None
         try:
             if command.tap is not None:
-                pump = Pump(Streams(command, command.tap), drained)
+                pump = Pump(Streams(command.stdout, command.stderr, command.tap, append=command.append), drained)
                 opened.callback(pump.close_writing)
                 streams = (pump.stdout, pump.stderr)
             else:

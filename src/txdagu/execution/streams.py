@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable
 
 from txdagu.execution.evaluation.masking import MaskedStream
-from txdagu.execution.interfaces import ProcessSpec, Tap
+from txdagu.execution.interfaces import Tap
 from txdagu.system.files import write_all
 
 CHUNK = 64 * 1024
@@ -65,23 +65,24 @@ class OutputStream:
 
 class Streams:
     """
-    The streams and files of one program with a `Tap`. Raises `OSError` with the name of a file that cannot be opened.
+    The streams and files of a step's output: `stdout` and `stderr` are its log files. Raises `OSError` with the name of a file
+    that cannot be opened.
 
     Where one file takes both streams and nothing has to tell them apart, there is one stream, so that their order stays.
     """
 
-    def __init__(self, command: ProcessSpec, tap: Tap) -> None:
+    def __init__(self, stdout: str, stderr: str, tap: Tap, *, append: bool = True) -> None:
         self._files: dict[str, OutputFile] = {}
         try:
-            stdout = self._open(command.stdout, tap.stdout_copy, command.append)
-            stderr = self._open(command.stderr, tap.stderr_copy, command.append)
+            out_files = self._open(stdout, tap.stdout_copy, append)
+            err_files = self._open(stderr, tap.stderr_copy, append)
         except OSError:
             self.close()
             raise
         masker = tap.masker
-        self.stdout = OutputStream(stdout, masker.stream() if masker else None, tap.capture)
-        one = command.stdout == command.stderr and not tap.separates
-        self.stderr = self.stdout if one else OutputStream(stderr, masker.stream() if masker else None)
+        self.stdout = OutputStream(out_files, masker.stream() if masker else None, tap.capture)
+        one = stdout == stderr and not tap.separates
+        self.stderr = self.stdout if one else OutputStream(err_files, masker.stream() if masker else None)
 
     def _open(self, log: str, copy: str, append: bool) -> tuple[OutputFile, ...]:
         opened: list[OutputFile] = []

@@ -113,7 +113,10 @@ class Walk:
             outputs = self._inherited(index).values()
             called = partial(self._called, index)
             context = await prepare_step(self._prepared, step, logs, outputs, self._facts, stop, use, called)
-            return await (run_child_step(context) if step.child is not None else run_command_step(context))
+            try:
+                return await (run_child_step(context) if step.child is not None else run_command_step(context))
+            finally:
+                await context.printer.close()
         except StopRequested:
             return StepEnd(NodeState.ABORTED, exit_code=1)
         except DaguError as error:

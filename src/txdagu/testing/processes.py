@@ -74,7 +74,7 @@ def _print(command: ProcessSpec, script: Script) -> bytes:
     """Print; what a tap keeps of it."""
     if command.tap is not None:
         try:
-            streams = Streams(command, command.tap)
+            streams = Streams(command.stdout, command.stderr, command.tap, append=command.append)
         except OSError as error:
             raise ProcessStartError(f"failed to setup outputs: {error.filename}: {error.strerror}") from error
         streams.stdout.feed(script.stdout.encode())

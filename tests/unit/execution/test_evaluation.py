@@ -151,6 +151,31 @@ class PathTests(SynchronousTestCase):
         self.assertNotIn('"', unescaped)
 
 
+any_text = st.text(alphabet="${}V.J[]'\"`\\ab|:-()0~\n")
+
+
+class AnyTextTests(SynchronousTestCase):
+    def evaluate(self, text: str, stage: str) -> Deferred[str]:
+        evaluator = Evaluator(
+            Scope({"V": "${V}`x`", "J": '{"a": [1, {"b": null}]}'}, {"E": "e"}, {"s": StepFacts("/o")}), shout
+        )
+        return Deferred.fromCoroutine(getattr(evaluator, stage)(text))
+
+    @given(any_text)
+    def test_never_breaks(self, text: str) -> None:
+        """Any text is evaluated, or refused by an error of ours."""
+        for stage in ("command", "field"):
+            failures: list[BaseException] = []
+            self.evaluate(text, stage).addErrback(lambda failure, told=failures: told.append(failure.value))
+            self.assertTrue(all(isinstance(error, DaguError) for error in failures), failures)
+
+    @given(st.text(alphabet=st.characters(exclude_characters="$`~")))
+    def test_without_references(self, text: str) -> None:
+        """Text without references, backticks and tilde is not touched by any stage."""
+        for stage in ("command", "field"):
+            self.assertEqual(self.successResultOf(self.evaluate(text, stage)), text)
+
+
 class BacktickTests(SynchronousTestCase):
     def test_runs(self) -> None:
         """Each pair is run, within quotes as well; escaped and single ones stay."""

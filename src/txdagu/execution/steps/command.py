@@ -129,8 +129,7 @@ async def _end(context: StepContext, step: Step, ended: _Ended, before: int) -> 
 async def _captured(context: StepContext, ended: _Ended, before: int) -> str:
     """What was printed, from the tap that kept it, else from the log, which had `before` bytes when the step began."""
     limit = context.dag.max_output_size
-    tap = context.tap()
-    if tap is not None and tap.capture:
+    if context.tap is not None and context.tap.capture:
         return files.output_text(ended.captured, limit)
     return await context.tools.in_thread(partial(files.read_output, context.logs.stdout, before, limit))
 

@@ -5,18 +5,17 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from functools import partial
 from typing import Protocol
 
 from twisted.internet.interfaces import IReactorTime
 
-from txdagu.execution import files
 from txdagu.execution.evaluation.masking import Masker
 from txdagu.execution.evaluation.stages import Evaluator
 from txdagu.execution.groups import run_group
 from txdagu.execution.interfaces import ExitStatus, IProcessRunner, ProcessSpec, Tap
 from txdagu.execution.request import RunRequest
 from txdagu.execution.slot import SharedSlot, SlotUse
+from txdagu.execution.steps.printing import StepPrinter
 from txdagu.execution.stop import Stop
 from txdagu.model.dag import Dag, Step
 from txdagu.model.run import ChildRun, RunStatus
@@ -62,7 +61,8 @@ class StepContext:
 
     `directory` is where it works, and exists. `environment` is that of its processes; `call_environment` is what a child in this
     process inherits for evaluating its own ``env`` and ``params``. `called` notes a child in the run's status. `step.stdout` and
-    `step.stderr` are absolute paths already. `masker` hides the run's secrets in all that is shown.
+    `step.stderr` are absolute paths already. `masker` hides the run's secrets in all that is shown: programs' output goes through
+    `tap`, where there is one, the step's own words through `printer`, which is closed by who made the context.
     """
 
     request: RunRequest
@@ -77,6 +77,8 @@ class StepContext:
     tools: Tools
     called: Callable[[ChildRun], None]
     masker: Masker
+    tap: Tap | None
+    printer: StepPrinter
 
     @property
     def dag(self) -> Dag:
@@ -88,37 +90,17 @@ class StepContext:
         """Whether one log file takes both streams."""
         return self.logs.stdout == self.logs.stderr
 
-    def tap(self) -> Tap | None:
-        """
-        What a program's output goes through; None where the program writes its log itself.
-
-        The output has to be kept on its way where the log does not show it as it was: secrets are masked there, and a merged log
-        has standard error in it.
-        """
-        step = self.step
-        keeps = step.output is not None and (bool(self.masker) or self.merged)
-        if not (self.masker or step.stdout or step.stderr or keeps):
-            return None
-        capture = self.dag.max_output_size + 1 if keeps else 0
-        return Tap(self.masker or None, step.stdout, step.stderr, capture)
-
     async def print(self, text: str) -> None:
-        """Print to the step's standard output: masked, into its log and the file that gets a copy."""
+        """Print to the step's standard output."""
         await self.print_bytes(text.encode("utf-8", "surrogateescape"))
 
     async def print_bytes(self, data: bytes) -> None:
-        """Print bytes, like `print`."""
-        await self._append(data, (self.logs.stdout, self.step.stdout))
+        """Print bytes, as they are, to the step's standard output."""
+        await self.printer.write(data)
 
     async def print_error(self, text: str) -> None:
         """Print to the step's standard error."""
-        await self._append(text.encode("utf-8", "surrogateescape"), (self.logs.stderr, self.step.stderr))
-
-    async def _append(self, data: bytes, paths: Sequence[str]) -> None:
-        stream = self.masker.stream()
-        shown = stream.feed(data) + stream.flush()
-        for path in filter(None, paths):
-            await self.tools.in_thread(partial(files.append_bytes, path, shown))
+        await self.printer.write(text.encode("utf-8", "surrogateescape"), error=True)
 
     async def run_program(self, argv: Sequence[str], env: Mapping[str, str] | None = None) -> ExitStatus:
         """
@@ -132,6 +114,6 @@ class StepContext:
             self.logs.stdout,
             self.logs.stderr,
             append=True,
-            tap=self.tap(),
+            tap=self.tap,
         )
         return await run_group(self.tools.processes, spec, self.stop, self.tools.clock)

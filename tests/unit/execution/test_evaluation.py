@@ -7,6 +7,7 @@ import json
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from txdagu.execution.evaluation.backticks import replace_backticks
@@ -165,9 +166,10 @@ class AnyTextTests(SynchronousTestCase):
     def test_never_breaks(self, text: str) -> None:
         """Any text is evaluated, or refused by an error of ours."""
         for stage in ("command", "field"):
-            failures: list[BaseException] = []
-            self.evaluate(text, stage).addErrback(lambda failure, told=failures: told.append(failure.value))
-            self.assertTrue(all(isinstance(error, DaguError) for error in failures), failures)
+            evaluating = self.evaluate(text, stage)
+            failures: list[Failure] = []
+            evaluating.addErrback(failures.append)
+            self.assertTrue(all(failure.check(DaguError) for failure in failures), failures)
 
     @given(st.text(alphabet=st.characters(exclude_characters="$`~")))
     def test_without_references(self, text: str) -> None:

@@ -15,9 +15,7 @@ from txdagu.model.errors import UnavailableError
 
 
 class OneDocument(Resource):
-    isLeaf = True
-
-    def render_GET(self, request: Request) -> bytes:  # noqa: N802 - the name that Twisted calls
+    def render_GET(self, request: Request) -> bytes:
         if request.path != b"/s.json":
             request.setResponseCode(404)
         return b'{"a": 1}'
@@ -26,11 +24,13 @@ class OneDocument(Resource):
 class FetchTests(TestCase):
     timeout = 30
 
-    async def setUp(self) -> None:
+    async def setUp(self) -> None:  # type: ignore[override]
         from twisted.internet import reactor  # noqa: TID251 - the real one is what is tested here
 
         self.reactor: Any = reactor
-        port = await serverFromString(reactor, "tcp:0:interface=127.0.0.1").listen(Site(OneDocument()))
+        document = OneDocument()
+        document.isLeaf = True
+        port = await serverFromString(reactor, "tcp:0:interface=127.0.0.1").listen(Site(document))
         self.addCleanup(port.stopListening)
         self.url = f"http://127.0.0.1:{port.getHost().port}/s.json"
 

@@ -6,6 +6,7 @@ One data directory, two programs: Dagu 1.30.2 reads, retries and executes what w
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -17,10 +18,12 @@ from unittest import TestCase, skipUnless
 
 import pytest
 
+from txdagu.dagfile import load_dag
 from txdagu.model.dag import ChildCall, Command, Dag, Output, Step
 from txdagu.model.errors import InvalidInputError
 from txdagu.model.run import NodeStatus, RunRef, RunStatus
 from txdagu.model.status import NodeState, RunState
+from txdagu.store.dagjson import read_dag
 from txdagu.store.runs import Runs
 from txdagu.testing.store import paths_under
 
@@ -57,6 +60,86 @@ steps:
   - name: c1
     command: echo got $P
     output: R
+"""
+
+# Every field that leaves a trace in a snapshot and needs nothing outside of the program.
+WHOLE = """\
+name: whole
+group: g
+description: d
+type: graph
+tags: [a]
+schedule: {start: '0 1 * * *', stop: '0 2 * * *', restart: ['0 3 * * *']}
+skipIfSuccessful: true
+env: [X: 1]
+dotenv: [a.env]
+secrets:
+  - {name: S, provider: env, key: HOME, options: {o: x}}
+shell: bash -x
+logOutput: merged
+histRetentionDays: 7
+timeoutSec: 60
+delaySec: 1
+restartWaitSec: 2
+maxActiveRuns: 2
+maxActiveSteps: 3
+maxCleanUpTimeSec: 4
+maxOutputSize: 5000
+queue: q
+preconditions:
+  - "false"
+  - {condition: $X, expected: "1"}
+handlerOn:
+  init: {command: echo init}
+  success: {command: echo s}
+  failure: {command: echo f}
+  abort: {command: echo c}
+  exit: {command: echo e}
+  wait: {command: echo w}
+mailOn: {failure: true, success: true, wait: true}
+errorMail: {from: a@x, to: b@x, prefix: p, attachLogs: true}
+infoMail: {from: a@x, to: [b@x, c@x]}
+waitMail: {from: a@x}
+registryAuths: {docker.io: {username: u, password: p}, ghcr.io: tok}
+llm: {provider: openai, model: m, temperature: 0.5, maxTokens: 5, stream: false, thinking: {enabled: true, effort: low}}
+otel: {enabled: false, endpoint: e, headers: {a: b}, insecure: true, timeout: 5s, resource: {a: b}}
+runConfig: {disableParamEdit: true, disableRunIdEdit: true}
+steps:
+  - name: one
+    id: one
+    command: 'true'
+    type: command
+    shell: sh
+    stdout: o.txt
+    stderr: e.txt
+    logOutput: separate
+    env: [Y: 2]
+    preconditions: [{condition: "true", negate: false}]
+    continueOn: {failure: true, skipped: true, exitCode: [1, "2"], output: ["re:x", y], markSuccess: true}
+    retryPolicy: {limit: 3, intervalSec: 1, exitCode: [1], backoff: true, maxIntervalSec: 9}
+    timeoutSec: 5
+    signalOnStop: SIGINT
+    mailOnError: true
+  - name: two
+    command: 'true'
+    retryPolicy: {limit: "$X", intervalSec: "${X}", backoff: 3.5}
+    repeatPolicy: {repeat: until, condition: "echo 1", expected: "1", exitCode: [0], limit: 1, intervalSec: 1}
+  - {name: three, command: 'true', repeatPolicy: {repeat: true, limit: 1}}
+  - {name: many, call: child, parallel: {items: [a, 1, {k: v, n: 2}], maxConcurrent: 2}, params: "P=${ITEM}"}
+  - {name: split, run: child, parallel: "a b"}
+  - {name: query, type: jq, config: {raw: true}, command: .a, script: '{"a":1}'}
+  - name: box
+    command: 'true'
+    container: {image: alpine, pullPolicy: always, env: [A=1], volumes: ["a:/b"], startup: command, command: [a, b]}
+  - {name: in-box, command: 'true', container: {exec: cc, user: u}}
+  - {name: talk, type: chat, llm: {provider: openai, model: m}, messages: [{role: user, content: hi}]}
+  - {name: action, type: gha, command: a/b@v1, params: {x: y}}
+  - {name: nix, shell: nix-shell, shellPackages: [python3], command: x}
+---
+name: child
+params: P=1
+steps:
+  - command: echo $P
 """
 
 
@@ -212,6 +295,72 @@ class SharedDirectoryTests(TestCase):
         self.assertEqual(dag.local_dags["child"].step("c1").output, Output("R"))
         self.assertEqual(dag.yaml_text, FILE)
 
+    def test_we_read_the_whole_language_from_its_snapshot(self) -> None:
+        """The snapshot that it writes of a file says the same as the file does to us."""
+        path = self.home / "dags" / "whole.yaml"
+        path.write_text(WHOLE)
+        self.dagu("start", "--run-id=w1", str(path))
+        (snapshot,) = self.home.glob("data/dag-runs/whole/**/dag.json")
+        theirs = read_dag(snapshot.read_bytes(), str(snapshot))
+        ours = load_dag(WHOLE, "whole.yaml", location=str(path), supported_only=False)
+        self.assertEqual(theirs.handlers, ours.handlers)
+        for one, other in zip(theirs.steps, ours.steps, strict=True):
+            self.assertEqual(one, other)
+        # It writes the directory, the child's shell, and what a setting that is off stands for.
+        self.assertEqual(
+            replace(theirs, working_dir="", base_dir="", local_dags={}, otel={"enabled": False, **theirs.otel}),
+            replace(
+                ours,
+                base_dir="",
+                local_dags={},
+                registry_auths={**ours.registry_auths, "ghcr.io": {"auth": "tok"}},
+            ),
+        )
+        self.assertEqual(theirs.local_dags["child"].steps, ours.local_dags["child"].steps)
+
+    def test_it_reads_the_whole_language_from_our_snapshot(self) -> None:
+        """It takes up a run of ours that asks for retries, conditions and handlers, and does all of it."""
+        self.dag = load_dag(
+            """
+name: ours.v1
+params: FOO=bar
+handlerOn:
+  success: {command: echo well done, output: SAID}
+  abort: {command: echo stopped}
+steps:
+  - name: one
+    command: echo one
+  - name: two
+    command: test -e again || { touch again; exit 3; }
+    retryPolicy: {limit: 2, intervalSec: 0, exitCode: [3]}
+    preconditions: [{condition: "$FOO", expected: given}]
+  - {name: never, command: exit 1, preconditions: ["false"], continueOn: skipped}
+  - {name: last, command: exit 4, continueOn: {exitCode: 4, markSuccess: true}}
+""",
+            "ours.yaml",
+            location=str(self.home / "ours.yaml"),
+            supported_only=False,
+        )
+        self.run_ref = RunRef("ours.v1", "o1")
+        attempt = self.runs.begin(self.dag, self.run_ref, self.run_ref, new=True)
+        nodes = tuple(NodeStatus(step, NodeState.NOT_STARTED) for step in self.dag.steps)
+        status = RunStatus(self.run_ref, self.run_ref, RunState.FAILED, nodes=nodes, params=("FOO=given",))
+        attempt.close(status, [])
+        self.dagu("retry", "--run-id=o1", "ours.v1")
+        status = self.status(self.run_ref)
+        self.assertEqual(
+            [(node.step.name, node.state, node.retry_count) for node in status.nodes],
+            [
+                ("one", NodeState.SUCCEEDED, 0),
+                ("two", NodeState.SUCCEEDED, 1),
+                ("never", NodeState.SKIPPED, 0),
+                ("last", NodeState.SUCCEEDED, 0),
+            ],
+        )
+        last = json.loads(max(self.home.glob("data/dag-runs/ours*/**/attempt_*/status.jsonl")).read_text())
+        self.assertEqual(last["onSuccess"]["outputVariables"], {"SAID": "SAID=well done"})
+        self.assertEqual(last["onCancel"]["status"], 0)
+
     def test_we_read_its_queue(self) -> None:
         """Its queued run is seen in its queue, and can be begun by us with its own log."""
         self.dagu("enqueue", "--run-id=q1", str(self.home / "dags" / "sample.yaml"), "--", "FOO=given")
@@ -230,11 +379,9 @@ class SharedDirectoryTests(TestCase):
     def test_we_refuse_what_we_cannot_do(self) -> None:
         """A snapshot of its that asks for more than we can do is refused by name; its state is read all the same."""
         path = self.home / "dags" / "more.yaml"
-        path.write_text(
-            "name: more\nsteps:\n  - name: a\n    command: 'true'\nhandlerOn:\n  exit:\n    command: 'true'\n"
-        )
+        path.write_text("name: more\nsteps:\n  - name: a\n    command: 'true'\nrunConfig:\n  disableParamEdit: true\n")
         self.dagu("start", "--run-id=m1", str(path))
         run = RunRef("more", "m1")
         self.assertEqual(self.status(run).state, RunState.SUCCEEDED)
-        with self.assertRaisesRegex(InvalidInputError, r"handlerOn\.exit"):
+        with self.assertRaisesRegex(InvalidInputError, "runConfig is not supported"):
             self.runs.read_dag(run, run)

@@ -25,6 +25,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "doctor": ("txdagu.cli.doctor:doctor", "Look for what is wrong: doctor peer examines coordinators"),
     "demo": ("txdagu.cli.demo:demo", "Start a small cluster here and run a pipeline across it"),
     "validate": ("txdagu.cli.validate:validate", "Check DAG files"),
+    "schema": ("txdagu.cli.schema:schema", "Print the JSON Schema of DAG files"),
     "version": ("txdagu.cli.version:version", "Print the version"),
 }
 

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from txdagu.config.settings import Settings
-from txdagu.dagfile import called_at, load_dag, unknown_children
+from txdagu.dagfile import BaseConfiguration, called_at, load_dag, unknown_children
 from txdagu.model.dag import Dag
 from txdagu.model.errors import InvalidInputError, NotFoundError, Problem
 from txdagu.model.ids import check_run_id, new_run_id
 from txdagu.model.params import parse_params
-from txdagu.store.dagfiles import DagSource, find_dag
+from txdagu.store.dagfiles import DagSource, find_dag, read_base
 from txdagu.tap.options import SettingsOptions
 
 
@@ -54,15 +54,16 @@ def load(settings: Settings, options: RunDagOptions) -> Dag:
     if not options["dag"]:
         raise InvalidInputError([Problem("DAG file path is required", advice=options.synopsis.removeprefix("Usage: "))])
     cwd = str(Path.cwd())
-    dag = load_source(find_dag(options["dag"], cwd, settings.paths.dags_dir), options["name"] or "")
+    source = find_dag(options["dag"], cwd, settings.paths.dags_dir)
+    dag = load_source(source, options["name"] or "", read_base(settings.paths.base_config))
     parse_params(options.given_params, "--params")
     check_children(dag, settings.paths.dags_dir)
     return dag
 
 
-def load_source(source: DagSource, name: str = "") -> Dag:
-    """Read a DAG file that was found."""
-    return load_dag(source.text, shown(source.path), location=source.path, name=name)
+def load_source(source: DagSource, name: str, base: BaseConfiguration | None) -> Dag:
+    """Read a DAG file that was found, with what it inherits."""
+    return load_dag(source.text, shown(source.path), location=source.path, name=name, base=base)
 
 
 def shown(path: str) -> str:

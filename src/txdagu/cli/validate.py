@@ -9,7 +9,7 @@ from txdagu.cli.arguments import parse
 from txdagu.cli.settings import settings_from
 from txdagu.dagfile import load_dag
 from txdagu.model.errors import DaguError, InvalidInputError, Problem
-from txdagu.store.dagfiles import find_dag
+from txdagu.store.dagfiles import find_dag, read_base
 from txdagu.tap.options import SettingsOptions, parameters
 
 
@@ -31,19 +31,22 @@ def validate(arguments: list[str]) -> int:
     if not options.files:
         raise InvalidInputError([Problem("no DAG file is given", advice="dagu validate FILE… checks one or several")])
     settings = settings_from(options)
-    results = [_valid(name, settings.paths.dags_dir) for name in options.files]
+    results = [_valid(name, settings.paths.dags_dir, settings.paths.base_config) for name in options.files]
     return 0 if all(results) else 1
 
 
-def _valid(argument: str, dags_dir: str) -> bool:
+def _valid(argument: str, dags_dir: str, base_config: str) -> bool:
+    warnings: list[Problem] = []
     try:
         source = find_dag(argument, str(Path.cwd()), dags_dir)
-        dag = load_dag(source.text, Path(source.path).name, location=source.path)
+        base = read_base(base_config)
+        dag = load_dag(source.text, Path(source.path).name, location=source.path, base=base, warnings=warnings)
     except DaguError as error:
         problems = error.problems if isinstance(error, InvalidInputError) else (error,)
         bullets = "".join(f"- {problem}\n" for problem in problems)
         sys.stderr.write(f"Validation failed for {argument}\n{bullets}")
         return False
+    sys.stderr.write("".join(f"Warning: {warning}\n" for warning in warnings))
     steps = f"{len(dag.steps)} step{'' if len(dag.steps) == 1 else 's'}"
     others = f", and {len(dag.local_dags)} more in the file" if dag.local_dags else ""
     sys.stdout.write(f"{argument} is valid: DAG {dag.name} with {steps}{others}\n")

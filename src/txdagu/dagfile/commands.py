@@ -4,12 +4,26 @@ from __future__ import annotations
 
 import shlex
 
-from txdagu.dagfile.fields import type_name, unknown_keys, wrong_type
+from txdagu.dagfile.fields import Field, Fields, Level, type_name
 from txdagu.dagfile.report import Report
+from txdagu.dagfile.shapes import SWITCH, TEXT, either
 from txdagu.dagfile.values import read_strings
 from txdagu.model.dag import Command, Output
 from txdagu.yamltree import Node, scalar_text
 
+OUTPUT = Level(
+    "output",
+    "output",
+    (
+        Field("name", TEXT, "The variable that takes the output."),
+        Field("key", TEXT, "The key in `outputs.json`, instead of one made from the variable's name."),
+        Field("omit", SWITCH, "Leave it out of `outputs.json`.", False),
+    ),
+    exact=True,
+    unknown="",
+    required=("name",),
+)
+OUTPUTS = either(TEXT, OUTPUT.reference)
 _FOREIGN_SHELLS = ("nix-shell", "powershell", "pwsh", "cmd", "cmd.exe")
 
 
@@ -22,7 +36,7 @@ def read_shell(node: Node | None, report: Report) -> tuple[str, tuple[str, ...]]
     if not words or not words[0]:
         return "", ()
     if words[0].rpartition("/")[2].lower() in _FOREIGN_SHELLS:
-        report.field("shell", f"the shell {words[0]} is not supported by this version", node)
+        report.unsupported(f"field 'shell': the shell {words[0]} is not supported by this version", node)
     return words[0], tuple(words[1:])
 
 
@@ -65,28 +79,19 @@ def split_words(text: str) -> list[str]:
         return text.split()
 
 
-def read_output(node: Node | None, report: Report) -> Output | None:
-    """The variable that takes a step's standard output."""
+def read_output(fields: Fields) -> Output | None:
+    """The variable that takes a step's standard output: its name, or a mapping."""
+    node = fields.node("output")
     if node is None:
         return None
     if isinstance(node.value, str):
         name = node.value.strip().removeprefix("$")
         return Output(name) if name else None
     if not isinstance(node.value, dict):
-        report.field("output", f"output must be a string or object, got {type_name(node)}", node)
+        fields.problem("output", f"output must be a string or object, got {type_name(node)}")
         return None
-    unknown_keys(node, ("name", "key", "omit"), "field 'output' has invalid keys: ", report)
-    texts = {}
-    for key in ("name", "key"):
-        value = node.value.get(key)
-        texts[key] = ""
-        if value is not None and isinstance(value.value, str):
-            texts[key] = value.value.strip()
-        elif value is not None and value.value is not None:
-            wrong_type(f"output.{key}", "string", value, report)
-    if not texts["name"]:
-        report.field("output", "output.name is required when using object form", node)
-    omit = node.value.get("omit")
-    if omit is not None and not isinstance(omit.value, bool | None):
-        wrong_type("output.omit", "bool", omit, report)
-    return Output(texts["name"].removeprefix("$"), texts["key"], bool(omit and omit.value))
+    own = Fields(node, OUTPUT, fields.report, "output.")
+    name = own.text("name").removeprefix("$")
+    if not name:
+        fields.problem("output", "output.name is required when using object form")
+    return Output(name, own.text("key"), own.switch("omit"))

@@ -1,136 +1,224 @@
 """
-The fields that a DAG and a step can have, by whatever spelling.
+Fields of mappings: what a definition says, by which spellings a field is known, and how its value is taken.
 
-One table per level leads from each spelling to the field: camelCase as in Dagu 1.30.2, snake_case as in Dagu 2, both in any
-case of letters. A field that Dagu 1.30.2 knows and this version does not act on is refused by name, so that nothing a file asks
-for is left out in silence; where its value only says what happens anyway (``false``, ``0``, nothing), it is accepted.
+A `Level` is one kind of mapping (a DAG, a step, a retry policy, …) with its `Field` definitions. From these come the reader
+`Fields` and the JSON Schema (`txdagu.dagfile.schema`). Each name in camelCase, as in Dagu 1.30.2, has its snake_case spelling
+of Dagu 2 besides. A field that the engine of this version does not act on is refused by name, so that nothing a file asks for is
+left out in silence; where its value only says what happens anyway (``false``, ``0``, nothing), it is accepted.
 """
 
 from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from txdagu.dagfile.report import Report
-from txdagu.yamltree import Node, plain
+from txdagu.yamltree import Node, Position, plain
 
-_WORD_STARTS = re.compile(r"(?<!^)(?=[A-Z])")
-
-
-def _names(text: str) -> tuple[str, ...]:
-    return tuple(text.split())
+_WORD_STARTS = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 
 
-def _spellings(names: Iterable[str]) -> dict[str, str]:
-    return {spelling: name for name in names for spelling in (name.lower(), _WORD_STARTS.sub("_", name).lower())}
+def snake_case(name: str) -> str:
+    """A camelCase name as Dagu 2 spells it: ``skipTLSVerify`` is ``skip_tls_verify``."""
+    return _WORD_STARTS.sub("_", name).lower()
+
+
+@dataclass(frozen=True)
+class Field:
+    """
+    One field.
+
+    `name` is its spelling in Dagu 1.30.2. `schema` says as JSON Schema which values it takes, and `default` which one stands
+    for it where it is absent. `era` tells until or since when Dagu had the word, where that is not always; `now` is the word that
+    took its place. Without `acted_on` the engine of this version does nothing about it, and asking for it is refused.
+    """
+
+    name: str
+    schema: Mapping[str, Any]
+    description: str
+    default: Any = None
+    era: str = ""
+    now: str = ""
+    acted_on: bool = True
+
+    @property
+    def spellings(self) -> tuple[str, ...]:
+        """All spellings, that of Dagu 1.30.2 first."""
+        return tuple(dict.fromkeys((self.name, snake_case(self.name))))
 
 
 @dataclass(frozen=True)
 class Level:
-    """What may stand in one kind of mapping: the fields that are `read`, and those that are known and `refused`."""
+    """
+    What may stand in one kind of mapping.
+
+    `what` names it in messages, `key` in the JSON Schema. Unless `exact`, keys match in any case of letters. `unknown` begins
+    the message about a key that is not known, which the message may take up as ``{}``; where it is empty, as in mappings whose
+    unknown keys Dagu ignores, such a key is worth a warning only. `required` names the keys that must be there.
+    """
 
     what: str
-    read: tuple[str, ...]
-    refused: tuple[str, ...]
-    spellings: Mapping[str, str] = field(init=False)
+    key: str
+    fields: tuple[Field, ...]
+    exact: bool = False
+    unknown: str = "has invalid keys: {}"
+    required: tuple[str, ...] = ()
+    spellings: Mapping[str, Field] = field(init=False, repr=False)
+    _by_name: Mapping[str, Field] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "spellings", _spellings(self.read + self.refused))
+        found: dict[str, Field] = {}
+        for one in self.fields:
+            for spelling in one.spellings:
+                found.setdefault(spelling if self.exact else spelling.lower(), one)
+        object.__setattr__(self, "spellings", found)
+        object.__setattr__(self, "_by_name", {one.name: one for one in self.fields})
 
-    def field_of(self, key: str) -> str | None:
+    def field_of(self, key: str) -> Field | None:
         """The field that a key means."""
-        return self.spellings.get(key.lower())
+        return self.spellings.get(key if self.exact else key.lower())
 
+    def named(self, name: str) -> Field:
+        """The definition of a field by its own name; `KeyError` if there is none."""
+        return self._by_name[name]
 
-DAG = Level(
-    "DAG",
-    _names(
-        "name group description type tags schedule params env workingDir shell logDir queue maxActiveRuns maxActiveSteps"
-        " histRetentionDays maxCleanUpTimeSec maxOutputSize workerSelector steps command"
-    ),
-    _names(
-        "skipIfSuccessful dotenv secrets logOutput timeoutSec delaySec restartWaitSec preconditions precondition handlerOn"
-        " mailOn errorMail infoMail waitMail smtp container registryAuths ssh llm otel runConfig onWorkerLost"
-    ),
-)
-STEP = Level(
-    "step",
-    _names(
-        "name id description command script shell workingDir dir env output depends call run params workerSelector type"
-        " executor config"
-    ),
-    _names(
-        "shellPackages stdout stderr logOutput preconditions precondition continueOn retryPolicy repeatPolicy timeoutSec"
-        " signalOnStop mailOnError parallel container llm messages"
-    ),
-)
-_OTHER = {DAG.what: STEP, STEP.what: DAG}
+    @property
+    def reference(self) -> dict[str, Any]:
+        """How another field's schema refers to this kind of mapping."""
+        return {"$ref": f"#/$defs/{self.key}"}
 
 
 class Fields:
     """
     The fields of one mapping, by their own names.
 
-    Making one reports every key that is unknown, given in two spellings, or not supported. A field without a value counts as
-    absent. The readers report a value of a wrong type and then answer with the default.
+    Making one reports every key that is unknown, given in two spellings, or not acted on; `others` are levels whose keys may have
+    been meant for them. A field without a value counts as absent. The readers report a value of a wrong type and then answer with
+    the default. `path` stands in front of a field's name in messages.
     """
 
-    def __init__(self, node: Node, level: Level, report: Report) -> None:
+    def __init__(self, node: Node, level: Level, report: Report, path: str = "", others: Sequence[Level] = ()) -> None:
         assert isinstance(node.value, dict)
         self.place = node
-        self._report = report
+        self.level = level
+        self.path = path
+        self.report = report
         self._found: dict[str, Node] = {}
         written: dict[str, str] = {}
         for key, value in node.value.items():
             position = node.keys[key]
-            name = level.field_of(key)
-            if name is None:
-                report.add(f"has invalid keys: {key}", position, _advice(key, level))
-            elif name in written:
-                report.add(
-                    f"field '{name}' is given twice, as {written[name]!r} and as {key!r}",
-                    position,
-                    "remove one of the two",
+            definition = level.field_of(key)
+            if definition is None:
+                self._unknown(key, position, others)
+            elif definition.name in written:
+                message = (
+                    f"field '{path}{definition.name}' is given twice, as {written[definition.name]!r} and as {key!r}"
                 )
+                report.add(message, position, "remove one of the two")
             else:
-                written[name] = key
-                if name in level.refused:
-                    if not _says_default(name, plain(value)):
-                        report.add(f"field '{key}' is not supported by this version", position)
-                elif value.value is not None:
-                    self._found[name] = value
+                written[definition.name] = key
+                if not definition.acted_on and not _asks_for_nothing(definition, plain(value)):
+                    report.unsupported(f"field '{path}{key}' is not supported by this version", position)
+                if value.value is not None:
+                    self._found[definition.name] = value
 
     def __contains__(self, name: object) -> bool:
         return name in self._found
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._found)
 
     def node(self, name: str) -> Node | None:
         """The value as read."""
         return self._found.get(name)
 
-    def text(self, name: str) -> str:
-        """A string, without blanks around it."""
+    def at(self, name: str) -> Node:
+        """Where a field stands, or the mapping, if it is absent."""
+        return self._found.get(name, self.place)
+
+    def problem(self, name: str, message: str, advice: str = "") -> None:
+        """Report a problem with the value of a field."""
+        self.report.field(self.path + name, message, self.at(name), advice)
+
+    def text(self, name: str, *, strip: bool = True) -> str:
+        """A string, by default without blanks around it."""
         node = self._found.get(name)
         if node is None:
-            return ""
+            return self.level.named(name).default or ""
         if isinstance(node.value, str):
-            return node.value.strip()
-        wrong_type(name, "string", node, self._report)
+            return node.value.strip() if strip else node.value
+        self.wrong_type(name, "string")
         return ""
 
-    def number(self, name: str, default: int, least: int | None = None) -> int:
-        """A whole number, not below `least`."""
+    def scalar(self, name: str) -> str:
+        """A string, or a number as it is written."""
+        node = self._found.get(name)
+        if node is not None and isinstance(node.value, int | float) and not isinstance(node.value, bool):
+            return node.text
+        return self.text(name)
+
+    def switch(self, name: str) -> bool:
+        """True or false."""
+        node = self._found.get(name)
+        if node is None:
+            return bool(self.level.named(name).default)
+        if isinstance(node.value, bool):
+            return node.value
+        self.wrong_type(name, "bool")
+        return False
+
+    def number(self, name: str) -> int:
+        """A whole number, not below the ``minimum`` of its definition. ``5.0`` is whole, too."""
+        definition = self.level.named(name)
+        default: int = definition.default or 0
         node = self._found.get(name)
         if node is None:
             return default
-        if not isinstance(node.value, int) or isinstance(node.value, bool):
-            wrong_type(name, "int", node, self._report)
+        value = node.value
+        if isinstance(value, float) and value.is_integer():
+            value = int(value)
+        if not isinstance(value, int) or isinstance(value, bool):
+            self.wrong_type(name, "int")
             return default
-        if least is not None and node.value < least:
-            self._report.field(name, f"must be >= {least} (value: {node.value})", node)
-        return node.value
+        least = definition.schema.get("minimum")
+        if least is not None and value < least:
+            self.problem(name, f"{name} must be >= {least} (value: {value})")
+        return value
+
+    def choice(self, name: str, message: str) -> str:
+        """One of the words that the definition lists; `message` is reported for another one and takes it up as ``{}``."""
+        definition = self.level.named(name)
+        words: Sequence[str] = definition.schema["enum"]
+        text = self.text(name)
+        if name in self._found and isinstance(self._found[name].value, str) and text not in words:
+            self.problem(name, message.format(text), nearest(text, words) or f"write {alternatives(words)}")
+            return definition.default or ""
+        return text
+
+    def mapping(self, name: str, level: Level) -> Fields | None:
+        """A mapping with fields of its own."""
+        node = self._found.get(name)
+        if node is None:
+            return None
+        if not isinstance(node.value, dict):
+            self.report.field(self.path + name, f"expected a map, got {type_name(node)}", node)
+            return None
+        return Fields(node, level, self.report, f"{self.path}{name}.")
+
+    def wrong_type(self, name: str, wanted: str) -> None:
+        """Report that a field's value is not of the type `wanted`."""
+        wrong_type(self.path + name, wanted, self._found[name], self.report)
+
+    def _unknown(self, key: str, position: Position, others: Sequence[Level]) -> None:
+        advice = _advice(key, self.level, others)
+        if self.level.unknown:
+            label = f"field '{self.path.rstrip('.')}': " if self.path else ""
+            self.report.add(label + self.level.unknown.format(key), position, advice)
+        else:
+            self.report.warn(f"{self.path}{key} is not known, and ignored", position, advice)
 
 
 def wrong_type(field: str, wanted: str, node: Node, report: Report) -> None:
@@ -138,6 +226,8 @@ def wrong_type(field: str, wanted: str, node: Node, report: Report) -> None:
     advice = f'write "{node.text}"' if wanted == "string" and not isinstance(node.value, dict | list) else ""
     if wanted == "int" and isinstance(node.value, str):
         advice = "write the number without quotes"
+    if wanted == "bool" and node.value in ("yes", "no", "on", "off"):
+        advice = "write true or false: yes, no, on and off are strings"
     report.field(field, f"expected type '{wanted}', got unconvertible type '{type_name(node)}'", node, advice)
 
 
@@ -147,35 +237,35 @@ def type_name(node: Node) -> str:
     return {dict: "map", list: "list", str: "string", bool: "bool", float: "float", int: "int"}.get(type(value), "null")
 
 
-def unknown_keys(node: Node, known: tuple[str, ...], message: str, report: Report) -> None:
-    """Report the keys of a mapping that are not among the `known`, whose case matters; `message` ends with the key."""
-    for key, position in node.keys.items():
-        if key not in known:
-            report.add(f"{message}{key}", position, nearest(key, known) or f"known are {', '.join(known)}")
-
-
 def nearest(word: str, known: Iterable[str]) -> str:
     """Advice that names the known word most like a mistyped one, or nothing."""
-    by_lower = {name.lower(): name for name in known}
+    by_lower = {name.lower(): name for name in known if name}
     matches = difflib.get_close_matches(word.lower(), by_lower, n=1)
     return f"did you mean {by_lower[matches[0]]!r}?" if matches else ""
 
 
-def _advice(key: str, level: Level) -> str:
-    other = _OTHER[level.what]
-    elsewhere = other.field_of(key)
-    if elsewhere is not None:
-        return f"{elsewhere!r} belongs to a {other.what}, not to a {level.what}"
-    matches = difflib.get_close_matches(key.lower(), level.spellings, n=1)
-    return f"did you mean {level.spellings[matches[0]]!r}?" if matches else ""
+def alternatives(words: Sequence[str]) -> str:
+    """``a, b or c``."""
+    shown = [word for word in words if word]
+    return " or ".join([", ".join(shown[:-1]), shown[-1]]) if len(shown) > 1 else shown[0]
 
 
-def _says_default(name: str, value: Any) -> bool:
-    """Whether the value of a refused field asks for nothing but what happens without it."""
-    if name == "logOutput" and isinstance(value, str):
-        return value.lower() in ("", "separate")
+def _advice(key: str, level: Level, others: Sequence[Level]) -> str:
+    for other in others:
+        elsewhere = other.field_of(key)
+        if elsewhere is not None:
+            return f"{elsewhere.name!r} belongs to a {other.what}, not to a {level.what}"
+    matches = difflib.get_close_matches(key.lower(), [spelling.lower() for spelling in level.spellings], n=1)
+    if matches:
+        by_lower = {spelling.lower(): one for spelling, one in level.spellings.items()}
+        return f"did you mean {by_lower[matches[0]].name!r}?"
+    return f"known are {', '.join(one.name for one in level.fields)}" if len(level.fields) < 12 else ""
+
+
+def _asks_for_nothing(definition: Field, value: Any) -> bool:
+    """Whether the value of a field that is not acted on says only what happens without it."""
+    if isinstance(value, str) and isinstance(definition.default, str) and value.lower() in ("", definition.default):
+        return True
     if isinstance(value, dict):
-        if name == "otel" and not value.get("enabled"):
-            return True
-        return not any(value.values())
+        return value.get("enabled") is False or not any(value.values())
     return not value

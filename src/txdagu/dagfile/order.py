@@ -112,7 +112,12 @@ def _check_ids(drafts: Iterable[Draft], named: dict[str, Draft], report: Report)
         if step_id in ids:
             report.field("id", f"duplicate step ID: {step_id}", place)
         elif step_id in named and named[step_id] is not draft:
-            report.field("id", f"step ID {step_id!r} conflicts with another step's name", place)
+            other = named[step_id]
+            if _order(other) < _order(draft):
+                message = f"step name {step_id!r} conflicts with another step's ID"
+                report.field("name", message, other.name_place, f"line {place.line} has it as an ID")
+            else:
+                report.field("id", f"step ID {step_id!r} conflicts with another step's name", place)
         ids.setdefault(step_id, draft.name)
     return ids
 

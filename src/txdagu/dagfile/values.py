@@ -1,14 +1,43 @@
-"""Readers of tags, schedules, env, params and worker selectors."""
+"""Readers of tags, schedules, env, params, dotenv and worker selectors."""
 
 from __future__ import annotations
 
 from txdagu.dagfile.cron import schedule_error
-from txdagu.dagfile.fields import nearest, type_name, wrong_type
+from txdagu.dagfile.fields import Field, Fields, Level, type_name, wrong_type
 from txdagu.dagfile.report import Report
+from txdagu.dagfile.shapes import TEXT, either, list_of
+from txdagu.model.dag import ParamsSchema
 from txdagu.model.errors import InvalidInputError
 from txdagu.model.labels import WorkerSelector
 from txdagu.model.params import Param, parse_params, quote_param
 from txdagu.yamltree import Node, Position, label_text, plain, scalar_text
+
+_CRON = either(TEXT, list_of(TEXT))
+SCHEDULE = Level(
+    "schedule",
+    "schedule",
+    (
+        Field("start", _CRON, "When runs start."),
+        Field("stop", _CRON, "When a running one is stopped.", acted_on=False),
+        Field("restart", _CRON, "When a running one is started again.", acted_on=False),
+    ),
+    exact=True,
+    unknown='unknown key "{}" (expected start, stop, or restart)',
+)
+SCHEDULES = either(_CRON, SCHEDULE.reference)
+_PARAM_ITEM = either(TEXT, {"type": "object"})
+PARAMS = either(_PARAM_ITEM, list_of(_PARAM_ITEM))
+PARAMS_SCHEMA = Level(
+    "params",
+    "params",
+    (
+        Field("schema", TEXT, "The file or address of a JSON Schema for the params.", acted_on=False),
+        Field("values", PARAMS, "The params."),
+    ),
+    exact=True,
+    unknown="",
+)
+DEFAULT_DOTENV = ".env"
 
 
 def read_strings(field: str, node: Node | None, report: Report) -> tuple[tuple[str, Node], ...]:
@@ -35,29 +64,39 @@ def read_tags(node: Node | None, report: Report) -> tuple[str, ...]:
     return tuple(part for part in parts if part)
 
 
-def read_schedule(node: Node | None, report: Report) -> tuple[str, ...]:
-    """The cron expressions at which runs start."""
+def read_dotenv(node: Node | None, report: Report) -> tuple[str, ...]:
+    """The files to read, in order: ``.env``, then those that are named; none for an empty list."""
+    if node is not None and node.value == []:
+        return ()
+    named = [text.strip() for text, _ in read_strings("dotenv", node, report)]
+    return tuple(dict.fromkeys([DEFAULT_DOTENV, *filter(None, named)]))
+
+
+def read_schedules(fields: Fields) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
+    """The cron expressions at which runs start, stop and start again."""
+    node = fields.node("schedule")
+    if node is None or not isinstance(node.value, dict):
+        return _expressions("schedule", node, fields.report), (), ()
+    own = Fields(node, SCHEDULE, fields.report, "schedule.")
+    start, stop, restart = (
+        _expressions(own.path + name, own.node(name), own.report) for name in ("start", "stop", "restart")
+    )
+    return start, stop, restart
+
+
+def _expressions(field: str, node: Node | None, report: Report) -> tuple[str, ...]:
     if node is None:
         return ()
-    starts: Node | None = node
-    if isinstance(node.value, dict):
-        for key, position in node.keys.items():
-            if key not in ("start", "stop", "restart"):
-                advice = nearest(key, ("start", "stop", "restart"))
-                report.field("schedule", f'unknown key "{key}" (expected start, stop, or restart)', position, advice)
-            elif key != "start" and node.value[key].value:
-                report.add(f"field 'schedule.{key}' is not supported by this version", position)
-        starts = node.value.get("start")
-    expressions = read_strings("schedule", starts if starts is None or starts.value is not None else None, report)
-    for text, place in expressions:
-        if error := schedule_error(text):
-            report.field(
-                "schedule",
-                f"invalid schedule: {error}",
-                place,
-                "write minute, hour, day, month and weekday, as in '0 2 * * MON-FRI'",
-            )
-    return tuple(text.strip() for text, _ in expressions)
+    found = []
+    for item in node.value if isinstance(node.value, list) else [node]:
+        if not isinstance(item.value, str):
+            wrong_type(field, "string", item, report)
+        elif (text := item.value.strip()) and (error := schedule_error(text)):
+            advice = "write minute, hour, day, month and weekday, as in '0 2 * * MON-FRI'"
+            report.field(field, f"invalid schedule: {error}", item, advice)
+        elif text:
+            found.append(text)
+    return tuple(found)
 
 
 def read_env(node: Node | None, report: Report) -> tuple[str, ...]:
@@ -91,12 +130,21 @@ def _env_of_map(node: Node, report: Report) -> tuple[str, ...]:
     return tuple(f"{name.strip()}={scalar_text(plain(value))}" for name, value in node.value.items())
 
 
+def read_dag_params(fields: Fields) -> tuple[str, ParamsSchema | None]:
+    """A DAG's params, and the JSON Schema for them if ``params`` is a mapping with a text under ``schema``."""
+    node = fields.node("params")
+    if node is not None and isinstance(node.value, dict):
+        schema = node.value.get("schema")
+        if schema is not None and isinstance(schema.value, str):
+            own = Fields(node, PARAMS_SCHEMA, fields.report, "params.")
+            text = read_params(own.node("values"), own.report, always_quoted=False)
+            return text, ParamsSchema(schema.value.strip())
+    return read_params(node, fields.report, always_quoted=False), None
+
+
 def read_params(node: Node | None, report: Report, *, always_quoted: bool) -> str:
     """Params in the syntax of the command line: a text, a list of texts and mappings, or a mapping in order of names."""
     if node is None:
-        return ""
-    if isinstance(node.value, dict) and "schema" in node.value and isinstance(node.value["schema"].value, str):
-        report.add("field 'params.schema' is not supported by this version", node.keys["schema"])
         return ""
     written = []
     for item in node.value if isinstance(node.value, list) else [node]:

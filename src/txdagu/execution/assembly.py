@@ -34,16 +34,16 @@ def engine(settings: Settings, reactor: Any, store: IRunStore, coordinators: ICo
         now=local_now,
         environ=os.environ,
         execution_mode=settings.default_execution_mode,
-        find_dag=child_finder(reactor, settings.paths.dags_dir),
+        find_dag=child_finder(reactor, settings.paths.dags_dir, settings.paths.base_config),
         default_shell=settings.default_shell,
     )
 
 
-def child_finder(reactor: Any, dags_dir: str) -> Callable[[str, str], Awaitable[Dag]]:
+def child_finder(reactor: Any, dags_dir: str, base_config: str) -> Callable[[str, str], Awaitable[Dag]]:
     """What an engine asks for a child by name and the directory of the calling DAG's file; reads in threads."""
     in_thread = threads_of(reactor)
 
     def find(name: str, directory: str) -> Awaitable[Dag]:
-        return in_thread(partial(load_child, name, directory, dags_dir))
+        return in_thread(partial(load_child, name, directory, dags_dir, base_config))
 
     return find

@@ -42,16 +42,22 @@ class Problem:
     One thing that is wrong with what somebody gave us.
 
     `where` says from which file and line, option or variable it came: ``"etl.yaml:12:5"``, ``"--worker.labels"``,
-    ``"DAGU_COORDINATOR_PORT"``. `advice` says what to do and may be empty.
+    ``"DAGU_COORDINATOR_PORT"``. `path` is the path of keys within a file, ``"steps[1].retryPolicy.limit"``. `advice` says what
+    to do. All but the message may be empty.
     """
 
     message: str
     where: str = ""
     advice: str = ""
+    path: str = ""
 
     def __str__(self) -> str:
-        """One line: where, what, what to do."""
-        text = f"{self.where}: {self.message}" if self.where else self.message
+        """One line: where, what, what to do. A path of one key is not shown, for the message names it."""
+        text = self.message
+        if any(mark in self.path for mark in ".["):
+            text = f"{self.path}: {text}"
+        if self.where:
+            text = f"{self.where}: {text}"
         return f"{text} ({self.advice})" if self.advice else text
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from txdagu.dagfile import load_dag
+from txdagu.dagfile import BaseConfiguration, load_dag
 from txdagu.model.dag import Dag
 from txdagu.model.errors import InvalidInputError, NotFoundError, Problem
 
@@ -53,11 +53,24 @@ def find_dag(argument: str, cwd: str, dags_dir: str) -> DagSource:
     raise NotFoundError(f'there is no DAG file "{argument}" (looked for {", ".join(places)})')
 
 
-def load_child(name: str, directory: str, dags_dir: str) -> Dag:
+def read_base(path: str) -> BaseConfiguration | None:
+    """The base configuration in a file, None if there is no such file. Raises `InvalidInputError` if it is unreadable."""
+    try:
+        return BaseConfiguration(Path(path).read_text("utf-8"), path) if path else None
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise InvalidInputError([Problem(f"cannot be read: {error.strerror}", path)]) from error
+    except UnicodeDecodeError as error:
+        raise InvalidInputError([Problem("is not UTF-8 text", path)]) from error
+
+
+def load_child(name: str, directory: str, dags_dir: str, base_config: str = "") -> Dag:
     """
     The DAG that a step calls by name: in the directory of the calling DAG's file, or else in the directory of DAGs.
 
-    Raises `NotFoundError` with the places that were looked into, `InvalidInputError` for a file that is no DAG.
+    It inherits from the file `base_config`, but for its handlers. Raises `NotFoundError` with the places that were looked into,
+    `InvalidInputError` for a file that is no DAG.
     """
     source = find_dag(name, directory or dags_dir, dags_dir)
-    return load_dag(source.text, source.path, location=source.path)
+    return load_dag(source.text, source.path, location=source.path, base=read_base(base_config), called=True)

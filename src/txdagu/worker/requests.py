@@ -15,6 +15,7 @@ from txdagu.execution.request import RunRequest
 from txdagu.model.dag import Dag
 from txdagu.model.errors import DaguError, NotFoundError
 from txdagu.model.task import Operation, Task
+from txdagu.store.dagfiles import read_base
 from txdagu.store.interfaces import IRunStore
 from txdagu.system.threads import threads_of
 
@@ -36,15 +37,16 @@ class Requests:
     START brings the YAML along. Where the store has an earlier attempt of that run (a step's retry sends START again with the
     same id; a task whose worker was lost is handed out anew), its finished steps are kept. RETRY takes up a run that the
     store has: the DAG is the snapshot taken when it was queued, so that edits since then do not matter. A DAG that brings
-    no working directory runs in a fresh one.
+    no working directory runs in a fresh one. What it inherits stands in the file `base_config` of this host.
     """
 
     log = Logger()
 
-    def __init__(self, reactor: Any, store: IRunStore, worker_id: str) -> None:
+    def __init__(self, reactor: Any, store: IRunStore, worker_id: str, base_config: str) -> None:
         self._in_thread = threads_of(reactor)
         self._store = store
         self._worker_id = worker_id
+        self._base_config = base_config
 
     async def prepare(self, task: Task, attempt_name: str) -> PreparedRun:
         """
@@ -100,9 +102,15 @@ class Requests:
                 "do worker and dispatcher share their data directory?"
             )
         # YAML of unusual size takes its time.
-        return await self._in_thread(partial(load_definition, task))
+        return await self._in_thread(partial(load_definition, task, self._base_config))
 
 
-def load_definition(task: Task) -> Dag:
-    """The DAG in the task's definition; one without a name has the task's target for it. Raises `InvalidInputError`."""
-    return load_dag(task.definition, f"definition of {task.target}", name=task.target)
+def load_definition(task: Task, base_config: str = "") -> Dag:
+    """
+    The DAG in the task's definition; one without a name has the task's target for it.
+
+    It inherits from the file `base_config`, if there is one; a called DAG does not inherit handlers. Raises `InvalidInputError`.
+    """
+    source = f"definition of {task.target}"
+    base = read_base(base_config)
+    return load_dag(task.definition, source, name=task.target, base=base, called=task.parent is not None)

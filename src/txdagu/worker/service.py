@@ -65,7 +65,15 @@ class WorkerService(Service):
         self._coordinators = coordinators
         self._directory = coordinators.directory
         self._around = Surroundings(
-            reactor, self._directory, who, self.slots, random, now, wall, settings.coordinator.lease_ttl
+            reactor,
+            self._directory,
+            who,
+            self.slots,
+            random,
+            now,
+            wall,
+            settings.coordinator.lease_ttl,
+            settings.paths.base_config,
         )
         self.tasks = Tasks(self._around, store, engine)
         self._publication: Publication = worker_publication(settings, reactor, who.id, self._state, wall)

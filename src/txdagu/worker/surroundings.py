@@ -19,7 +19,7 @@ class Surroundings:
     One worker's reactor, coordinators, name, places for runs, chance and time.
 
     `now` is a monotonic clock in seconds, `wall` the time of day. `lease_ttl` is how many seconds a coordinator lets a task
-    go unrenewed.
+    go unrenewed. `base_config` is the file that DAGs inherit from, if there is one.
     """
 
     reactor: Any
@@ -30,3 +30,4 @@ class Surroundings:
     now: Callable[[], float]
     wall: Callable[[], datetime]
     lease_ttl: float
+    base_config: str = ""

@@ -47,7 +47,7 @@ class Tasks:
         self._around = around
         self._store = store
         self._engine = engine
-        self._requests = Requests(around.reactor, store, around.identity.id)
+        self._requests = Requests(around.reactor, store, around.identity.id, around.base_config)
         self._reports = Reports(around)
         self._handling: dict[Deferred[None], None] = {}
         self._closed = ""

@@ -47,6 +47,19 @@ class Validate(SynchronousTestCase):
         self.assertTrue(bullet.startswith("- bad.yaml:4:"), bullet)
         self.assertIn("etl is valid", self.out.getvalue())
 
+    def test_base_configuration(self) -> None:
+        """What DAGs inherit is checked along, and told by the file that it stands in."""
+        (self.home / "dags" / "etl.yaml").write_text(GOOD)
+        (self.home / "base.yaml").write_text("queue: 5\n")
+        self.assertEqual(cli.main(["validate", "etl"]), 1)
+        self.assertIn(f"{self.home}/base.yaml:1:8: field 'queue': expected type 'string'", self.err.getvalue())
+
+    def test_warnings(self) -> None:
+        """What has no effect is told on standard error, and the file is valid all the same."""
+        (self.home / "dags" / "etl.yaml").write_text("steps: [{command: a, params: b}]")
+        self.assertEqual(cli.main(["validate", "etl"]), 0)
+        self.assertIn("Warning: etl.yaml:1:30: only a step that calls a DAG has params", self.err.getvalue())
+
     def test_missing(self) -> None:
         """A file that is not there: where it was looked for."""
         self.assertEqual(cli.main(["validate", "nope"]), 1)

@@ -117,8 +117,8 @@ FIELDS: list[tuple[str, str, str, Any]] = [
 ]
 
 
-def _load(text: str, **more: str) -> Dag:
-    return load_dag(text, "daily.etl.yaml", **more)
+def _load(text: str, *, name: str = "", location: str = "") -> Dag:
+    return load_dag(text, "daily.etl.yaml", name=name, location=location)
 
 
 class FieldTests(SynchronousTestCase):

@@ -42,3 +42,14 @@ class LoadChildTests(SynchronousTestCase):
         self.assertRaises(InvalidInputError, self._find, "kid")
         (self.near / "kid.yaml").write_bytes(b"\xff\xfe\x00")
         self.assertRaises(DaguError, self._find, "kid")
+
+    def test_base_configuration(self) -> None:
+        """A called file inherits from the base, but for its handlers; a base that is not there is none."""
+        (self.near / "kid.yaml").write_text(TEXT)
+        base = self.far / "base.yaml"
+        self.assertEqual(load_child("kid", str(self.near), "", str(base)).queue, "")
+        base.write_text("queue: q\nhandlerOn: {}\n")
+        self.assertEqual(load_child("kid", str(self.near), "", str(base)).queue, "q")
+        base.write_text("queue: 5")
+        with self.assertRaisesRegex(InvalidInputError, f"{base}:1:8"):
+            load_child("kid", str(self.near), "", str(base))

@@ -11,27 +11,89 @@ from unittest import TestCase
 from hypothesis import given
 from hypothesis import strategies as st
 
-from txdagu.model.dag import ChildCall, Command, Dag, Output, Step
+from txdagu.model.conditions import Condition
+from txdagu.model.container import Container, PullPolicy
+from txdagu.model.dag import (
+    ChildCall,
+    Command,
+    Dag,
+    Handler,
+    LogOutput,
+    Output,
+    Parallel,
+    ParamsSchema,
+    Secret,
+    Step,
+)
 from txdagu.model.errors import InvalidInputError
 from txdagu.model.labels import WorkerSelector
-from txdagu.store.dagjson import decode_dag, encode_dag, liveness_names, params_list
+from txdagu.model.mail import MailAddressing, MailOn, SmtpServer
+from txdagu.model.policies import ContinueOn, LostWorkerPolicy, OnWorkerLost, RepeatMode, RepeatPolicy, RetryPolicy
+from txdagu.store.dagjson import decode_dag, encode_dag, liveness_names, params_list, read_dag
 from txdagu.store.errors import CorruptRecordError
 
 words = st.text(st.characters(codec="utf-8"), max_size=10)
 names = st.text(string.ascii_letters, min_size=1, max_size=8)
 texts = st.lists(words, max_size=2).map(tuple)
 selectors = st.dictionaries(words, words, max_size=2).map(WorkerSelector) | st.just(WorkerSelector(local=True))
+seconds = st.integers(0, 10_000)
+codes = st.lists(st.integers(-1, 255), max_size=2).map(tuple)
+conditions = st.builds(Condition, text=names, expected=words, negate=st.booleans())
+backoffs = st.sampled_from([0.0, 1.5, 2.0])
+settings = st.dictionaries(names, words | st.integers(0, 9) | st.booleans(), max_size=2)
+mails = st.builds(MailAddressing, sender=words, to=texts, prefix=words, attach_logs=st.booleans())
+containers = st.builds(
+    Container,
+    image=names,
+    name=words,
+    pull_policy=st.sampled_from(PullPolicy),
+    env=texts,
+    volumes=texts,
+    user=words,
+    working_dir=words,
+    ports=texts,
+    keep=st.booleans(),
+    startup=st.sampled_from(["keepalive", "entrypoint", "command"]),
+    command=texts,
+    wait_for=st.sampled_from(["running", "healthy"]),
+    restart_policy=words,
+) | st.builds(Container, execute_in=names, user=words)
+items = st.lists(words | st.dictionaries(names, words, min_size=1, max_size=2), min_size=1, max_size=2).map(tuple)
+parallels = st.builds(Parallel, items=items, max_concurrent=st.integers(1, 9)) | st.builds(Parallel, variable=names)
 steps = st.builds(
     Step,
     name=names,
+    type=st.sampled_from(["", "http", "jq"]),
+    config=settings,
+    params=st.sampled_from(["", 'x="y"', '"one" "two" K="v"']),
+    preconditions=st.lists(conditions, max_size=2).map(tuple),
+    continue_on=st.builds(ContinueOn, st.booleans(), st.booleans(), codes, texts, st.booleans()),
+    retry_policy=st.none()
+    | st.builds(RetryPolicy, st.integers(1, 9) | names, seconds | names, codes, backoffs, seconds),
+    repeat_policy=st.none()
+    | st.builds(
+        RepeatPolicy, st.sampled_from(RepeatMode), st.none() | conditions, codes, seconds, seconds, backoffs, seconds
+    ),
+    timeout_seconds=seconds,
+    signal_on_stop=st.sampled_from(["", "SIGINT"]),
+    mail_on_error=st.booleans(),
+    stdout=words,
+    stderr=words,
+    log_output=st.none() | st.sampled_from(LogOutput),
+    shell_packages=texts,
+    container=st.none() | containers,
+    llm=settings,
+    messages=st.lists(st.fixed_dictionaries({"role": names, "content": words}), max_size=2).map(tuple),
     commands=st.lists(st.builds(Command, text=names, program=names, args=texts), max_size=2).map(tuple),
     script=words,
     shell=words,
     env=texts,
     output=st.none() | st.builds(Output, name=names, key=words, omit=st.booleans()),
     depends=texts,
-    child=st.none() | st.builds(ChildCall, name=names, params=words),
     worker_selector=selectors,
+)
+calls = st.builds(
+    Step, name=names, child=st.builds(ChildCall, name=names, params=words), parallel=st.none() | parallels
 )
 
 
@@ -40,7 +102,34 @@ def dags(local: st.SearchStrategy[dict[str, Dag]]) -> st.SearchStrategy[Dag]:
     return st.builds(
         Dag,
         name=names,
-        steps=st.lists(steps, max_size=3).map(tuple),
+        steps=st.lists(steps | calls, max_size=2).map(tuple),
+        stop_schedule=texts,
+        restart_schedule=texts,
+        skip_if_successful=st.booleans(),
+        params_schema=st.none() | st.builds(ParamsSchema, words),
+        on_worker_lost=st.builds(OnWorkerLost, st.sampled_from(LostWorkerPolicy), st.integers(1, 9)),
+        dotenv=st.just(()) | st.sets(names, max_size=2).map(lambda more: (".env", *sorted(more))),
+        secrets=st.lists(
+            st.builds(Secret, names, names, words, st.dictionaries(names, words, max_size=1)), max_size=1
+        ).map(tuple),
+        log_output=st.sampled_from(LogOutput),
+        timeout_seconds=seconds,
+        delay_seconds=seconds,
+        restart_wait_seconds=seconds,
+        preconditions=st.lists(conditions, max_size=2).map(tuple),
+        handlers=st.dictionaries(st.sampled_from(Handler), steps, max_size=1),
+        mail_on=st.builds(MailOn, st.booleans(), st.booleans(), st.booleans()),
+        error_mail=mails,
+        info_mail=mails,
+        wait_mail=mails,
+        smtp=st.none() | st.builds(SmtpServer, host=names, port=words, username=words, password=words),
+        container=st.none() | containers,
+        registry_auths=st.dictionaries(names, settings, max_size=1),
+        ssh=st.just({}) | st.fixed_dictionaries({"host": words, "port": words, "strictHostKey": st.booleans()}),
+        llm=settings,
+        otel=st.just({})
+        | st.fixed_dictionaries({"enabled": st.booleans(), "timeout": st.sampled_from(["1.5s", "90s"])}),
+        run_config=st.dictionaries(names, st.booleans(), max_size=1),
         type=st.sampled_from(["chain", "graph"]),
         group=words,
         description=words,
@@ -91,7 +180,7 @@ class SnapshotsTests(TestCase):
         """Every DAG comes back as it was, from one line."""
         data = encode_dag(dag, params_list(dag.params), "/srv")
         self.assertNotIn(b"\n", data)
-        self.assertEqual(decode_dag(data, "dag.json"), dag)
+        self.assertEqual(read_dag(data, "dag.json"), dag)
 
     def test_real_snapshot(self) -> None:
         """A snapshot that Dagu 1.30.2 wrote can be executed again."""
@@ -137,6 +226,7 @@ class SnapshotsTests(TestCase):
                         "child",
                         (Step("c1", commands=(Command("echo $P", "echo", ("$P",)),), output=Output("R")),),
                         params='P="1"',
+                        dotenv=(),
                         working_dir="/tmp",
                         base_dir="/tmp",
                     )
@@ -154,6 +244,7 @@ class SnapshotsTests(TestCase):
                 "workingDir": "/srv/data",
                 "name": "bare",
                 "type": "chain",
+                "dotenv": [".env"],
                 "logOutput": "separate",
                 "steps": [],
                 "maxActiveRuns": 1,
@@ -202,25 +293,72 @@ class SnapshotsTests(TestCase):
         """What this version cannot do is named, all of it at once, and not left out in silence."""
         with self.assertRaises(InvalidInputError) as caught:
             decode_dag(
-                b'{"name":"d","timeout":5000000000,"handlerOn":{"exit":{"name":"onExit"},"init":null},"logOutput":"merged",'
-                b'"steps":[{"name":"a","retryPolicy":{"limit":3},"timeout":1},{"name":"b","executorConfig":{"type":"http"},'
-                b'"repeatPolicy":{"repeatMode":"while"},"continueOn":{"failure":true}}]}',
+                b'{"name":"d","otel":{"enabled":true},"runConfig":{"disableParamEdit":true},"llm":{"provider":"local"},'
+                b'"steps":[{"name":"a","shellPackages":["x"]},{"name":"b","executorConfig":{"type":"chat"},'
+                b'"messages":[{"role":"user","content":"hi"}]}],'
+                b'"localDAGs":{"c":{"name":"c","otel":{"enabled":true}}}}',
                 "/x/dag.json",
             )
         self.assertEqual(
-            [problem.message.removesuffix(" is not supported") for problem in caught.exception.problems],
-            [
-                "timeout",
-                "handlerOn.exit",
-                "logOutput",
-                "step 'a': timeout",
-                "step 'a': retryPolicy",
-                "step 'b': continueOn",
-                "step 'b': repeatPolicy",
-                "step 'b': executorConfig.type 'http'",
-            ],
+            {problem.message.removesuffix(" is not supported") for problem in caught.exception.problems},
+            {
+                "otel",
+                "runConfig",
+                "llm",
+                "step 'a': shellPackages",
+                "step 'b': messages",
+                "step 'b': type 'chat'",
+                "c: otel",
+            },
         )
         self.assertIn("/x/dag.json", str(caught.exception))
+
+    def test_written_with_dagus_keys(self) -> None:
+        """Durations are nanoseconds, pull policies numbers, and texts of numbers stand under keys of their own."""
+        step = Step(
+            "s",
+            retry_policy=RetryPolicy(2, "${WAIT}", (1,), 2.0, 60),
+            repeat_policy=RepeatPolicy(RepeatMode.UNTIL, Condition("x", "y"), interval=3),
+            timeout_seconds=5,
+            container=Container(image="alpine", pull_policy=PullPolicy.NEVER),
+            params='"one" K="v"',
+        )
+        dag = Dag(
+            "d",
+            (step, Step("c", child=ChildCall("k"), parallel=Parallel(items=("a", {"k": "v"})))),
+            handlers={Handler.ABORT: Step("onCancel")},
+            registry_auths={"ghcr.io": "token"},
+            ssh={"host": "h"},
+            otel={"timeout": "1m30s"},
+        )
+        document = json.loads(encode_dag(dag, (), "/srv"))
+        first, second = document["steps"]
+        self.assertEqual(
+            first["retryPolicy"],
+            {"limit": 2, "intervalSecStr": "${WAIT}", "exitCode": [1], "backoff": 2.0, "maxInterval": 60 * 10**9},
+        )
+        self.assertEqual(
+            first["repeatPolicy"],
+            {"repeatMode": "until", "interval": 3 * 10**9, "condition": {"condition": "x", "expected": "y"}},
+        )
+        self.assertEqual((first["timeout"], first["params"]), (5 * 10**9, {"": "one", "K": "v"}))
+        self.assertEqual((first["container"]["Image"], first["container"]["PullPolicy"]), ("alpine", 1))
+        self.assertEqual(second["executorConfig"], {"type": "parallel"})
+        self.assertEqual(second["parallel"], {"items": [{"value": "a"}, {"params": {"k": "v"}}], "maxConcurrent": 10})
+        self.assertEqual(document["handlerOn"], {"cancel": {"name": "onCancel"}})
+        self.assertEqual(document["registryAuths"], {"ghcr.io": {"auth": "token"}})
+        self.assertEqual(document["ssh"], {"port": "22", "strictHostKey": True, "host": "h"})
+        self.assertEqual(document["otel"], {"timeout": 90 * 10**9})
+
+    def test_older_keys(self) -> None:
+        """A repetition of Dagu 1.17 is read, and a container's older key for its directory."""
+        dag = read_dag(
+            b'{"name":"d","steps":[{"name":"s","repeatPolicy":{"repeat":true,"interval":1000000000},'
+            b'"container":{"Image":"a","WorkDir":"/w"}}]}',
+            "dag.json",
+        )
+        self.assertEqual(dag.steps[0].repeat_policy, RepeatPolicy(RepeatMode.WHILE, interval=1))
+        self.assertEqual(dag.steps[0].container, Container(image="a", working_dir="/w"))
 
     def test_empty_policies_are_nothing_to_refuse(self) -> None:
         """Keys that are there but empty ask for nothing."""
@@ -239,6 +377,9 @@ class SnapshotsTests(TestCase):
             b"[]",
             b'{"name":7}',
             b'{"name":"d","steps":[{"name":"s","timeout":"5s"}]}',
+            b'{"name":"d","logOutput":"both"}',
+            b'{"name":"d","handlerOn":{"never":{"name":"x"}}}',
+            b'{"name":"d","steps":[{"name":"s","repeatPolicy":{"repeatMode":"if"}}]}',
             b'{"yamlData":"%"}',
         ):
             with self.assertRaisesRegex(CorruptRecordError, "/x/dag.json"):

@@ -146,6 +146,7 @@ class TasksTests(SynchronousTestCase):
         self.member = directory.known()[0]
         self.engine = ScriptedEngine()
         self.store = NotedStore()
+        self.base = Path(self.mktemp())
         self.slots = Slots(1)
         around = Surroundings(
             self.reactor,
@@ -156,6 +157,7 @@ class TasksTests(SynchronousTestCase):
             self.reactor.seconds,
             lambda: datetime(2026, 1, 1, tzinfo=UTC),
             30.0,
+            str(self.base),
         )
         self.tasks = Tasks(around, cast("IRunStore", self.store), cast("Engine", self.engine))
 
@@ -199,6 +201,17 @@ class TasksTests(SynchronousTestCase):
         self.assertEqual(report.owner_coordinator_id, "host1@50055")
         self.assertEqual(status_from_message(report.status).state, RunState.SUCCEEDED)
         self.assertEqual((len(self.tasks.in_hand), self.slots.busy, self.tasks.busy), (0, 0, False))
+
+    def test_base_configuration(self) -> None:
+        """What the file of this host says is inherited; one that is wrong fails the task with its name and line."""
+        self.base.write_text("env: [A=base]\n")
+        self._offer()
+        self.assertEqual(self.engine.runs[0].request.dag.env, ("A=base",))
+        self.engine.runs[0].end(RunState.SUCCEEDED)
+        self.base.write_text("env: base\n")
+        self._offer("r2")
+        self.assertEqual(len(self.engine.runs), 1)
+        self.assertIn(f"{self.base}:1:6: field 'env'", status_from_message(self._reports()[-1].status).error)
 
     def test_refused_confirmation(self) -> None:
         """An offer that the coordinator took back is never started, and its slot is free."""

@@ -100,10 +100,10 @@ class Follower:
             self._look(ref)
 
     def _watch_children(self, status: RunStatus) -> None:
-        for node in status.nodes:
+        for node in (*status.nodes, *status.handlers_begun):
             if node.step.child is None:
                 continue
-            for child in node.children:
+            for child in (*node.children_repeated, *node.children):
                 self._watch(RunRef(node.step.child.name, child.run_id))
 
     def _look(self, ref: RunRef) -> None:

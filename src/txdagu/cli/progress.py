@@ -57,7 +57,7 @@ def place_of(status: RunStatus) -> str:
 
 
 def _rows(family: Family, status: RunStatus, indent: str) -> Iterator[Row]:
-    for node in status.nodes:
+    for node in (*status.nodes, *status.handlers_begun):
         children = family.children_of(node)
         where = "" if node.state is NodeState.NOT_STARTED else place_of(status)
         if node.step.child is not None:
@@ -162,7 +162,7 @@ class ChangeLines(_OffScreen):
         self._write(f"… {sentence}\n")
 
     def _show(self, family: Family, status: RunStatus, prefix: str) -> None:
-        for node in status.nodes:
+        for node in (*status.nodes, *status.handlers_begun):
             key = (status.run.id, node.step.name)
             # A short step may have ended before anybody looked; it is told like any other.
             begun = node.state is NodeState.RUNNING or (node.started_at is not None and node.state.settled)

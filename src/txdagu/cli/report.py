@@ -64,7 +64,7 @@ def _results(node: NodeStatus, workers: Mapping[str, str], read: Callable[[str],
     yield _block("stdout", read(node.stdout))
     if node.stderr != node.stdout:
         yield _block("stderr", read(node.stderr))
-    for child in node.children:
+    for child in (*node.children_repeated, *node.children):
         worker = workers.get(child.run_id, "local")
         place = "" if worker == "local" else f" on {worker}"
         yield [f"subdag: {child.run_id} [{' '.join(child.params.splitlines())}]{place}"]
@@ -114,8 +114,9 @@ def report(
     ]
     queued = status.state is RunState.QUEUED
     heading = "Status" if status.state is RunState.RUNNING else "Result"
-    for number, node in enumerate(status.nodes):
-        last = number == len(status.nodes) - 1
+    nodes = (*status.nodes, *status.handlers_begun)
+    for number, node in enumerate(nodes):
+        last = number == len(nodes) - 1
         head, *rest = _node_lines(node, workers or {}, read, queued)
         lines.append("│" if number == 0 else "│ ")
         lines.append(("└─" if last else "├─") + head)

@@ -21,7 +21,7 @@ from txdagu.execution.remote import RemoteRun
 from txdagu.execution.stop import Stop
 from txdagu.model.errors import ConflictError, DaguError
 from txdagu.model.run import RunStatus
-from txdagu.model.status import RunState
+from txdagu.model.status import NodeState, RunState
 from txdagu.model.task import Operation, Task
 from txdagu.peers.coordinators import Coordinators
 from txdagu.peers.interfaces import ICoordinators
@@ -73,6 +73,7 @@ class ForegroundRun:
         self._here: Run | None = None
         self._stop = Stop()
         self._reason = ""
+        self._signal = ""
 
     async def follow(self) -> Family:
         """Start the run, show it while it runs, and return its family as it ended. `ConflictError` if the id is taken."""
@@ -101,12 +102,12 @@ class ForegroundRun:
         self.log.info("{dag} runs {place}: {reason}", dag=dag.name, place=decision.place.value, reason=decision.reason)
         return decision
 
-    def cancel(self, reason: str) -> None:
-        """Ask for the run's end."""
-        self._reason = reason
+    def cancel(self, reason: str, signal: str = "") -> None:
+        """Ask for the run's end; `signal` names the one that we were sent, which steps here are sent too."""
+        self._reason, self._signal = reason, signal
         self._stop.request()
         if self._here is not None:
-            self._here.cancel(reason)
+            self._here.cancel(reason, signal)
 
     def kill(self) -> None:
         """Make it end: SIGKILL to what runs here."""
@@ -117,7 +118,7 @@ class ForegroundRun:
     async def _run_here(self, follower: Follower) -> RunStatus:
         self._here = self._parts.engine.start(self._request, follower.saw)
         if self._reason:
-            self._here.cancel(self._reason)
+            self._here.cancel(self._reason, self._signal)
         return await self._here.wait()
 
     async def _run_on_worker(self, follower: Follower, selector: dict[str, str]) -> RunStatus:
@@ -149,11 +150,20 @@ async def queued_status(runs: Engine, request: RunRequest) -> RunStatus:
 
 
 def exit_code(status: RunStatus) -> int:
-    """0 for success, a run that waits for a person and one that was stopped; 1 for everything else."""
+    """
+    0 for success, a run that waits for a person and one that was stopped; 1 for everything else.
+
+    A partial success is 0 where a child's partial success made it, 1 where a step failed; a failing handler is always 1.
+    """
+    if any(node.state is NodeState.FAILED for node in status.handlers.values()):
+        return 1
+    if status.state is RunState.PARTIALLY_SUCCEEDED:
+        return int(any(node.state is NodeState.FAILED for node in status.nodes))
     return 0 if status.state in (RunState.SUCCEEDED, RunState.WAITING, RunState.ABORTED) else 1
 
 
 def failure_sentence(status: RunStatus) -> str:
     """Why a run did not succeed, in one line: its own error, else that of the first failed step."""
-    errors = [status.error, *(node.error for node in status.nodes if node.error != "upstream failed")]
+    nodes = (*status.nodes, *status.handlers_begun)
+    errors = [status.error, *(node.error for node in nodes if node.error != "upstream failed")]
     return next((error.splitlines()[0] for error in errors if error.strip()), status.state.label)

@@ -89,7 +89,7 @@ async def _start(
     view = Silence() if quiet else progress_view(console, local_now)
     async with foreground(settings, reactor) as parts:
         running = ForegroundRun(parts, request, view)
-        interruption.on(lambda signal: running.cancel(f"{signal} was received"), running.kill)
+        interruption.on(lambda signal: running.cancel(f"{signal} was received", signal), running.kill)
         with view:
             family = await running.follow()
     if not quiet:

@@ -18,15 +18,15 @@ async def run_group(runner: IProcessRunner, command: ProcessSpec, stop: Stop, cl
     """
     Run a program to its end.
 
-    A request to stop becomes SIGTERM to its group, by force SIGKILL; then the end of the whole group is awaited, so that
-    nothing of a stopped step works on unseen. An ordinary end is that of the program alone: what it left in the background
-    stays. Raises `StopRequested` when the end was wanted before the start.
+    A request to stop becomes the signal of `stop` to its group, by force SIGKILL; then the end of the whole group is awaited,
+    so that nothing of a stopped step works on unseen. An ordinary end is that of the program alone: what it left in the
+    background stays. Raises `StopRequested` when the end was wanted before the start.
     """
     stop.check()
     process: IStartedProcess = await runner.run(command)  # never given up half-way: nobody would know the process
 
     def pass_on(force: bool) -> None:
-        process.signal(signal.SIGKILL if force else signal.SIGTERM)
+        process.signal(signal.SIGKILL if force else stop.signal)
 
     stop.attach(pass_on)
     try:

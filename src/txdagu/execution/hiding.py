@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from txdagu.execution.evaluation.masking import Masker, Sealed
-from txdagu.model.dag import Step
+from txdagu.model.conditions import Condition
+from txdagu.model.dag import Handler, Step
 from txdagu.model.run import ChildRun, NodeStatus
 
 
@@ -20,18 +21,26 @@ class HiddenSecrets:
 
     def __init__(self, masker: Masker) -> None:
         self._masker = masker
-        self._known: dict[int, tuple[NodeStatus, NodeStatus]] = {}
+        self._known: dict[int | Handler, tuple[NodeStatus, NodeStatus]] = {}
 
     def nodes(self, nodes: Sequence[NodeStatus]) -> tuple[NodeStatus, ...]:
         """All nodes with stars."""
         return tuple(self._node(index, node) for index, node in enumerate(nodes)) if self._masker else tuple(nodes)
 
+    def handlers(self, nodes: Mapping[Handler, NodeStatus]) -> Mapping[Handler, NodeStatus]:
+        """All nodes of handlers with stars."""
+        return {handler: self._node(handler, node) for handler, node in nodes.items()} if self._masker else nodes
+
+    def conditions(self, conditions: Sequence[Condition]) -> tuple[Condition, ...]:
+        """Conditions with stars in what they say of their values."""
+        return tuple(replace(one, error=self._masker.text(one.error)) for one in conditions)
+
     def text(self, text: str) -> str:
         """An error or a reason with stars."""
         return self._masker.text(text)
 
-    def _node(self, index: int, node: NodeStatus) -> NodeStatus:
-        known = self._known.get(index)
+    def _node(self, key: int | Handler, node: NodeStatus) -> NodeStatus:
+        known = self._known.get(key)
         if known is not None and known[0] is node:
             return known[1]
         text = self._masker.text
@@ -44,13 +53,17 @@ class HiddenSecrets:
             node,
             step=self._step(node.step),
             error=text(node.error),
-            children=tuple(ChildRun(child.run_id, text(child.params)) for child in node.children),
+            children=self._children(node.children),
+            children_repeated=self._children(node.children_repeated),
             outputs={name: text(value) for name, value in node.outputs.items()},
             sealed_outputs=sealed,
         )
         hidden = node if hidden == node else hidden
-        self._known[index] = (node, hidden)
+        self._known[key] = (node, hidden)
         return hidden
+
+    def _children(self, children: Sequence[ChildRun]) -> tuple[ChildRun, ...]:
+        return tuple(ChildRun(child.run_id, self._masker.text(child.params)) for child in children)
 
     def _step(self, step: Step) -> Step:
         """The step as evaluated so far: values are pasted into its texts."""
@@ -64,6 +77,7 @@ class HiddenSecrets:
                 for command in step.commands
             ),
             script=text(step.script),
+            preconditions=self.conditions(step.preconditions),
             stdout=text(step.stdout),
             stderr=text(step.stderr),
             child=replace(step.child, params=text(step.child.params)) if step.child is not None else None,

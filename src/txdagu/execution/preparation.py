@@ -157,6 +157,12 @@ async def prepare_run(
     )
 
 
+def dag_evaluator(run: PreparedRun, stop: Stop) -> Evaluator:
+    """Evaluates the DAG's own texts after env and params, such as its preconditions."""
+    backticks = BacktickRunner(run.tools, stop, lambda: run.evaluation, run.directory, run.request.dag.max_output_size)
+    return Evaluator(Scope(run.environment.variables({}, {}), run.evaluation), backticks)
+
+
 async def prepare_step(
     run: PreparedRun,
     step: Step,
@@ -166,8 +172,13 @@ async def prepare_step(
     stop: Stop,
     slot: SlotUse,
     called: Callable[[ChildRun], None],
+    told: Mapping[str, str],
 ) -> StepContext:
-    """What one execution of one step works with: its directory, its env, and all that its texts may refer to."""
+    """
+    What one execution of one step works with: its directory, its env, and all that its texts may refer to.
+
+    `told` are variables that only this one is given, as handlers are.
+    """
     environment = run.environment
     directory = run.directory
     if step.dir:
@@ -179,6 +190,7 @@ async def prepare_step(
         "PWD": directory,
         "DAG_RUN_STEP_STDOUT_FILE": logs.stdout,
         "DAG_RUN_STEP_STDERR_FILE": logs.stderr,
+        **told,
     }
     scope = Scope(environment.variables(built_in, outputs), run.evaluation, facts, environment.secrets)
     backticks = BacktickRunner(run.tools, stop, lambda: run.evaluation, directory, run.request.dag.max_output_size)

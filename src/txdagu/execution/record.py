@@ -67,6 +67,10 @@ class RunRecord:
         if self._hidden is not None:
             if "nodes" in changes:
                 changes["nodes"] = self._hidden.nodes(changes["nodes"])
+            if "handlers" in changes:
+                changes["handlers"] = self._hidden.handlers(changes["handlers"])
+            if "preconditions" in changes:
+                changes["preconditions"] = self._hidden.conditions(changes["preconditions"])
             if "error" in changes:
                 changes["error"] = self._hidden.text(changes["error"])
         now_ms = int(self._tools.now().timestamp() * 1000)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 
 from twisted.internet.defer import Deferred
@@ -9,7 +10,7 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from txdagu.execution.plan import RunCore
+from txdagu.execution.plan import FinishRun, RunCore
 from txdagu.execution.preparation import prepare_run
 from txdagu.execution.record import OnStatus, RunRecord, sentence
 from txdagu.execution.request import RunRequest
@@ -63,29 +64,37 @@ class Run:
             self._waiters.append(waiter)
         return waiter
 
-    def cancel(self, reason: str) -> None:
+    def cancel(self, reason: str, signal: str = "") -> None:
         """
         Ask for the run's end; it ends as aborted.
 
-        Running steps get SIGTERM, after the DAG's time to clean up SIGKILL; children are cancelled. `reason` goes to the run's
-        log and, where the run ends as aborted, into its error. Only the first call counts.
+        Running steps get their signal, or the one named `signal` if somebody sent it to the whole process, after the DAG's time
+        to clean up SIGKILL; children are cancelled. `reason` goes to the run's log and, where the run ends as aborted, into
+        its error. Only the first call counts.
         """
         if self._ended or self._reason:
             return
-        self._reason = reason or "it was asked for"
-        self._record.write("INFO", "DAG run is being stopped", reason=self._reason)
-        seconds = max(self.request.dag.max_clean_up_seconds, 0)
-        self._kill_timer = self._tools.clock.callLater(seconds, self.kill)
-        self._stop.request()
+        self._note(reason or "it was asked for")
+        self._stop.request(passed=signal)
         if self._walk is not None:
-            self._walk.cancel()
+            self._walk.cancel(signal)
+        else:
+            seconds = max(self.request.dag.max_clean_up_seconds, 0)
+            self._kill_timer = self._tools.clock.callLater(seconds, self._stop.request, force=True)
 
     def kill(self) -> None:
-        """Make the run end: SIGKILL to what still runs."""
-        self.cancel("it was killed")
+        """Make the run end: SIGKILL to what still runs, and no handlers."""
+        if self._ended:
+            return
+        if not self._reason:
+            self._note("it was killed")
         self._stop.request(force=True)
         if self._walk is not None:
             self._walk.kill()
+
+    def _note(self, reason: str) -> None:
+        self._reason = reason
+        self._record.write("INFO", "DAG run is being stopped", reason=reason)
 
     async def execute(self) -> None:
         """From opening the attempt to closing it. The engine calls it once."""
@@ -118,13 +127,25 @@ class Run:
         state, problem = await self._outcome(sink)
         if state is RunState.ABORTED and self._reason:
             problem = f"it was stopped: {self._reason}"
+        await self._notify(state, problem)
         await sink.close(self._record.finish(state, problem))
+
+    async def _notify(self, state: RunState, problem: str) -> None:
+        notifier = self._tools.notifier
+        if notifier is None:
+            return
+        status = replace(self.status, state=state, error=problem, finished_at=self._tools.now())
+        try:
+            await notifier.run_ended(self.request.dag, status)
+        except Exception:  # noqa: BLE001 - a message that nobody gets changes no run
+            self._record.write("WARN", "Nobody was told of the end of the run", error=sentence(Failure()))
 
     async def _outcome(self, sink: IRunSink) -> tuple[RunState, str]:
         """How the run ended, whatever happened; and why, if it did not come to its steps."""
         try:
             sink.watch_cancel(partial(self.cancel, "somebody asked for it"))
-            return await self._run_steps(sink), ""
+            finished = await self._run_steps(sink)
+            return finished.state, finished.reason
         except StopRequested:
             return RunState.ABORTED, ""
         except DaguError as error:
@@ -134,11 +155,13 @@ class Run:
             self.log.failure("run {run} broke", failure, run=str(self.request.run))
             return RunState.FAILED, sentence(failure)
 
-    async def _run_steps(self, sink: IRunSink) -> RunState:
+    async def _run_steps(self, sink: IRunSink) -> FinishRun:
         request = self.request
         previous = request.previous.nodes if request.previous is not None else ()
-        core = RunCore(request.dag.steps, request.dag.max_active_steps, previous)
-        self._record.change(state=RunState.RUNNING, nodes=core.nodes)
+        core = RunCore(request.dag, previous)
+        self._record.change(
+            state=RunState.RUNNING, nodes=core.nodes, handlers=core.handlers, preconditions=core.preconditions
+        )
         use = self._slot.use()
         try:
             await self._stop.race(use.work())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
@@ -25,23 +26,37 @@ def as_deferred(awaitable: Awaitable[T]) -> Deferred[T]:
     return Deferred.fromCoroutine(wait())
 
 
+def signal_number(name: str) -> int:
+    """The number of a signal by its full name; SIGTERM where this system has no such signal."""
+    return signal.Signals.__members__.get(name, signal.SIGTERM)
+
+
 class Stop:
     """
     Whether the owner wants the end, softly or by force.
 
-    `attach` names whom to tell when it does; `race` awaits what may be given up at once.
+    `attach` names whom to tell when it does; `race` awaits what may be given up at once. `passed` is the name of a signal that
+    somebody sent to the whole run, to be passed on; else the soft signal is `own_signal`, else SIGTERM.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, own_signal: str = "") -> None:
         self.requested = False
         self.forced = False
+        self.passed = ""
+        self._own_signal = own_signal
         self._told: Callable[[bool], None] | None = None
         self._pending: Deferred[object] | None = None
 
-    def request(self, force: bool = False) -> None:
+    @property
+    def signal(self) -> int:
+        """The number of the signal that asks processes to end; SIGKILL by force."""
+        return signal.SIGKILL if self.forced else signal_number(self.passed or self._own_signal or "SIGTERM")
+
+    def request(self, force: bool = False, passed: str = "") -> None:
         """Ask for the end. May be called again, with force."""
         self.requested = True
         self.forced = self.forced or force
+        self.passed = self.passed or passed
         if self._pending is not None:
             self._pending.cancel()
         if self._told is not None:

@@ -1,30 +1,47 @@
-"""The way through a run's steps: the core says which, this starts and stops them and tells the core how they ended."""
+"""The way through a run: the core says what is to be done, this lets it be done and tells the core what came of it."""
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
+from datetime import datetime
 from functools import partial
+from typing import TypeVar
 
 from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from txdagu.execution.evaluation.outputs import Visible, extended, inherited
-from txdagu.execution.evaluation.references import StepFacts
-from txdagu.execution.hiding import known_outputs
-from txdagu.execution.plan import Effect, FinishRun, RunCore, StartStep, StepEnd, StopStep
-from txdagu.execution.preparation import PreparedRun, prepare_step
+from txdagu.execution.plan import (
+    CheckConditions,
+    Effect,
+    EvaluateRetry,
+    FinishRun,
+    RunCore,
+    RunHandler,
+    SearchLog,
+    StartStep,
+    StepEnd,
+    StepSettled,
+    StopStep,
+    Target,
+    Verdict,
+    WakeAt,
+)
+from txdagu.execution.preparation import PreparedRun
 from txdagu.execution.record import RunRecord, sentence
+from txdagu.execution.sight import Sight
 from txdagu.execution.slot import SharedSlot, SlotUse
-from txdagu.execution.steps.child import run_child_step
-from txdagu.execution.steps.command import run_command_step
 from txdagu.execution.stop import Stop, StopRequested
-from txdagu.model.dag import LogOutput, Step
+from txdagu.execution.work import StepWork, Verdicts
+from txdagu.model.dag import Handler
 from txdagu.model.errors import DaguError
-from txdagu.model.run import ChildRun
-from txdagu.model.status import NodeState, RunState
+from txdagu.model.status import NodeState
 from txdagu.store.interfaces import IRunSink
+
+T = TypeVar("T")
+Job = Callable[[Stop, SlotUse], Awaitable[T]]
 
 
 class Walk:
@@ -37,33 +54,31 @@ class Walk:
     ) -> None:
         self._core = core
         self._prepared = prepared
-        self._sink = sink
         self._record = record
         self._slot = slot
         self._now = prepared.tools.now
-        self._stops: dict[int, Stop] = {}
-        self._finished: Deferred[RunState] = Deferred()
+        self._sight = Sight(core, prepared.masker)
+        self._work = StepWork(core, prepared, sink, record, self._sight, self._publish)
+        self._stops: dict[Target | None, Stop] = {}
+        self._finished: Deferred[FinishRun] = Deferred()
         self._effects: deque[Effect] = deque()
         self._applying = False
-        self._visible: dict[int, Visible] = {}
-        self._facts: dict[str, StepFacts] = {}
+        self._timer: IDelayedCall | None = None
 
-    def begin(self) -> Deferred[RunState]:
-        """Start the first steps; fires with the state in which the run ends."""
-        for index in self._core.order:
-            node = self._core.node(index)
-            if node.state is not NodeState.NOT_STARTED:  # kept from an earlier attempt
-                self._learn(index, StepEnd(node.state, outputs=known_outputs(node, self._prepared.masker)))
+    def begin(self) -> Deferred[FinishRun]:
+        """Start the run; fires when it is over."""
         self._apply(self._core.start(self._now()))
         return self._finished
 
-    def cancel(self) -> None:
-        """Start nothing more, ask what runs to end."""
-        self._apply(self._core.cancel(self._now()))
+    def cancel(self, signal: str = "") -> None:
+        """Start nothing more, ask what runs to end; `signal` names one to pass on."""
+        self._apply(self._core.cancel(self._now(), signal))
 
     def kill(self) -> None:
         """Make what runs end."""
-        self._apply(self._core.escalate())
+        self._apply(self._core.escalate(self._now()))
+
+    # -- effects -------------------------------------------------------------------------------------------------------
 
     def _apply(self, effects: Iterable[Effect]) -> None:
         """
@@ -78,81 +93,131 @@ class Walk:
         self._slot.pin()
         try:
             while self._effects:
-                match self._effects.popleft():
-                    case StartStep(index, step):
-                        self._start(index, step)
-                    case StopStep(index, force) if index in self._stops:
-                        self._stops[index].request(force)
-                    case FinishRun(state):
-                        self._finished.callback(state)
+                self._carry_out(self._effects.popleft())
         finally:
             self._applying = False
             self._slot.end_work()
 
-    def _start(self, index: int, step: Step) -> None:
-        stop = self._stops[index] = Stop()
-        if self._core.cancelled:
-            stop.request()
-        Deferred.fromCoroutine(self._run_step(index, step, stop)).addErrback(self._broke, index)
+    def _carry_out(self, effect: Effect) -> None:
+        match effect:
+            case StopStep(target, signal, force):
+                if target in self._stops:
+                    self._stops[target].request(force, signal)
+            case StepSettled(target):
+                self._settled(target)
+            case WakeAt(at):
+                self._wake_at(at)
+            case FinishRun():
+                self._wake_at(None)
+                self._finished.callback(effect)
+            case _:
+                self._begin(effect)
 
-    async def _run_step(self, index: int, step: Step, stop: Stop) -> None:
+    def _begin(self, effect: CheckConditions | EvaluateRetry | StartStep | RunHandler | SearchLog) -> None:
+        """Effects that take time, one at once for each target."""
+        work, core = self._work, self._core
+        match effect:
+            case StartStep(target, step):
+                self._job(target, partial(work.execute, target, step, {}), partial(self._ended, target))
+            case RunHandler(target, step, state):
+                told = {"DAG_RUN_STATUS": state.label}
+                if target is Handler.WAIT:
+                    told["DAG_WAITING_STEPS"] = ",".join(self._waiting_steps())
+                self._job(target, partial(work.execute, target, step, told), partial(self._ended, target))
+            case CheckConditions(at, conditions):
+                self._job(at, partial(work.check, at, conditions), partial(self._checked, at))
+            case EvaluateRetry(target, policy):
+                known = partial(self._told, partial(core.retry_evaluated, target))
+                self._job(target, partial(work.retry_numbers, target, policy), lambda numbers: known(*numbers))
+            case SearchLog(target, texts):
+                searched = partial(self._told, partial(core.log_searched, target))
+                self._job(target, partial(work.search, target, texts), searched)
+
+    def _wake_at(self, at: datetime | None) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if at is not None:
+            delay = max(0.0, (at - self._now()).total_seconds())
+            self._timer = self._prepared.tools.clock.callLater(delay, self._woken)
+
+    def _woken(self) -> None:
+        self._timer = None
+        self._apply(self._core.woken(self._now()))
+
+    # -- jobs ----------------------------------------------------------------------------------------------------------
+
+    def _job(self, target: Target | None, work: Job[T], report: Callable[[T], None]) -> None:
+        stop = self._stops[target] = Stop("" if target is None else self._core.node(target).step.signal_on_stop)
+        job = Deferred.fromCoroutine(self._run_job(target, work, report, stop))
+        job.addErrback(self._broke, target)
+
+    async def _run_job(self, target: Target | None, work: Job[T], report: Callable[[T], None], stop: Stop) -> None:
         use = self._slot.use()
         try:
-            self._ended(index, await self._execute(index, step, stop, use))
-        finally:
-            use.leave()  # after the next steps have begun, so that there is no idle moment between them
-
-    async def _execute(self, index: int, step: Step, stop: Stop, use: SlotUse) -> StepEnd:
-        try:
-            await stop.race(use.work())
-            merged = (step.log_output or self._prepared.request.dag.log_output) is LogOutput.MERGED
-            logs = await stop.race(self._sink.step_logs(step.name, self._now(), merged))
-            self._core.step_started(index, logs.stdout, logs.stderr)
-            self._record.publish(nodes=self._core.nodes)
-            self._record.write("INFO", "Step started", step=step.name)
-            outputs = self._inherited(index).values()
-            called = partial(self._called, index)
-            context = await prepare_step(self._prepared, step, logs, outputs, self._facts, stop, use, called)
             try:
-                return await (run_child_step(context) if step.child is not None else run_command_step(context))
-            finally:
-                await context.printer.close()
-        except StopRequested:
-            return StepEnd(NodeState.ABORTED, exit_code=1)
-        except DaguError as error:
-            return StepEnd(NodeState.FAILED, str(error), exit_code=1)
+                await stop.race(use.work())
+                result = await work(stop, use)
+            except StopRequested:
+                self._failed(target, StepEnd(NodeState.ABORTED, exit_code=1))
+            except DaguError as error:
+                self._failed(target, StepEnd(NodeState.FAILED, str(error), exit_code=1))
+            else:
+                report(result)
+        finally:
+            use.leave()  # after the next jobs have begun, so that there is no idle moment between them
 
-    def _called(self, index: int, child: ChildRun) -> None:
-        self._core.step_calls(index, child)
-        self._record.publish(nodes=self._core.nodes)
-
-    def _ended(self, index: int, end: StepEnd) -> None:
-        del self._stops[index]
-        effects = self._core.step_ended(index, end, self._now())
-        self._learn(index, end)
-        node = self._core.node(index)
-        level = "ERROR" if node.state in (NodeState.FAILED, NodeState.ABORTED) else "INFO"
-        self._record.write(level, "Step finished", step=node.step.name, status=node.state.label, error=node.error)
-        if self._core.finished:
-            self._record.change(nodes=self._core.nodes)  # written with the end of the run
+    def _failed(self, target: Target | None, end: StepEnd) -> None:
+        if target is None:
+            verdict = Verdict(met=False, message=end.error, broken=True)
+            self._checked(None, (verdict,) * len(self._core.preconditions))
         else:
-            self._record.publish(nodes=self._core.nodes)
-        self._apply(effects)
+            self._ended(target, end)
 
-    def _broke(self, failure: Failure, index: int) -> None:
+    def _broke(self, failure: Failure, target: Target | None) -> None:
         """Something in our own code went wrong: the step fails for it, and the run goes on to its end."""
         self.log.failure("a step of run {run} broke", failure, run=str(self._prepared.request.run))
-        if index in self._core.running:
-            self._ended(index, StepEnd(NodeState.FAILED, sentence(failure), exit_code=1))
+        if target is None or target in self._core.running:
+            self._failed(target, StepEnd(NodeState.FAILED, sentence(failure), exit_code=1))
 
-    def _learn(self, index: int, end: StepEnd) -> None:
-        """Remember the outputs and facts of a step that has ended."""
-        self._visible[index] = extended(self._inherited(index), end.outputs)
-        node = self._core.node(index)
-        if node.step.id:
-            self._facts[node.step.id] = StepFacts(node.stdout, node.stderr, end.exit_code)
+    # -- what came of it -----------------------------------------------------------------------------------------------
 
-    def _inherited(self, index: int) -> Visible:
-        """What a step can see. A dependency that was skipped or aborted has nothing to show."""
-        seen = (self._visible.get(other) for other in self._core.dependencies(index))
-        return inherited(visible for visible in seen if visible is not None)
+    def _told(self, tell: Callable[..., list[Effect]], *answer: object) -> None:
+        self._apply(tell(*answer, self._now()))
+
+    def _checked(self, target: Target | None, verdicts: Verdicts) -> None:
+        effects = self._core.conditions_checked(target, verdicts, self._now())
+        if target is None:
+            self._record.change(preconditions=self._core.preconditions)
+        self._apply(effects)
+
+    def _ended(self, target: Target, end: StepEnd) -> None:
+        retries = self._core.node(target).retry_count
+        effects = self._core.step_ended(target, end, self._now())
+        if isinstance(target, int):
+            self._sight.learn(target)
+        node = self._core.node(target)
+        if node.state is NodeState.RUNNING:
+            if node.retry_count > retries:
+                self._record.write("WARN", "Step failed, will be tried again", step=node.step.name, error=node.error)
+            self._publish()
+        self._apply(effects)
+
+    def _settled(self, target: Target) -> None:
+        self._stops.pop(target, None)
+        if isinstance(target, int):
+            self._sight.learn(target)
+        node = self._core.node(target)
+        level = "ERROR" if node.state in (NodeState.FAILED, NodeState.ABORTED) else "INFO"
+        self._record.write(level, "Step finished", step=node.step.name, status=node.state.label, error=node.error)
+        self._publish()
+
+    def _publish(self) -> None:
+        nodes, handlers = self._core.nodes, self._core.handlers
+        if self._core.finished:
+            self._record.change(nodes=nodes, handlers=handlers)  # written with the end of the run
+        else:
+            self._record.publish(nodes=nodes, handlers=handlers)
+
+    def _waiting_steps(self) -> Iterable[str]:
+        return (node.step.name for node in self._core.nodes if node.state is NodeState.WAITING)

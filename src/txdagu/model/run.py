@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from txdagu.model.dag import Step
+from txdagu.model.conditions import Condition
+from txdagu.model.dag import Handler, Step
 from txdagu.model.status import NodeState, RunState
 
 
@@ -37,7 +38,9 @@ class NodeStatus:
 
     `step` is as evaluated so far. `stdout` and `stderr` are absolute paths of log files, empty before the start.
     `outputs` maps the names of captured variables to their values. Where the values of secrets are hidden in them,
-    `sealed_outputs` has them in pieces: text and names of secrets in turn, text first.
+    `sealed_outputs` has them in pieces: text and names of secrets in turn, text first. `retry_count` counts retries after
+    failures, the last begun at `retried_at`; `done_count` counts rounds, of which there are several where the step `repeated`.
+    `children` are the runs that the last round called, `children_repeated` those of the rounds before.
     """
 
     step: Step
@@ -48,8 +51,11 @@ class NodeStatus:
     finished_at: datetime | None = None
     error: str = ""
     retry_count: int = 0
+    retried_at: datetime | None = None
     done_count: int = 0
+    repeated: bool = False
     children: tuple[ChildRun, ...] = ()
+    children_repeated: tuple[ChildRun, ...] = ()
     outputs: Mapping[str, str] = field(default_factory=dict)
     sealed_outputs: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
@@ -61,7 +67,8 @@ class RunStatus:
 
     `root` is the topmost run of the family (the run itself when nobody called it), `parent` the direct caller. `params` holds
     the evaluated ``NAME=value`` texts, positional ones named ``1``, ``2``, …; `worker_id` is ``local`` where no worker was asked;
-    `created_at_ms` is the time of writing in Unix milliseconds. All times know their zone.
+    `created_at_ms` is the time of writing in Unix milliseconds. All times know their zone. `handlers` has a node for each
+    handler of the DAG, `preconditions` the DAG's conditions with their messages.
     """
 
     run: RunRef
@@ -79,6 +86,14 @@ class RunStatus:
     log: str = ""
     error: str = ""
     params: tuple[str, ...] = ()
+    handlers: Mapping[Handler, NodeStatus] = field(default_factory=dict)
+    preconditions: tuple[Condition, ...] = ()
+
+    @property
+    def handlers_begun(self) -> tuple[NodeStatus, ...]:
+        """The nodes of the handlers that had their turn, in the order of their turns."""
+        nodes = (self.handlers.get(handler) for handler in Handler)
+        return tuple(node for node in nodes if node is not None and node.state is not NodeState.NOT_STARTED)
 
     def node(self, step_name: str) -> NodeStatus:
         """The node of that step; `KeyError` if there is none."""

@@ -138,6 +138,8 @@ class Opening:
                         state=RunState.QUEUED,
                         attempt_id=made.attempt_id,
                         nodes=status.nodes or tuple(NodeStatus(step) for step in dag.steps),
+                        handlers=status.handlers
+                        or {handler: NodeStatus(step) for handler, step in dag.handlers.items()},
                         queued_at=status.queued_at or at,
                         created_at_ms=status.created_at_ms or int(at.timestamp() * 1000),
                         log=str(log),

@@ -7,19 +7,29 @@ Each line is a whole record: the last one holds. Times are RFC 3339 with whole s
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Any
 
 import msgspec
 
-from txdagu.model.dag import Step
+from txdagu.model.conditions import Condition
+from txdagu.model.dag import Handler, Step
 from txdagu.model.errors import DaguError
 from txdagu.model.run import ChildRun, NodeStatus, RunRef, RunStatus
 from txdagu.model.status import NodeState, RunState
 from txdagu.store.stepjson import OWN, StepRecord, encode_json, step_document, step_of
 
 _NO_STEP = Step("")
+_HANDLER_KEYS = {  # in the order of Dagu's records
+    Handler.INIT: "onInit",
+    Handler.EXIT: "onExit",
+    Handler.SUCCESS: "onSuccess",
+    Handler.FAILURE: "onFailure",
+    Handler.ABORT: "onCancel",
+    Handler.WAIT: "onWait",
+}
 _HIDDEN_OUTPUT = "DAGU_CONTINUE_ON."
 
 
@@ -75,7 +85,10 @@ class StatusEncoder:
             else:
                 fragments.append((node, self._node(node, "-" if queued else "")))
         self._nodes = fragments
-        return encode_json(_run_document(status, b"[" + b",".join([data for _, data in fragments]) + b"]")) + b"\n"
+        missing = "-" if queued else ""
+        handlers = {handler: self._node(node, missing) for handler, node in status.handlers.items()}
+        nodes = b"[" + b",".join([data for _, data in fragments]) + b"]"
+        return encode_json(_run_document(status, nodes, handlers)) + b"\n"
 
     def _step(self, step: Step) -> msgspec.Raw:
         known = self._steps.get(id(step))
@@ -92,14 +105,20 @@ class StatusEncoder:
             "finishedAt": format_time(node.finished_at, missing),
             "status": int(node.state),
         }
+        if node.retried_at:
+            document["retriedAt"] = format_time(node.retried_at)
         if node.retry_count:
             document["retryCount"] = node.retry_count
         if node.done_count:
             document["doneCount"] = node.done_count
+        if node.repeated:
+            document["repeated"] = True
         if node.error:
             document["error"] = node.error
         if node.children:
             document["children"] = [_child_document(child) for child in node.children]
+        if node.children_repeated:
+            document["childrenRepeated"] = [_child_document(child) for child in node.children_repeated]
         if node.outputs:
             document["outputVariables"] = {name: f"{name}={value}" for name, value in node.outputs.items()}
         if node.sealed_outputs:
@@ -120,7 +139,18 @@ def _ref_document(ref: RunRef) -> dict[str, str]:
     return {"name": ref.name, "id": ref.id}
 
 
-def _run_document(status: RunStatus, nodes: bytes) -> dict[str, Any]:
+def _condition_document(condition: Condition) -> dict[str, Any]:
+    document: dict[str, Any] = {"condition": condition.text}
+    if condition.expected:
+        document["expected"] = condition.expected
+    if condition.negate:
+        document["negate"] = True
+    if condition.error:
+        document["error"] = condition.error
+    return document
+
+
+def _run_document(status: RunStatus, nodes: bytes, handlers: Mapping[Handler, bytes]) -> dict[str, Any]:
     document: dict[str, Any] = {"root": _ref_document(status.root)}
     if status.parent:
         document["parent"] = _ref_document(status.parent)
@@ -133,6 +163,7 @@ def _run_document(status: RunStatus, nodes: bytes) -> dict[str, Any]:
     if status.pid:
         document["pid"] = status.pid
     document["nodes"] = msgspec.Raw(nodes)
+    document |= {key: msgspec.Raw(handlers[handler]) for handler, key in _HANDLER_KEYS.items() if handler in handlers}
     if status.created_at_ms:
         document["createdAt"] = status.created_at_ms
     for key, at in (
@@ -149,6 +180,8 @@ def _run_document(status: RunStatus, nodes: bytes) -> dict[str, Any]:
     if status.params:
         document["params"] = " ".join(status.params)
         document["paramsList"] = status.params
+    if status.preconditions:
+        document["preconditions"] = [_condition_document(condition) for condition in status.preconditions]
     return document
 
 
@@ -173,12 +206,22 @@ class _NodeRecord(msgspec.Struct, rename="camel"):
     started_at: str | None = None
     finished_at: str | None = None
     status: int | None = None
+    retried_at: str | None = None
     retry_count: int | None = None
     done_count: int | None = None
+    repeated: bool | None = None
     error: str | None = None
     children: list[_ChildRunRecord | None] | None = None
+    children_repeated: list[_ChildRunRecord | None] | None = None
     output_variables: dict[str, Any] | None = None
     txdagu: _OwnNodeRecord | None = None
+
+
+class _ConditionRecord(msgspec.Struct):
+    condition: str | None = None
+    expected: str | None = None
+    negate: bool | None = None
+    error: str | None = None
 
 
 class _RunRecord(msgspec.Struct, rename="camel"):
@@ -191,6 +234,12 @@ class _RunRecord(msgspec.Struct, rename="camel"):
     worker_id: str | None = None
     pid: int | None = None
     nodes: list[_NodeRecord | None] | None = None
+    on_init: _NodeRecord | None = None
+    on_exit: _NodeRecord | None = None
+    on_success: _NodeRecord | None = None
+    on_failure: _NodeRecord | None = None
+    on_cancel: _NodeRecord | None = None
+    on_wait: _NodeRecord | None = None
     created_at: int | None = None
     queued_at: str | None = None
     started_at: str | None = None
@@ -198,6 +247,7 @@ class _RunRecord(msgspec.Struct, rename="camel"):
     log: str | None = None
     error: str | None = None
     params_list: list[str] | None = None
+    preconditions: list[_ConditionRecord | None] | None = None
 
 
 _decoder = msgspec.json.Decoder(_RunRecord)
@@ -210,7 +260,7 @@ class UnknownStateError(DaguError):
 
 def decode_status(line: bytes, zone: tzinfo = UTC) -> RunStatus:
     """
-    The state in a line, whoever wrote it: unknown keys and handlers' nodes are read over, missing ones are empty.
+    The state in a line, whoever wrote it: unknown keys are read over, missing ones are empty.
 
     Raises `UnknownStateError` for a number that names no state, and `ValueError` for anything that is no record. Times without
     a zone are in `zone`.
@@ -235,7 +285,27 @@ def decode_status(line: bytes, zone: tzinfo = UTC) -> RunStatus:
         log=record.log or "",
         error=record.error or "",
         params=tuple(record.params_list or ()),
+        handlers=_handlers(record, zone),
+        preconditions=tuple(
+            Condition(
+                condition.condition or "", condition.expected or "", bool(condition.negate), condition.error or ""
+            )
+            for condition in record.preconditions or ()
+            if condition
+        ),
     )
+
+
+def _handlers(record: _RunRecord, zone: tzinfo) -> dict[Handler, NodeStatus]:
+    records = (
+        (Handler.INIT, record.on_init),
+        (Handler.EXIT, record.on_exit),
+        (Handler.SUCCESS, record.on_success),
+        (Handler.FAILURE, record.on_failure),
+        (Handler.ABORT, record.on_cancel),
+        (Handler.WAIT, record.on_wait),
+    )
+    return {handler: _node(node, zone) for handler, node in records if node}
 
 
 def _in_any_case(line: bytes) -> _RunRecord:
@@ -276,12 +346,11 @@ def _node(record: _NodeRecord, zone: tzinfo) -> NodeStatus:
         finished_at=parse_time(record.finished_at, zone),
         error=record.error or "",
         retry_count=record.retry_count or 0,
+        retried_at=parse_time(record.retried_at, zone),
         done_count=record.done_count or 0,
-        children=tuple(
-            ChildRun(child.dag_run_id, child.params or "")
-            for child in record.children or ()
-            if child and child.dag_run_id
-        ),
+        repeated=bool(record.repeated),
+        children=_children(record.children),
+        children_repeated=_children(record.children_repeated),
         outputs=outputs,
         sealed_outputs={
             name: tuple(pieces)
@@ -290,10 +359,24 @@ def _node(record: _NodeRecord, zone: tzinfo) -> NodeStatus:
     )
 
 
+def _children(records: list[_ChildRunRecord | None] | None) -> tuple[ChildRun, ...]:
+    return tuple(
+        ChildRun(record.dag_run_id, record.params or "") for record in records or () if record and record.dag_run_id
+    )
+
+
 def told_as_failed(status: RunStatus, reason: str) -> RunStatus:
     """The state of a running run whose process is gone: it and what it was doing have failed."""
-    nodes = tuple(
-        replace(node, state=NodeState.FAILED, error=node.error or reason) if node.state is NodeState.RUNNING else node
-        for node in status.nodes
+
+    def told(node: NodeStatus) -> NodeStatus:
+        if node.state is not NodeState.RUNNING:
+            return node
+        return replace(node, state=NodeState.FAILED, error=node.error or reason)
+
+    return replace(
+        status,
+        state=RunState.FAILED,
+        error=status.error or reason,
+        nodes=tuple(told(node) for node in status.nodes),
+        handlers={handler: told(node) for handler, node in status.handlers.items()},
     )
-    return replace(status, state=RunState.FAILED, error=status.error or reason, nodes=nodes)

@@ -229,6 +229,7 @@ class MemoryStore:
             state=RunState.QUEUED,
             attempt_id=parsed.id if parsed else "",
             nodes=status.nodes or tuple(NodeStatus(step) for step in dag.steps),
+            handlers=status.handlers or {handler: NodeStatus(step) for handler, step in dag.handlers.items()},
             queued_at=status.queued_at or self.now(),
             created_at_ms=status.created_at_ms or int(self.now().timestamp() * 1000),
             log=attempt.log,

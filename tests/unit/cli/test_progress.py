@@ -9,7 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from txdagu.cli.following import Family
 from txdagu.cli.progress import ChangeLines, LiveTable
-from txdagu.model.dag import ChildCall, Step
+from txdagu.model.dag import ChildCall, Handler, Step
 from txdagu.model.run import ChildRun, NodeStatus, RunRef, RunStatus
 from txdagu.model.status import NodeState, RunState
 
@@ -43,6 +43,13 @@ class ChangeLinesTests(SynchronousTestCase):
             self.lines,
             ["▶ call calls kid", "call > ▶ work started, worker gpu-1", "call > ✔ work succeeded", "✔ call succeeded"],
         )
+
+    def test_handlers(self) -> None:
+        """A handler is told when it has its turn, like a step."""
+        waiting, running = (NodeStatus(Step("onExit"), state) for state in (NodeState.NOT_STARTED, NodeState.RUNNING))
+        for handler in (waiting, running):
+            self.view.show(Family(replace(TOP, nodes=(), handlers={Handler.EXIT: handler})))
+        self.assertEqual(self.lines, ["▶ onExit started, here"])
 
     def test_a_caller_s_success_waits_for_the_child_s(self) -> None:
         """The parent may know of a child's end before its files were read; the lines keep the order of things."""

@@ -6,7 +6,7 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 from txdagu.cli.report import duration, read_tail, report
-from txdagu.model.dag import ChildCall, Command, Step
+from txdagu.model.dag import ChildCall, Command, Handler, Step
 from txdagu.model.run import ChildRun, NodeStatus, RunRef, RunStatus
 from txdagu.model.status import NodeState, RunState
 
@@ -127,3 +127,21 @@ class ReadTailTests(SynchronousTestCase):
     def test_a_log_that_is_gone_has_no_lines(self) -> None:
         """Old runs may have lost their logs; their report still works."""
         self.assertEqual(read_tail(self.mktemp()), [])
+
+    def test_handlers(self) -> None:
+        """Handlers that had their turn stand below the steps."""
+        run = RunRef("d", "r")
+        status = RunStatus(
+            run,
+            run,
+            RunState.SUCCEEDED,
+            nodes=(node("a", NodeState.SUCCEEDED, commands=("x",)),),
+            handlers={
+                Handler.EXIT: node("onExit", NodeState.FAILED, error="exit status 3"),
+                Handler.FAILURE: node("onFailure", NodeState.NOT_STARTED, None),
+            },
+        )
+        lines = report(status).splitlines()
+        self.assertIn("└─onExit (0s) [failed]", lines)
+        self.assertIn("├─a (0s) [succeeded]", lines)
+        self.assertFalse(any("onFailure" in line for line in lines))

@@ -11,7 +11,8 @@ from unittest import TestCase
 from hypothesis import given
 from hypothesis import strategies as st
 
-from txdagu.model.dag import ChildCall, Command, Output, Step
+from txdagu.model.conditions import Condition
+from txdagu.model.dag import ChildCall, Command, Handler, Output, Step
 from txdagu.model.labels import WorkerSelector
 from txdagu.model.run import ChildRun, NodeStatus, RunRef, RunStatus
 from txdagu.model.status import NodeState, RunState
@@ -78,6 +79,47 @@ REAL = {
     "paramsList": ["FOO=bar", "NUM=2"],
 }
 
+# Dagu's record of a run whose DAG has two handlers and a condition, shortened.
+HANDLED = {
+    "root": {"name": "h1", "id": "r"},
+    "name": "h1",
+    "dagRunId": "r",
+    "attemptId": "7d7318",
+    "status": 3,
+    "nodes": [
+        {
+            "step": {"name": "again"},
+            "stdout": "/l/again.out",
+            "stderr": "/l/again.err",
+            "startedAt": "2026-11-23T23:54:26Z",
+            "finishedAt": "2026-11-23T23:54:26Z",
+            "status": 2,
+            "retriedAt": "2026-11-23T23:54:26Z",
+            "retryCount": 1,
+            "doneCount": 3,
+            "repeated": True,
+            "error": "exit status 1",
+            "childrenRepeated": [{"dagRunId": "c1"}],
+        }
+    ],
+    "onInit": {"step": {"name": "onInit"}, "stdout": "", "stderr": "", "startedAt": "", "finishedAt": "", "status": 0},
+    "onCancel": {
+        "step": {"name": "onCancel"},
+        "stdout": "/l/onCancel.out",
+        "stderr": "/l/onCancel.err",
+        "startedAt": "2026-11-23T23:54:26Z",
+        "finishedAt": "2026-11-23T23:54:26Z",
+        "status": 4,
+    },
+    "createdAt": 1795478066245,
+    "startedAt": "2026-11-23T23:54:26Z",
+    "finishedAt": "2026-11-23T23:54:26Z",
+    "preconditions": [
+        {"condition": "true", "error": "other condition was not met"},
+        {"condition": "`date`", "expected": "x", "negate": True, "error": "condition was not met: expected"},
+    ],
+}
+
 words = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=12)
 names = st.text(string.ascii_letters + "_", min_size=1, max_size=8)
 texts = st.lists(words, max_size=3).map(tuple)
@@ -103,6 +145,7 @@ steps = st.builds(
     worker_selector=st.builds(WorkerSelector, labels=st.dictionaries(words, words, max_size=2), local=st.just(False))
     | st.just(WorkerSelector(local=True)),
 )
+children = st.lists(st.builds(ChildRun, run_id=names, params=words), max_size=2).map(tuple)
 nodes = st.builds(
     NodeStatus,
     step=steps,
@@ -113,8 +156,11 @@ nodes = st.builds(
     finished_at=times,
     error=words,
     retry_count=st.integers(0, 9),
+    retried_at=times,
     done_count=st.integers(0, 9),
-    children=st.lists(st.builds(ChildRun, run_id=names, params=words), max_size=2).map(tuple),
+    repeated=st.booleans(),
+    children=children,
+    children_repeated=children,
     outputs=st.dictionaries(names, words, max_size=3),
 )
 refs = st.builds(RunRef, name=names, id=names)
@@ -135,6 +181,8 @@ statuses = st.builds(
     log=words,
     error=words,
     params=texts,
+    handlers=st.dictionaries(st.sampled_from(Handler), nodes, max_size=2),
+    preconditions=st.lists(st.builds(Condition, words, words, st.booleans(), words), max_size=2).map(tuple),
 )
 
 
@@ -145,6 +193,13 @@ class LinesTests(TestCase):
         """A real record is read, and written again key for key, in order, on one line."""
         line = json.dumps(REAL, separators=(",", ":")).encode() + b"\n"
         self.assertEqual(encode_status(decode_status(line)), line)
+
+    def test_handlers_and_conditions(self) -> None:
+        """Handlers' nodes, repetitions and conditions of a real record survive being read and written, in Dagu's order."""
+        line = json.dumps(HANDLED, separators=(",", ":")).encode() + b"\n"
+        status = decode_status(line)
+        self.assertEqual(encode_status(status), line)
+        self.assertEqual([node.step.name for node in status.handlers_begun], ["onCancel"])
 
     @given(statuses)
     def test_round_trip(self, status: RunStatus) -> None:
@@ -229,7 +284,9 @@ class LinesTests(TestCase):
         """What a dead process was doing has failed with the run; what was over stays as it was."""
         run = RunRef("d", "r")
         done, doing = NodeStatus(Step("a"), NodeState.SUCCEEDED), NodeStatus(Step("b"), NodeState.RUNNING)
-        status = told_as_failed(RunStatus(run, run, RunState.RUNNING, nodes=(done, doing)), "gone")
+        handlers = {Handler.EXIT: NodeStatus(Step("onExit"), NodeState.RUNNING)}
+        status = told_as_failed(RunStatus(run, run, RunState.RUNNING, nodes=(done, doing), handlers=handlers), "gone")
+        self.assertEqual(status.handlers[Handler.EXIT].error, "gone")
         self.assertEqual((status.state, status.error), (RunState.FAILED, "gone"))
         self.assertIs(status.nodes[0], done)
         self.assertEqual((status.nodes[1].state, status.nodes[1].error), (NodeState.FAILED, "gone"))

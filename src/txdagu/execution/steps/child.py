@@ -118,7 +118,8 @@ async def _run_here(context: StepContext, call: Call) -> RunStatus:
         ),
         context.slot.shared,
     )
-    context.stop.attach(lambda force: child.kill() if force else child.cancel("the calling run was stopped"))
+    stop = context.stop
+    stop.attach(lambda force: child.kill() if force else child.cancel("the calling run was stopped", stop.passed))
     context.slot.leave()  # the child's own steps do the work now
     try:
         return await child.wait()

@@ -12,7 +12,7 @@ from twisted.internet.interfaces import IReactorTime
 from txdagu.execution.evaluation.masking import Masker
 from txdagu.execution.evaluation.stages import Evaluator
 from txdagu.execution.groups import run_group
-from txdagu.execution.interfaces import ExitStatus, IProcessRunner, ProcessSpec, Tap
+from txdagu.execution.interfaces import ExitStatus, INotifier, IProcessRunner, ProcessSpec, Tap
 from txdagu.execution.request import RunRequest
 from txdagu.execution.slot import SharedSlot, SlotUse
 from txdagu.execution.steps.printing import StepPrinter
@@ -27,8 +27,8 @@ from txdagu.system.threads import InThread
 class ChildHandle(Protocol):
     """A run in the same process, as the step that called it sees it."""
 
-    def cancel(self, reason: str) -> None:
-        """Ask for its end."""
+    def cancel(self, reason: str, signal: str = "") -> None:
+        """Ask for its end; `signal` names one to pass on to its processes."""
 
     def kill(self) -> None:
         """Make it end."""
@@ -39,7 +39,10 @@ class ChildHandle(Protocol):
 
 @dataclass(frozen=True)
 class Tools:
-    """What all runs of an engine share; told at `engine.Engine`. `start` starts a run here, in the slot of its caller."""
+    """
+    What all runs of an engine share; told at `engine.Engine`. `start` starts a run here, in the slot of its caller; `notifier`
+    is told how runs end.
+    """
 
     store: IRunStore
     coordinators: ICoordinators | None
@@ -52,6 +55,7 @@ class Tools:
     default_shell: str
     in_thread: InThread
     start: Callable[[RunRequest, SharedSlot], ChildHandle]
+    notifier: INotifier | None
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,53 @@
+"""The nodes of a run's steps and handlers, and how many steps are in which state."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+
+from txdagu.execution.plan.effects import Target
+from txdagu.execution.plan.settling import KEPT
+from txdagu.model.dag import Handler, Step
+from txdagu.model.run import NodeStatus
+from txdagu.model.status import NodeState
+
+
+class Nodes:
+    """All nodes; `counts` has the steps by state, `excused` the indexes of failed steps whose failure is excused."""
+
+    def __init__(self, steps: Sequence[Step], handlers: Mapping[Handler, Step]) -> None:
+        self.steps = [NodeStatus(step) for step in steps]
+        self.handlers = {handler: NodeStatus(step) for handler, step in handlers.items()}
+        self.counts = Counter({NodeState.NOT_STARTED: len(self.steps)})
+        self.excused: set[int] = set()
+
+    def __getitem__(self, target: Target) -> NodeStatus:
+        """The node of a step or handler."""
+        return self.handlers[target] if isinstance(target, Handler) else self.steps[target]
+
+    def __setitem__(self, target: Target, node: NodeStatus) -> None:
+        """Put another node in its place."""
+        if isinstance(target, Handler):
+            self.handlers[target] = node
+            return
+        self.counts[self.steps[target].state] -= 1
+        self.counts[node.state] += 1
+        self.steps[target] = node
+
+    def keep(self, previous: Iterable[NodeStatus], order: Iterable[int], needs: Sequence[Iterable[int]]) -> None:
+        """
+        Take over what ended well in an earlier attempt: nodes that succeeded, were skipped or succeeded partially, unless one of
+        those they need (`needs` by index) has to run again.
+        """
+        finished = {node.step.name: node for node in previous if node.state in KEPT}
+        if not finished:
+            return
+        for index in order:
+            node = finished.get(self.steps[index].step.name)
+            if node is not None and all(self.steps[other].state in KEPT for other in needs[index]):
+                self[index] = node
+
+    @property
+    def well(self) -> int:
+        """How many steps ended well."""
+        return sum(self.counts[state] for state in KEPT)

@@ -169,6 +169,8 @@ async def prepare_step(
 ) -> StepContext:
     """What one execution of one step works with: its directory, its env, and all that its texts may refer to."""
     environment = run.environment
+    if step.id:
+        facts = {**facts, step.id: replace(facts.get(step.id, StepFacts()), stdout=logs.stdout, stderr=logs.stderr)}
     directory = run.directory
     if step.dir:
         lookup = Scope(environment.variables({}, outputs), run.evaluation, facts).value

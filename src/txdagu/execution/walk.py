@@ -46,7 +46,7 @@ class Walk:
         self._effects: deque[Effect] = deque()
         self._applying = False
         self._visible: dict[int, Visible] = {}
-        self._facts: dict[str, StepFacts] = {}
+        self._facts = {step.id: StepFacts() for step in prepared.request.dag.steps if step.id}
 
     def begin(self) -> Deferred[RunState]:
         """Start the first steps; fires with the state in which the run ends."""

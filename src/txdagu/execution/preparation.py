@@ -180,6 +180,8 @@ async def prepare_step(
     `told` are variables that only this one is given, as handlers are.
     """
     environment = run.environment
+    if step.id:
+        facts = {**facts, step.id: replace(facts.get(step.id, StepFacts()), stdout=logs.stdout, stderr=logs.stderr)}
     directory = run.directory
     if step.dir:
         lookup = Scope(environment.variables({}, outputs), run.evaluation, facts).value

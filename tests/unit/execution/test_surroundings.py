@@ -198,6 +198,16 @@ class OutputTests(SurroundingsCase):
         self.assertEqual(harness.processes.started[1].spec.cwd, str(Path(harness.directory, "p-o")))
 
 
+class ReferenceTests(SurroundingsCase):
+    def test_steps_that_have_not_ended(self) -> None:
+        """A step knows its own logs; the exit code of a step that has not run is 0, and it has no logs."""
+        harness = self.surrounded()
+        text = "${me.stdout} ${me.exitCode} ${later.exitCode} ${later.stdout}"
+        dag = Dag("d", (step("a", text, id="me"), step("b", "x", id="later", depends=("a",))))
+        status = self.finish(harness, dag)
+        self.assertEqual(harness.lines()[0], f"{status.node('a').stdout} 0 0 ${{later.stdout}}")
+
+
 class SchemaTests(SurroundingsCase):
     def run_with(self, params: str) -> RunStatus:
         harness = self.surrounded()

@@ -194,7 +194,7 @@ async def prepare_step(
         "DAG_RUN_STEP_STDERR_FILE": logs.stderr,
         **told,
     }
-    scope = Scope(environment.variables(built_in, outputs), run.evaluation, facts, environment.secrets)
+    scope = Scope(environment.variables(built_in, outputs), run.evaluation, facts, environment.late())
     backticks = BacktickRunner(run.tools, stop, lambda: run.evaluation, directory, run.request.dag.max_output_size)
     step_env: Mapping[str, str] = {}
     if step.env:

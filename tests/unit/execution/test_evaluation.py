@@ -327,10 +327,15 @@ class EnvironmentTests(SynchronousTestCase):
         )
 
     def test_variables(self) -> None:
-        """A param shadows an output of the same name, an output a built-in; the DAG's env is left to the shell."""
-        environment = RunEnvironment({}, {"E": "env"}, {"P": "param"}, {"B": "built-in"}, "")
-        known = environment.variables({"N": "step"}, {"P": "output", "B": "output"})
-        self.assertEqual(known, {"P": "param", "B": "output", "N": "step"})
+        """A param shadows an output of the same name; env, secrets, and what is said of the run are left to the shell."""
+        environment = RunEnvironment(
+            {}, {"E": "env"}, {"P": "param"}, {"B": "built-in", "C": "c"}, "{}", {"C": "secret"}
+        )
+        known = environment.variables({"N": "step"}, {"P": "output", "O": "output"})
+        self.assertEqual(known, {"P": "param", "O": "output", "N": "step"})
+        scope = Scope(known, {"E": "env"}, {}, environment.late())
+        self.assertEqual(replace_references("$N $O $P $B $C $E", scope), "step output param $B $C $E")
+        self.assertEqual(expand("$N $O $P $B $C $E", scope.expanded), "step output param built-in secret env")
 
 
 class OutputsTests(SynchronousTestCase):

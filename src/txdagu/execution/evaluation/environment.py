@@ -69,8 +69,9 @@ class RunEnvironment:
         return {**base, **step, **outputs, **self.params, **step_env}
 
     def variables(self, step: Mapping[str, str], outputs: Mapping[str, str]) -> dict[str, str]:
-        """What references in a step's fields know: built-ins, outputs of ancestors, params; the latter win."""
-        known = {**self.built_in, **step, **outputs, **self.params}
-        if self.params_json:
-            known.setdefault("DAGU_PARAMS_JSON", self.params_json)
-        return known
+        """What references in a step's fields know: what is said of the step, outputs of ancestors, params; the latter win."""
+        return {**step, **outputs, **self.params}
+
+    def late(self) -> dict[str, str]:
+        """What only the last stage of evaluation knows, besides the environment: what the engine says of the run, and secrets."""
+        return {**self.built_in, **self.secrets}

@@ -31,13 +31,13 @@ class Scope:
     What a text can refer to.
 
     `variables` are replaced by name. `environ` is asked after them, and only by references with a path and by the last stage.
-    `steps` maps ids of steps to their facts. `secrets` are known to the last stage alone: no shell is given them as text.
+    `steps` maps ids of steps to their facts. `late` are known to the last stage alone: no shell is given them as text.
     """
 
     variables: Mapping[str, str]
     environ: Mapping[str, str] = field(default_factory=dict)
     steps: Mapping[str, StepFacts] = field(default_factory=dict)
-    secrets: Mapping[str, str] = field(default_factory=dict)
+    late: Mapping[str, str] = field(default_factory=dict)
 
     def value(self, name: str) -> str | None:
         """A variable, else an environment variable, else None."""
@@ -45,10 +45,10 @@ class Scope:
         return self.environ.get(name) if found is None else found
 
     def expanded(self, name: str) -> str | None:
-        """A variable, else a secret, else an environment variable, else None: what the last stage knows."""
+        """A variable, else one of the `late` ones, else an environment variable, else None: what the last stage knows."""
         found = self.variables.get(name)
         if found is None:
-            found = self.secrets.get(name)
+            found = self.late.get(name)
         return self.environ.get(name) if found is None else found
 
 

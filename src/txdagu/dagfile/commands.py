@@ -24,7 +24,6 @@ OUTPUT = Level(
     required=("name",),
 )
 OUTPUTS = either(TEXT, OUTPUT.reference)
-_FOREIGN_SHELLS = ("nix-shell", "powershell", "pwsh", "cmd", "cmd.exe")
 
 
 def read_shell(node: Node | None, report: Report) -> tuple[str, tuple[str, ...]]:
@@ -35,8 +34,6 @@ def read_shell(node: Node | None, report: Report) -> tuple[str, tuple[str, ...]]
     words = split_words(texts[0]) if isinstance(node.value, str) else texts
     if not words or not words[0]:
         return "", ()
-    if words[0].rpartition("/")[2].lower() in _FOREIGN_SHELLS:
-        report.unsupported(f"field 'shell': the shell {words[0]} is not supported by this version", node)
     return words[0], tuple(words[1:])
 
 

@@ -31,7 +31,7 @@ PARAMS_SCHEMA = Level(
     "params",
     "params",
     (
-        Field("schema", TEXT, "The file or address of a JSON Schema for the params.", acted_on=False),
+        Field("schema", TEXT, "The file or address of a JSON Schema for the params."),
         Field("values", PARAMS, "The params."),
     ),
     exact=True,

@@ -74,6 +74,11 @@ def read_output(path: str, offset: int, limit: int) -> str:
             data = file.read(limit + 1)
     except OSError as error:
         raise StepFileError(f"failed to capture output: {path}: {error.strerror}") from error
+    return output_text(data, limit)
+
+
+def output_text(data: bytes, limit: int) -> str:
+    """Captured bytes as the text that a variable gets: without blanks around it. `OutputTooLargeError` above the limit."""
     if len(data) > limit:
         raise OutputTooLargeError(f"failed to capture output: output exceeded maximum size limit of {limit} bytes")
     return data.decode("utf-8", "replace").strip()
@@ -88,15 +93,6 @@ def read_tail(path: str, offset: int) -> str:
             return file.read(STDERR_TAIL).decode("utf-8", "replace").strip()
     except OSError:
         return ""
-
-
-def append_text(path: str, text: str) -> None:
-    """Append to a log file."""
-    try:
-        with Path(path).open("a", encoding="utf-8") as file:
-            file.write(text)
-    except OSError as error:
-        raise StepFileError(f"cannot write the log file {path}: {error.strerror}") from error
 
 
 def absolute_directory(written: str, base: str, fallbacks: tuple[str, ...]) -> str:

@@ -8,8 +8,29 @@ from dataclasses import dataclass
 
 from zope.interface import Attribute, Interface
 
+from txdagu.execution.evaluation.masking import Masker
 from txdagu.model.dag import Dag
 from txdagu.model.run import RunStatus
+
+
+@dataclass(frozen=True, slots=True)
+class Tap:
+    """
+    What happens to a program's output on its way through this process.
+
+    `masker` hides secrets in all files. `stdout_copy` and `stderr_copy` are further files that are appended to. Of standard
+    output the first `capture` bytes are kept as they were printed, and told with the program's end.
+    """
+
+    masker: Masker | None = None
+    stdout_copy: str = ""
+    stderr_copy: str = ""
+    capture: int = 0
+
+    @property
+    def separates(self) -> bool:
+        """Whether the two streams have to be told apart, also where one file takes both."""
+        return bool(self.stdout_copy or self.stderr_copy or self.capture)
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +39,8 @@ class ProcessSpec:
     A program to start: `argv` with the program first (looked up in the PATH of `env`), working directory, whole environment.
 
     `stdout` and `stderr` are files, appended to if `append`, else emptied; an empty name is ``/dev/null``; the same name
-    twice makes one stream of both. An empty `cwd` is the caller's own.
+    twice makes one stream of both. An empty `cwd` is the caller's own. The program writes its files itself; with a `tap` its
+    output passes through this process.
     """
 
     argv: tuple[str, ...]
@@ -27,14 +49,22 @@ class ProcessSpec:
     stdout: str = ""
     stderr: str = ""
     append: bool = True
+    tap: Tap | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class ExitStatus:
-    """How a process ended: its exit status, or -1 and the number of the `signal` that ended it."""
+    """
+    How a process ended: its exit status, or -1 and the number of the `signal` that ended it.
+
+    With a `Tap`, `captured` is what was kept of its standard output, and `trouble` says why a part of its output could not be
+    written.
+    """
 
     code: int
     signal: int = 0
+    captured: bytes = b""
+    trouble: str = ""
 
     @property
     def ok(self) -> bool:

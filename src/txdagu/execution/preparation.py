@@ -1,15 +1,18 @@
-"""Everything that is settled once before a run's first step: env, params, working directory."""
+"""Everything that is settled once before a run's first step: env, params, dotenv files, secrets, working directory."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 
 from txdagu.execution import files
 from txdagu.execution.backtick import BacktickRunner
+from txdagu.execution.envfiles import read_dotenv_files, resolve_secrets
 from txdagu.execution.evaluation.environment import RunEnvironment
 from txdagu.execution.evaluation.expansion import expand
+from txdagu.execution.evaluation.masking import Masker
 from txdagu.execution.evaluation.params import (
     evaluate_assignments,
     evaluate_params,
@@ -19,9 +22,12 @@ from txdagu.execution.evaluation.params import (
 )
 from txdagu.execution.evaluation.references import Scope, StepFacts
 from txdagu.execution.evaluation.stages import Evaluator
+from txdagu.execution.fetching import fetch
+from txdagu.execution.paramschema import LARGEST, apply_schema, is_url, parse_schema, read_schema_file
 from txdagu.execution.request import RunRequest
 from txdagu.execution.slot import SlotUse
 from txdagu.execution.steps.context import StepContext, Tools
+from txdagu.execution.steps.printing import StepPrinter, step_tap
 from txdagu.execution.stop import Stop
 from txdagu.model.dag import Step
 from txdagu.model.run import ChildRun
@@ -34,7 +40,7 @@ class PreparedRun:
     A run that is ready for its steps.
 
     `base` is the part of the processes' environment that all steps share, `evaluation` the engine's own environment with the
-    DAG's; `call_environment` is what children in this process inherit of it.
+    DAG's; `call_environment` is what children in this process inherit of it. `masker` hides the secrets.
     """
 
     request: RunRequest
@@ -44,6 +50,7 @@ class PreparedRun:
     base: Mapping[str, str]
     evaluation: Mapping[str, str]
     call_environment: Mapping[str, str]
+    masker: Masker
 
     @property
     def params(self) -> tuple[str, ...]:
@@ -79,15 +86,36 @@ async def evaluate_inputs(request: RunRequest, tools: Tools, stop: Stop) -> Inpu
     else:
         merged = merge_params(dag.params, request.params)
         params = await evaluate_params(merged, evaluation, backticks(evaluation))
+        if dag.params_schema is not None:
+            working_dir = files.absolute_directory(
+                expand(dag.working_dir, evaluation.get), dag.base_dir, (dag.base_dir,)
+            )
+            places = (request.working_dir, working_dir, dag.base_dir)
+            params = await _checked(params, dag.params_schema.location, places, tools, stop)
     stop.check()
     return Inputs(env, params, evaluation)
 
 
-async def prepare_run(request: RunRequest, tools: Tools, stop: Stop, sink: IRunSink) -> PreparedRun:
-    """
-    Evaluate env, then params; find and make the working directory.
+async def _checked(
+    params: Mapping[str, str], location: str, places: tuple[str, ...], tools: Tools, stop: Stop
+) -> dict[str, str]:
+    """The params as the schema completes them."""
+    if is_url(location):
+        data = await stop.race(fetch(location, LARGEST, tools.clock))
+    else:
+        data = await tools.in_thread(partial(read_schema_file, location, places))
+    schema = await tools.in_thread(partial(parse_schema, data, location))
+    return await tools.in_thread(partial(apply_schema, schema, params))
 
-    Raises `DaguError` with one sentence for whatever does not work, `StopRequested` if the run is stopped meanwhile.
+
+async def prepare_run(
+    request: RunRequest, tools: Tools, stop: Stop, sink: IRunSink, warn: Callable[[str], None]
+) -> PreparedRun:
+    """
+    Evaluate env, then params; find and make the working directory; read dotenv files, then secrets.
+
+    `warn` is told of dotenv files that cannot be read. Raises `DaguError` with one sentence for whatever does not work,
+    `StopRequested` if the run is stopped meanwhile.
     """
     dag = request.dag
     inputs = await evaluate_inputs(request, tools, stop)
@@ -95,12 +123,27 @@ async def prepare_run(request: RunRequest, tools: Tools, stop: Stop, sink: IRunS
     directory = files.absolute_directory(written, dag.base_dir, (request.working_dir, dag.base_dir))
     await tools.in_thread(partial(files.make_directory, directory))
     built_in = {"DAG_NAME": dag.name, "DAG_RUN_ID": request.run.id, "DAG_RUN_LOG_FILE": sink.log}
+    places = (directory, dag.base_dir)
+    backticks = BacktickRunner(tools, stop, lambda: inputs.evaluation, directory, dag.max_output_size)
+    evaluator = Evaluator(Scope(inputs.env, inputs.evaluation), backticks)
+    names = [await evaluator.field(name) for name in dag.dotenv]
+    dotenv: Mapping[str, str] = {}
+    if names:
+        dotenv, unread = await tools.in_thread(partial(read_dotenv_files, names, places))
+        for problem in unread:
+            warn(problem)
+    secrets: Mapping[str, str] = {}
+    if dag.secrets:
+        known = {**inputs.evaluation, **dotenv}
+        secrets = await tools.in_thread(partial(resolve_secrets, dag.secrets, known, places))
+    dag_env = {**inputs.env, **dotenv}
     environment = RunEnvironment(
         tools.environ,
-        inputs.env,
+        dag_env,
         inputs.params,
         built_in,
         params_json(inputs.params, request.params) if inputs.params else "",
+        secrets,
     )
     return PreparedRun(
         request,
@@ -108,8 +151,9 @@ async def prepare_run(request: RunRequest, tools: Tools, stop: Stop, sink: IRunS
         directory,
         environment,
         environment.base(),
-        inputs.evaluation,
-        {**request.inherited_env, **inputs.env},
+        {**inputs.evaluation, **dotenv},
+        {**request.inherited_env, **dag_env, **secrets},
+        Masker({**request.inherited_secrets, **secrets}),
     )
 
 
@@ -135,10 +179,13 @@ async def prepare_step(
 
     `told` are variables that only this one is given, as handlers are.
     """
+    environment = run.environment
+    if step.id:
+        facts = {**facts, step.id: replace(facts.get(step.id, StepFacts()), stdout=logs.stdout, stderr=logs.stderr)}
     directory = run.directory
     if step.dir:
-        written = expand(step.dir, run.evaluation.get)
-        directory = files.absolute_directory(written, run.directory, ())
+        lookup = Scope(environment.variables({}, outputs), run.evaluation, facts).value
+        directory = files.absolute_directory(expand(step.dir, lookup), run.directory, ())
         await run.tools.in_thread(partial(files.make_directory, directory, files.SCRIPT_MODE))
     built_in = {
         "DAG_RUN_STEP_NAME": step.name,
@@ -147,23 +194,33 @@ async def prepare_step(
         "DAG_RUN_STEP_STDERR_FILE": logs.stderr,
         **told,
     }
-    environment = run.environment
-    scope = Scope(environment.variables(built_in, outputs), run.evaluation, facts)
+    scope = Scope(environment.variables(built_in, outputs), run.evaluation, facts, environment.late())
     backticks = BacktickRunner(run.tools, stop, lambda: run.evaluation, directory, run.request.dag.max_output_size)
     step_env: Mapping[str, str] = {}
     if step.env:
         step_env = await evaluate_assignments(step.env, scope, backticks, chained=False, where=f"{step.name}: env")
-        scope = Scope({**scope.variables, **step_env}, run.evaluation, facts)
+        scope = replace(scope, variables={**scope.variables, **step_env})
+    evaluator = Evaluator(scope, backticks)
+    copies = [
+        str(Path(run.directory, await evaluator.field(written))) if written else ""
+        for written in (step.stdout, step.stderr)
+    ]
+    if any(copies):
+        step = replace(step, stdout=copies[0], stderr=copies[1])
+    tap = step_tap(step, logs, run.masker, run.request.dag.max_output_size)
     return StepContext(
         request=run.request,
         step=step,
         logs=logs,
         directory=directory,
-        evaluator=Evaluator(scope, backticks),
+        evaluator=evaluator,
         environment=environment.process(run.base, built_in, outputs, step_env),
         call_environment=run.call_environment,
         stop=stop,
         slot=slot,
         tools=run.tools,
         called=called,
+        masker=run.masker,
+        tap=tap,
+        printer=StepPrinter(logs, tap, run.tools.in_thread),
     )

@@ -1,14 +1,17 @@
 """
 Starting programs: each a process group of its own, output straight into files, its end learnt through a pidfd.
 
-No byte of a step's output passes through this process, and no signal handler is needed: the reactor watches one file
-descriptor per process.
+No byte of a step's output passes through this process unless a `Tap` asks for it, and no signal handler is needed: the reactor
+watches one file descriptor per process.
 """
 
 from __future__ import annotations
 
 import os
 import subprocess
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from twisted.internet.defer import Deferred
@@ -19,6 +22,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from txdagu.execution.interfaces import ExitStatus, IProcessRunner, IStartedProcess, ProcessSpec
+from txdagu.execution.streams import Pump, Streams
 from txdagu.model.errors import DaguError
 
 __all__ = ["ExitStatus", "IProcessRunner", "IStartedProcess", "PidfdProcessRunner", "ProcessSpec", "ProcessStartError"]
@@ -33,37 +37,66 @@ def exit_status(returncode: int) -> ExitStatus:
     return ExitStatus(returncode) if returncode >= 0 else ExitStatus(-1, -returncode)
 
 
-def spawn(command: ProcessSpec) -> tuple[subprocess.Popen[bytes], int]:
-    """Start the program and open a pidfd for it. Blocks for about a millisecond, so it is called in a thread."""
+@dataclass(frozen=True)
+class Started:
+    """A program that was just started, its pidfd, and the pump of its output, if there is one."""
+
+    process: subprocess.Popen[bytes]
+    pidfd: int
+    pump: Pump | None
+
+
+def spawn(command: ProcessSpec, drained: Callable[[bytes, str], None]) -> Started:
+    """
+    Start the program and open a pidfd for it. Blocks for about a millisecond, so it is called in a thread.
+
+    `drained` is called in a thread when the output of a program with a tap has been moved; see `Pump`.
+    """
     if command.cwd and not Path(command.cwd).is_dir():
         raise ProcessStartError(f"cannot start {command.argv[0]}: the working directory {command.cwd} does not exist")
-    flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | (os.O_APPEND if command.append else os.O_TRUNC)
-    opened: list[int] = []
+    with ExitStack() as opened:
+        pump = None
+        try:
+            if command.tap is not None:
+                pump = Pump(Streams(command.stdout, command.stderr, command.tap, append=command.append), drained)
+                opened.callback(pump.close_writing)
+                streams = (pump.stdout, pump.stderr)
+            else:
+                streams = _log_files(command, opened)
+            process = subprocess.Popen(
+                command.argv,
+                cwd=command.cwd or None,
+                env=dict(command.env),
+                stdin=subprocess.DEVNULL,
+                stdout=streams[0],
+                stderr=streams[1],
+                start_new_session=True,
+            )
+        except (OSError, ValueError) as error:
+            if pump is not None:
+                pump.abandon()
+            raise ProcessStartError(_start_problem(command, error)) from error
+    if pump is not None:
+        pump.start()
     try:
-        opened.extend(
-            os.open(name or os.devnull, flags if name else os.O_WRONLY, 0o600)
-            for name in dict.fromkeys((command.stdout, command.stderr))
-        )
-        process = subprocess.Popen(
-            command.argv,
-            cwd=command.cwd or None,
-            env=dict(command.env),
-            stdin=subprocess.DEVNULL,
-            stdout=opened[0],
-            stderr=opened[-1],
-            start_new_session=True,
-        )
-    except (OSError, ValueError) as error:
-        raise ProcessStartError(_start_problem(command, error)) from error
-    finally:
-        for descriptor in opened:
-            os.close(descriptor)
-    try:
-        return process, os.pidfd_open(process.pid)
+        return Started(process, os.pidfd_open(process.pid), pump)
     except OSError as error:
         process.kill()
         process.wait()
+        if pump is not None:
+            pump.program_ended()
         raise ProcessStartError(f"cannot watch {command.argv[0]}: {error.strerror}") from error
+
+
+def _log_files(command: ProcessSpec, opened: ExitStack) -> tuple[int, int]:
+    """Descriptors of the files that the program writes itself."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | (os.O_APPEND if command.append else os.O_TRUNC)
+    descriptors: dict[str, int] = {}
+    for name in (command.stdout, command.stderr):
+        if name not in descriptors:
+            descriptors[name] = os.open(name or os.devnull, flags if name else os.O_WRONLY, 0o600)
+            opened.callback(os.close, descriptors[name])
+    return descriptors[command.stdout], descriptors[command.stderr]
 
 
 def _start_problem(command: ProcessSpec, error: OSError | ValueError) -> str:
@@ -75,6 +108,8 @@ def _start_problem(command: ProcessSpec, error: OSError | ValueError) -> str:
         return f"cannot start {program}: there is no such program{where}"
     if error.filename in (command.stdout, command.stderr):
         return f"cannot write the log file {error.filename}: {error.strerror}"
+    if command.tap is not None and error.filename in (command.tap.stdout_copy, command.tap.stderr_copy):
+        return f"failed to setup outputs: cannot write {error.filename}: {error.strerror}"
     if error.filename in (program, command.cwd):
         return f"cannot start {program}: {error.filename}: {error.strerror}"
     return f"cannot start {program}: {error.strerror}"
@@ -106,11 +141,13 @@ class PidfdProcess:
 
     log = Logger()
 
-    def __init__(self, process: subprocess.Popen[bytes], pidfd: int, reactor: IReactorFDSet) -> None:
-        self.pid = process.pid
+    def __init__(self, started: Started, drained: Deferred[tuple[bytes, str]], reactor: IReactorFDSet) -> None:
+        self.pid = started.process.pid
         self.ended: Deferred[ExitStatus] = Deferred()
-        self._process = process
-        self._pidfd = pidfd
+        self._process = started.process
+        self._pump = started.pump
+        self._drained = drained
+        self._pidfd = started.pidfd
         self._reactor = reactor
         self._group_gone = False
 
@@ -127,7 +164,14 @@ class PidfdProcess:
         self._reactor.removeReader(self)
         os.close(self._pidfd)
         self._pidfd = -1
-        self.ended.callback(exit_status(self._process.wait()))
+        status = exit_status(self._process.wait())
+        if self._pump is None:
+            self.ended.callback(status)
+            return
+        self._pump.program_ended()
+        self._drained.addCallback(
+            lambda moved: self.ended.callback(replace(status, captured=moved[0], trouble=moved[1]))
+        )
 
     def connectionLost(self, reason: Failure) -> None:
         """The reactor is going down; nobody will learn of the end any more."""
@@ -172,7 +216,13 @@ class PidfdProcessRunner:
     async def run(self, command: ProcessSpec) -> PidfdProcess:
         """Start it; see `IProcessRunner.run`."""
         threads = IReactorThreads(self._reactor)
-        process, pidfd = await deferToThreadPool(threads, threads.getThreadPool(), spawn, command)
-        started = PidfdProcess(process, pidfd, self._reactor)
-        self._reactor.addReader(started)
-        return started
+        moved: Deferred[tuple[bytes, str]] = Deferred()
+
+        def drained(captured: bytes, trouble: str) -> None:
+            threads.callFromThread(moved.callback, (captured, trouble))
+
+        process = PidfdProcess(
+            await deferToThreadPool(threads, threads.getThreadPool(), spawn, command, drained), moved, self._reactor
+        )
+        self._reactor.addReader(process)
+        return process

@@ -10,6 +10,8 @@ from typing import Any
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from txdagu.execution.evaluation.masking import Masker
+from txdagu.execution.hiding import HiddenSecrets
 from txdagu.execution.request import RunRequest
 from txdagu.execution.runlog import log_line
 from txdagu.execution.steps.context import Tools
@@ -40,6 +42,7 @@ class RunRecord:
         self._tools = tools
         self._on_status = on_status
         self._sink: IRunSink | None = None
+        self._hidden: HiddenSecrets | None = None
         earlier = request.previous
         self.status = RunStatus(
             request.run,
@@ -55,8 +58,21 @@ class RunRecord:
         self._sink = sink
         self.change(attempt_id=sink.attempt_id, log=sink.log)
 
+    def hide(self, masker: Masker) -> None:
+        """From now on secrets are masked in all that is told."""
+        self._hidden = HiddenSecrets(masker) if masker else None
+
     def change(self, **changes: Any) -> RunStatus:
         """Note fields of `RunStatus` that have changed, without telling anybody yet."""
+        if self._hidden is not None:
+            if "nodes" in changes:
+                changes["nodes"] = self._hidden.nodes(changes["nodes"])
+            if "handlers" in changes:
+                changes["handlers"] = self._hidden.handlers(changes["handlers"])
+            if "preconditions" in changes:
+                changes["preconditions"] = self._hidden.conditions(changes["preconditions"])
+            if "error" in changes:
+                changes["error"] = self._hidden.text(changes["error"])
         now_ms = int(self._tools.now().timestamp() * 1000)
         self.status = replace(self.status, created_at_ms=now_ms, **changes)
         return self.status
@@ -82,7 +98,8 @@ class RunRecord:
     def write(self, level: str, message: str, **fields: object) -> None:
         """A line in the run's log."""
         if self._sink is not None:
-            self._sink.write_log(log_line(self._tools.now(), level, message, **fields))
+            line = log_line(self._tools.now(), level, message, **fields)
+            self._sink.write_log(self._hidden.text(line) if self._hidden is not None else line)
 
     def finish(self, state: RunState, error: str = "") -> RunStatus:
         """Note the end. Nothing is written by us from then on; the attempt is closed with what this returns."""

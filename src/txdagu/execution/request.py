@@ -19,6 +19,7 @@ class RunRequest:
     chose. With `previous`, a retry: its well ended nodes and its evaluated params are kept, the rest runs. `working_dir` is
     the caller's, for a DAG without its own. `new` refuses an id that exists. `inherited_env` is what a calling run of the
     same process adds to the environment in which ``env`` and ``params`` are evaluated; steps do not see it.
+    `inherited_secrets` are the caller's, to be masked here as well.
     """
 
     dag: Dag
@@ -33,3 +34,4 @@ class RunRequest:
     new: bool = False
     queued_at: datetime | None = None
     inherited_env: Mapping[str, str] = field(default_factory=dict)
+    inherited_secrets: Mapping[str, str] = field(default_factory=dict)

@@ -165,10 +165,14 @@ class Run:
         use = self._slot.use()
         try:
             await self._stop.race(use.work())
-            prepared = await prepare_run(request, self._tools, self._stop, sink)
+            prepared = await prepare_run(request, self._tools, self._stop, sink, self._warn)
         finally:
             use.leave()
         self._stop.check()
+        self._record.hide(prepared.masker)
         self._record.publish(params=prepared.params)
         self._walk = Walk(core, prepared, sink, self._record, self._slot)
         return await self._walk.begin()
+
+    def _warn(self, problem: str) -> None:
+        self._record.write("WARN", problem)

@@ -4,19 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from txdagu.execution.evaluation.masking import Masker
 from txdagu.execution.evaluation.outputs import Visible, extended, inherited
 from txdagu.execution.evaluation.references import StepFacts
+from txdagu.execution.hiding import known_outputs
 from txdagu.execution.plan import RunCore, Target
 from txdagu.model.dag import Handler
 from txdagu.model.status import NodeState
 
 
 class Sight:
-    """Follows a `RunCore`. `facts` are those of all steps that have an id and have run."""
+    """
+    Follows a `RunCore`. `facts` are those of all steps that have an id, with an exit code of 0 and no logs
+    before they have run; `masker` knows the secrets that an
+    earlier attempt sealed in its outputs.
+    """
 
-    def __init__(self, core: RunCore) -> None:
-        self.facts: dict[str, StepFacts] = {}
+    def __init__(self, core: RunCore, masker: Masker) -> None:
+        self.facts = {node.step.id: StepFacts() for node in core.nodes if node.step.id}
         self._core = core
+        self._masker = masker
         self._visible: dict[int, Visible] = {}
         for index in core.order:
             if core.node(index).state is not NodeState.NOT_STARTED:  # kept from an earlier attempt
@@ -25,7 +32,7 @@ class Sight:
     def learn(self, index: int) -> None:
         """A step has ended, for the first time or again; also one that was skipped: others may see past it."""
         node = self._core.node(index)
-        self._visible[index] = extended(self._inherited(index), node.outputs)
+        self._visible[index] = extended(self._inherited(index), known_outputs(node, self._masker))
         if node.step.id:
             self.facts[node.step.id] = StepFacts(node.stdout, node.stderr, self._core.exit_code(index))
 
@@ -33,7 +40,7 @@ class Sight:
         """A step sees outputs of its ancestors, a handler those of all steps, a later one winning."""
         if not isinstance(target, Handler):
             return self._inherited(target).values()
-        return {name: value for node in self._core.nodes for name, value in node.outputs.items()}
+        return {name: value for node in self._core.nodes for name, value in known_outputs(node, self._masker).items()}
 
     def _inherited(self, index: int) -> Visible:
         """What a step can see. A dependency that never had its turn has nothing to show."""

@@ -17,7 +17,7 @@ from txdagu.execution.steps.command import run_command_step
 from txdagu.execution.steps.context import StepContext
 from txdagu.execution.stop import Stop
 from txdagu.model.conditions import Condition
-from txdagu.model.dag import Handler, Step
+from txdagu.model.dag import Handler, LogOutput, Step
 from txdagu.model.errors import DaguError
 from txdagu.model.policies import RetryPolicy
 from txdagu.model.run import ChildRun
@@ -54,7 +54,10 @@ class StepWork:
     async def execute(self, target: Target, step: Step, told: Mapping[str, str], stop: Stop, use: SlotUse) -> StepEnd:
         """One execution. `told` are variables that only this one is given."""
         context = await self._context(target, step, told, stop, use)
-        return await (run_child_step(context) if step.child is not None else run_command_step(context))
+        try:
+            return await (run_child_step(context) if step.child is not None else run_command_step(context))
+        finally:
+            await context.printer.close()
 
     async def check(
         self, target: Target | None, conditions: tuple[Condition, ...], stop: Stop, use: SlotUse
@@ -95,7 +98,9 @@ class StepWork:
         """What one job of a step works with. Its logs are made with the first, and appended to by all."""
         logs = self._logs.get(target)
         if logs is None:
-            logs = self._logs[target] = await stop.race(self._sink.step_logs(step.name, self._prepared.tools.now()))
+            merged = (step.log_output or self._prepared.request.dag.log_output) is LogOutput.MERGED
+            now = self._prepared.tools.now()
+            logs = self._logs[target] = await stop.race(self._sink.step_logs(step.name, now, merged))
             self._core.step_started(target, logs.stdout, logs.stderr)
             self._publish()
             self._record.write("INFO", "Step started", step=step.name)

@@ -37,9 +37,10 @@ class NodeStatus:
     A step and what became of it.
 
     `step` is as evaluated so far. `stdout` and `stderr` are absolute paths of log files, empty before the start.
-    `outputs` maps the names of captured variables to their values. `retry_count` counts retries after failures, the last
-    begun at `retried_at`; `done_count` counts rounds, of which there are several where the step `repeated`. `children` are
-    the runs that the last round called, `children_repeated` those of the rounds before.
+    `outputs` maps the names of captured variables to their values. Where the values of secrets are hidden in them,
+    `sealed_outputs` has them in pieces: text and names of secrets in turn, text first. `retry_count` counts retries after
+    failures, the last begun at `retried_at`; `done_count` counts rounds, of which there are several where the step `repeated`.
+    `children` are the runs that the last round called, `children_repeated` those of the rounds before.
     """
 
     step: Step
@@ -56,6 +57,7 @@ class NodeStatus:
     children: tuple[ChildRun, ...] = ()
     children_repeated: tuple[ChildRun, ...] = ()
     outputs: Mapping[str, str] = field(default_factory=dict)
+    sealed_outputs: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from decimal import Decimal
 from typing import Any
@@ -28,6 +29,15 @@ def scalar_text(value: Any) -> str:
     if isinstance(value, list | tuple):
         return f"[{' '.join(map(scalar_text, value))}]"
     return str(value)
+
+
+_HTML = {ord(letter): f"\\u{ord(letter):04x}" for letter in "<>&\u2028\u2029"}
+
+
+def json_text(value: Any, indent: int | None = None) -> str:
+    """The JSON text of a value, as Dagu writes it: ``<``, ``>`` and ``&`` are escaped, as for pages."""
+    separators = (",", ":") if indent is None else (",", ": ")
+    return json.dumps(value, ensure_ascii=False, indent=indent, separators=separators).translate(_HTML)
 
 
 def _float_text(value: float) -> str:

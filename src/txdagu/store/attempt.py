@@ -101,14 +101,18 @@ class Attempt:
         if self.liveness:
             self.liveness.release()
 
-    def step_logs(self, step_name: str, at: datetime) -> StepLogs:
-        """Make a step's two log files; names that exist already (steps named alike) are avoided by going on a millisecond."""
+    def step_logs(self, step_name: str, at: datetime, merged: bool = False) -> StepLogs:
+        """
+        Make a step's two log files, or its one where they are merged.
+
+        Names that exist already (steps named alike) are avoided by going on a millisecond.
+        """
         from txdagu.store.interfaces import StepLogs
 
         at = at.astimezone(self._now().tzinfo)
         while True:
             stem = self.place.step_logs / step_log_stem(step_name, at, self.run.id)
-            stdout, stderr = f"{stem}.out", f"{stem}.err"
+            stdout, stderr = (f"{stem}.log", f"{stem}.log") if merged else (f"{stem}.out", f"{stem}.err")
             try:
                 os.close(open_new(Path(stdout)))
                 break
@@ -116,7 +120,8 @@ class Attempt:
                 at += timedelta(milliseconds=1)
             except FileNotFoundError:
                 make_directories(self.place.step_logs)
-        os.close(os.open(stderr, os.O_WRONLY | os.O_CREAT, 0o600))
+        if not merged:
+            os.close(os.open(stderr, os.O_WRONLY | os.O_CREAT, 0o600))
         return StepLogs(stdout, stderr)
 
     def cancel_requested(self) -> bool:

@@ -14,7 +14,7 @@ from txdagu.model.run import RunRef, RunStatus
 
 @dataclass(frozen=True, slots=True)
 class StepLogs:
-    """The files that take what a step prints; absolute paths, created empty with mode 0600."""
+    """The files that take what a step prints; absolute paths, created empty with mode 0600; the same one twice where merged."""
 
     stdout: str
     stderr: str
@@ -27,8 +27,8 @@ class IRunSink(Interface):
     attempt_name = Attribute("The attempt's directory name.")
     log = Attribute("Absolute path of the run's own log file.")
 
-    def step_logs(step_name: str, at: datetime) -> Awaitable[StepLogs]:
-        """Create the two log files of a step that starts `at` that time."""
+    def step_logs(step_name: str, at: datetime, merged: bool = False) -> Awaitable[StepLogs]:
+        """Create the two log files of a step that starts `at` that time, or the one file of a `merged` one."""
 
     def write_log(line: str) -> None:
         """Append one line, without its end, to the run's log."""

@@ -77,9 +77,9 @@ class SharedDiskSink:
         """Absolute path of the run's own log file."""
         return str(self._attempt.place.log)
 
-    async def step_logs(self, step_name: str, at: datetime) -> StepLogs:
+    async def step_logs(self, step_name: str, at: datetime, merged: bool = False) -> StepLogs:
         """See `IRunSink`."""
-        return await self._in_thread(lambda: self._attempt.step_logs(step_name, at))
+        return await self._in_thread(lambda: self._attempt.step_logs(step_name, at, merged))
 
     def write_log(self, line: str) -> None:
         """See `IRunSink`. After the end of the attempt, lines are dropped with a warning."""

@@ -19,7 +19,7 @@ from txdagu.model.dag import Handler, Step
 from txdagu.model.errors import DaguError
 from txdagu.model.run import ChildRun, NodeStatus, RunRef, RunStatus
 from txdagu.model.status import NodeState, RunState
-from txdagu.store.stepjson import StepRecord, encode_json, step_document, step_of
+from txdagu.store.stepjson import OWN, StepRecord, encode_json, step_document, step_of
 
 _NO_STEP = Step("")
 _HANDLER_KEYS = {  # in the order of Dagu's records
@@ -121,6 +121,8 @@ class StatusEncoder:
             document["childrenRepeated"] = [_child_document(child) for child in node.children_repeated]
         if node.outputs:
             document["outputVariables"] = {name: f"{name}={value}" for name, value in node.outputs.items()}
+        if node.sealed_outputs:
+            document[OWN] = {"sealedOutputs": dict(node.sealed_outputs)}
         return encode_json(document)
 
 
@@ -193,6 +195,10 @@ class _ChildRunRecord(msgspec.Struct, rename="camel"):
     params: str | None = None
 
 
+class _OwnNodeRecord(msgspec.Struct, rename="camel"):
+    sealed_outputs: dict[str, list[str]] | None = None
+
+
 class _NodeRecord(msgspec.Struct, rename="camel"):
     step: StepRecord | None = None
     stdout: str | None = None
@@ -208,6 +214,7 @@ class _NodeRecord(msgspec.Struct, rename="camel"):
     children: list[_ChildRunRecord | None] | None = None
     children_repeated: list[_ChildRunRecord | None] | None = None
     output_variables: dict[str, Any] | None = None
+    txdagu: _OwnNodeRecord | None = None
 
 
 class _ConditionRecord(msgspec.Struct):
@@ -345,6 +352,10 @@ def _node(record: _NodeRecord, zone: tzinfo) -> NodeStatus:
         children=_children(record.children),
         children_repeated=_children(record.children_repeated),
         outputs=outputs,
+        sealed_outputs={
+            name: tuple(pieces)
+            for name, pieces in ((record.txdagu.sealed_outputs if record.txdagu else None) or {}).items()
+        },
     )
 
 

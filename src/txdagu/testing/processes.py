@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from twisted.internet.defer import Deferred
@@ -12,6 +12,7 @@ from zope.interface import implementer
 
 from txdagu.execution.interfaces import ExitStatus, IProcessRunner, IStartedProcess, ProcessSpec
 from txdagu.execution.processes import ProcessStartError
+from txdagu.execution.streams import Streams
 
 
 @dataclass(frozen=True)
@@ -37,11 +38,12 @@ Behaviour = Callable[[ProcessSpec], Script]
 class MemoryProcess:
     """A process of a `MemoryProcessRunner`; `signals` are those it was sent."""
 
-    def __init__(self, pid: int, spec: ProcessSpec, script: Script) -> None:
+    def __init__(self, pid: int, spec: ProcessSpec, script: Script, captured: bytes = b"") -> None:
         self.pid = pid
         self.spec = spec
         self.script = script
         self.signals: list[int] = []
+        self.captured = captured
         self.ended: Deferred[ExitStatus] = Deferred()
         self._alive = True
 
@@ -65,14 +67,26 @@ class MemoryProcess:
     def end(self, status: ExitStatus) -> None:
         """The process ends like this."""
         self._alive = False
-        self.ended.callback(status)
+        self.ended.callback(replace(status, captured=self.captured))
 
 
-def _print(command: ProcessSpec, script: Script) -> None:
+def _print(command: ProcessSpec, script: Script) -> bytes:
+    """Print; what a tap keeps of it."""
+    if command.tap is not None:
+        try:
+            streams = Streams(command.stdout, command.stderr, command.tap, append=command.append)
+        except OSError as error:
+            raise ProcessStartError(f"failed to setup outputs: {error.filename}: {error.strerror}") from error
+        streams.stdout.feed(script.stdout.encode())
+        streams.stderr.feed(script.stderr.encode())
+        streams.flush()
+        streams.close()
+        return bytes(streams.stdout.captured)
     for name, text in ((command.stdout, script.stdout), (command.stderr, script.stderr)):
         if name and text:
             with Path(name).open("a" if command.append else "w", encoding="utf-8") as file:
                 file.write(text)
+    return b""
 
 
 @implementer(IProcessRunner)
@@ -92,8 +106,8 @@ class MemoryProcessRunner:
         script = self._behaviour(command)
         if script.missing:
             raise ProcessStartError(f"cannot start {command.argv[0]}: there is no such program")
-        _print(command, script)
-        process = MemoryProcess(1000 + len(self.started), command, script)
+        captured = _print(command, script)
+        process = MemoryProcess(1000 + len(self.started), command, script, captured)
         self.started.append(process)
         if script.code is not None:
             process.end(ExitStatus(script.code))

@@ -34,11 +34,11 @@ class RecordingSink:
         self._directory = directory
         self._changed = changed
 
-    def step_logs(self, step_name: str, at: datetime) -> Deferred[StepLogs]:
-        """Two empty files."""
+    def step_logs(self, step_name: str, at: datetime, merged: bool = False) -> Deferred[StepLogs]:
+        """Two empty files, or one."""
         self.step_names.append(step_name)
         base = self._directory / f"{self.run.id[:8]}.{self.attempt_id}.{len(self.step_names)}"
-        logs = StepLogs(f"{base}.out", f"{base}.err")
+        logs = StepLogs(f"{base}.log", f"{base}.log") if merged else StepLogs(f"{base}.out", f"{base}.err")
         Path(logs.stdout).touch()
         Path(logs.stderr).touch()
         return succeed(logs)

@@ -66,7 +66,7 @@ class MemorySink:
         self._requested: Callable[[], None] | None = None
         self._closed = False
 
-    async def step_logs(self, step_name: str, at: datetime) -> StepLogs:
+    async def step_logs(self, step_name: str, at: datetime, merged: bool = False) -> StepLogs:
         """Paths for the step's logs; the files are made if the store has a directory for them."""
         while True:
             stem = str(Path(self.log).parent / self.attempt_id / step_log_stem(step_name, at, self._run.id))
@@ -74,7 +74,7 @@ class MemorySink:
                 break
             at += timedelta(milliseconds=1)
         self._store.stems.add(stem)
-        logs = StepLogs(f"{stem}.out", f"{stem}.err")
+        logs = StepLogs(f"{stem}.log", f"{stem}.log") if merged else StepLogs(f"{stem}.out", f"{stem}.err")
         if self._store.log_dir:
             for path in (Path(logs.stdout), Path(logs.stderr)):
                 path.parent.mkdir(parents=True, exist_ok=True)

@@ -52,13 +52,12 @@ BAD: list[tuple[str, list[tuple[str, str, str]]]] = [
     ("skipIfSuccessful: true\n", [("1:1", "field 'skipIfSuccessful' is not supported", "")]),
     ("schedule: {stop: '0 1 * * *'}\n", [("1:12", "field 'schedule.stop' is not supported by this version", "")]),
     (
-        "steps:\n  - command: a\n    shellPackages: [b]\n  - command: a\n    shell_packages: [b]\n",
+        "steps:\n  - command: a\n    mailOnError: true\n  - command: a\n    mail_on_error: true\n",
         [
-            ("3:5", "field 'shellPackages' is not supported by this version", ""),
-            ("5:5", "field 'shell_packages' is not supported by this version", ""),
+            ("3:5", "field 'mailOnError' is not supported by this version", ""),
+            ("5:5", "field 'mail_on_error' is not supported by this version", ""),
         ],
     ),
-    ("shell: nix-shell\n", [("1:8", "field 'shell': the shell nix-shell is not supported by this version", "")]),
     # Types of values
     ("name: 2024\n", [("1:7", "field 'name': expected type 'string', got unconvertible type 'int'", 'write "2024"')]),
     ("group: [a]\n", [("1:8", "field 'group': expected type 'string', got unconvertible type 'list'", "")]),

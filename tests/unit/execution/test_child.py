@@ -83,7 +83,8 @@ class LocalTests(ChildCase):
         harness = self.harness(("work", Script(4)))
         status = self.successResultOf(harness.start(caller()).wait())
         run_id = child_run_id("run-1", "call", 'P="7"')
-        self.assertEqual(status.node("call").error, f"sub DAG run {run_id} failed with status: failed")
+        expected = f'failed to execute step "call": sub DAG run {run_id} failed with status: failed'
+        self.assertEqual(status.node("call").error, expected)
         self.assertEqual(json.loads(status.outputs["OUT"])["status"], "failed")
 
     def test_unknown(self) -> None:
@@ -240,7 +241,8 @@ class RemoteTests(ChildCase):
             status = self.end(run).node("call")
             self.assertIs(status.state, node)
             if node is NodeState.FAILED:
-                self.assertEqual(status.error, f"sub DAG run {self.run_id} failed with status: {state.label}")
+                expected = f"sub DAG run {self.run_id} failed with status: {state.label}"
+                self.assertEqual(status.error, f'failed to execute step "call": {expected}')
 
     def test_missed_notification(self) -> None:
         """An end of which the watch does not tell is seen within a second."""
@@ -280,7 +282,7 @@ class RemoteTests(ChildCase):
         self.cluster.clock.pump([1.0] * 4)
         self.assertEqual(
             self.end(run).node("call").error,
-            f"sub DAG run {self.run_id} failed with status: failed: worker w1 was lost 3 times",
+            f'failed to execute step "call": sub DAG run {self.run_id} failed with status: failed: worker w1 was lost 3 times',
         )
 
     def test_lost_with_steps(self) -> None:

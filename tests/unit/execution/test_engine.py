@@ -93,7 +93,8 @@ class RunTests(EngineCase):
         harness = self.harness(("much", Script(stdout="x" * 11)))
         status = self.finish(harness, Dag("d", (step("a", "much", output=Output("X")),), max_output_size=10))
         self.assertEqual(
-            status.node("a").error, "failed to capture output: output exceeded maximum size limit of 10 bytes"
+            status.node("a").error,
+            'failed to execute step "a": failed to capture output: output exceeded maximum size limit of 10 bytes',
         )
         self.assertEqual(status.outputs, {})
 
@@ -138,7 +139,7 @@ class EvaluationTests(EngineCase):
         env = next(p.spec.env for p in harness.processes.started if "use" in p.spec.argv[-1])
         expected = {
             "E": "h/e", "A": "9", "B": "9!", "C": "h/e", "2": "two", "LANG": "C", "DAG_NAME": "d", "DAG_RUN_ID": "run-1",
-            "DAG_RUN_STEP_NAME": "b", "PWD": harness.directory, "DAGU_PARAMS_JSON": '{"A":"9","2":"two"}', "J": '{"k": [1]}',
+            "DAG_RUN_STEP_NAME": "b", "PWD": harness.directory, "DAGU_PARAMS_JSON": '{"2":"two","A":"9"}', "J": '{"k": [1]}',
         }  # fmt: skip
         self.assertEqual({name: env.get(name) for name in expected}, expected)
         self.assertNotIn("HOST", env)
@@ -202,10 +203,29 @@ class ShellTests(EngineCase):
         ):
             self.assertEqual(self.argv(Dag("d", (one,), **dag), environ), argv)
 
-    def test_unsupported(self) -> None:
-        """A shell whose ways we do not know is refused."""
-        status = self.finish(self.harness(), Dag("d", (step("a", "x", shell="nix-shell"),)))
-        self.assertIn("nix-shell is not supported", status.node("a").error)
+    def test_other_families(self) -> None:
+        """nix-shell, PowerShell and cmd are called in their own ways; packages are for nix-shell."""
+        environ = {"SHELL": "/bin/sh"}
+        for dag, one, argv in (
+            ({}, step("a", "x", shell="nix-shell", shell_packages=("curl", "jq")),
+             ("nix-shell", "-p", "curl", "-p", "jq", "--pure", "--run", "x")),
+            ({"shell": "nix-shell"}, step("a", "x"), ("nix-shell", "--pure", "--run", "set -e; x")),
+            ({}, step("a", "x", shell="pwsh"), ("pwsh", "-Command", "x")),
+            ({}, step("a", "x", shell="cmd"), ("cmd", "/c", "x")),
+            ({}, step("a", "x", shell="nu", shell_args=("--login", "-c")), ("nu", "--login", "-c", "x")),
+        ):  # fmt: skip
+            self.assertEqual(self.argv(Dag("d", (one,), **dag), environ), argv)  # type: ignore[arg-type]
+
+    def test_scripts_of_other_families(self) -> None:
+        """Script files have the endings and beginnings that their interpreters need."""
+        argv, text, _, name = self.script(Step("a", script="x", shell="pwsh"))
+        self.assertEqual(argv, ("pwsh", "-ExecutionPolicy", "Bypass", "-File"))
+        self.assertTrue(text.startswith("$ErrorActionPreference = 'Stop'\n"))
+        self.assertTrue(name.endswith(".ps1"))
+        argv, _, _, name = self.script(Step("a", script="x", shell="cmd"))
+        self.assertEqual((argv, name.endswith(".bat")), (("cmd", "/c"), True))
+        argv, _, _, _ = self.script(Step("a", script="x", shell="nix-shell", shell_packages=("jq",)))
+        self.assertEqual(argv, ("nix-shell", "--pure", "--run"))
 
     def script(self, one: Step) -> tuple[tuple[str, ...], str, int, str]:
         """Arguments without the file, its text, mode, and name."""

@@ -305,7 +305,6 @@ class SnapshotsTests(TestCase):
                 "otel",
                 "runConfig",
                 "llm",
-                "step 'a': shellPackages",
                 "step 'b': messages",
                 "step 'b': type 'chat'",
                 "c: otel",

@@ -81,7 +81,7 @@ class NotedSink:
     def __init__(self, store: NotedStore) -> None:
         self._store = store
 
-    def step_logs(self, step_name: str, at: datetime) -> Deferred[StepLogs]:
+    def step_logs(self, step_name: str, at: datetime, merged: bool = False) -> Deferred[StepLogs]:
         """No step ever starts here."""
         raise AssertionError(step_name)
 

@@ -39,12 +39,12 @@ class ArithmeticTextError(ValueError):
 
 
 def calculate(text: str, lookup: Callable[[str], str | None]) -> int:
-    """The value; names stand for the numbers that `lookup` gives, 0 where it gives none. `ArithmeticTextError` otherwise."""
+    """The value; names stand for the numbers that `lookup` gives, 0 where it gives none. `ArithmeticTextError` for bad texts."""
     for pattern, word in _WORD_OPERATORS:
         text = pattern.sub(word, text)
     try:
         return _value(ast.parse(text.strip() or "0", mode="eval").body, lookup)
-    except (SyntaxError, ZeroDivisionError, RecursionError, ValueError) as error:
+    except (SyntaxError, ZeroDivisionError, RecursionError, ValueError, KeyError, MemoryError) as error:
         raise ArithmeticTextError(str(error)) from error
 
 
@@ -53,7 +53,7 @@ def _value(node: ast.expr, lookup: Callable[[str], str | None]) -> int:
         case ast.Constant(value=int() as number):
             result = int(number)
         case ast.Name(id=name):
-            result = int(lookup(name) or "0")
+            result = _number(lookup(name))
         case ast.UnaryOp(op=ast.Not(), operand=operand):
             result = int(not _value(operand, lookup))
         case ast.UnaryOp(op=unary, operand=operand):
@@ -68,6 +68,14 @@ def _value(node: ast.expr, lookup: Callable[[str], str | None]) -> int:
         case _:
             raise ArithmeticTextError(ast.unparse(node))
     return result
+
+
+def _number(text: str | None) -> int:
+    """What a variable counts: 0 where it is no number."""
+    try:
+        return int(text or "0")
+    except ValueError:
+        return 0
 
 
 def _binary(kind: ast.operator, left: int, right: int) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 HOST_VARIABLES = frozenset(
     {
@@ -38,8 +38,9 @@ class RunEnvironment:
     """
     What all steps of a run share.
 
-    `host` is the engine's environment, unfiltered, for evaluation; `dag_env` and `params` are evaluated; `built_in` is what the
-    engine says of the run (``DAG_NAME``, ``DAG_RUN_ID``, ``DAG_RUN_LOG_FILE``); `params_json` is empty without params.
+    `host` is the engine's environment, unfiltered, for evaluation; `dag_env`, with what dotenv files add to it, and `params`
+    are evaluated; `built_in` is what the engine says of the run (``DAG_NAME``, ``DAG_RUN_ID``, ``DAG_RUN_LOG_FILE``);
+    `params_json` is empty without params; `secrets` are their values by name.
     """
 
     host: Mapping[str, str]
@@ -47,6 +48,7 @@ class RunEnvironment:
     params: Mapping[str, str]
     built_in: Mapping[str, str]
     params_json: str = ""
+    secrets: Mapping[str, str] = field(default_factory=dict)
 
     def base(self) -> dict[str, str]:
         """The part of a process's environment that is the same for every step."""
@@ -55,6 +57,7 @@ class RunEnvironment:
         environment.update(self.built_in)
         environment.update(self.params)
         environment.update(self.dag_env)
+        environment.update(self.secrets)
         if self.params_json:
             environment["DAGU_PARAMS_JSON"] = self.params_json
         return environment
@@ -66,12 +69,9 @@ class RunEnvironment:
         return {**base, **step, **outputs, **self.params, **step_env}
 
     def variables(self, step: Mapping[str, str], outputs: Mapping[str, str]) -> dict[str, str]:
-        """What references in a step's fields know: built-ins, outputs of ancestors, params; the latter win."""
-        known = {**self.built_in, **step, **outputs, **self.params}
-        if self.params_json:
-            known.setdefault("DAGU_PARAMS_JSON", self.params_json)
-        return known
+        """What references in a step's fields know: what is said of the step, outputs of ancestors, params; the latter win."""
+        return {**step, **outputs, **self.params}
 
-    def evaluation(self) -> dict[str, str]:
-        """The environment in which the engine itself evaluates: its own, with the DAG's laid over it."""
-        return {**self.host, **self.dag_env}
+    def late(self) -> dict[str, str]:
+        """What only the last stage of evaluation knows, besides the environment: what the engine says of the run, and secrets."""
+        return {**self.built_in, **self.secrets}

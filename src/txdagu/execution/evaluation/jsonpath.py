@@ -1,4 +1,4 @@
-"""JSON paths in references: ``.key``, ``["key"]`` and ``[n]`` after a variable's name."""
+"""JSON paths in references: expressions of jq after a variable's name, mostly ``.key``, ``.["key"]`` and ``[n]``."""
 
 from __future__ import annotations
 
@@ -6,7 +6,11 @@ import json
 import re
 from typing import Any
 
-_PART = re.compile(r"\.(?P<key>[A-Za-z_][\w-]*)|\.?\[(?:(?P<index>-?\d+)|\"(?P<quoted>[^\"]*)\")\]", re.ASCII)
+_PART = re.compile(
+    r"\.(?P<key>[A-Za-z_]\w*)|\.?\[(?:(?P<index>-?\d+)|\"(?P<quoted>[^\"\\]*)\")\]|\.\"(?P<text>[^\"\\]*)\"", re.ASCII
+)
+# What can go on for ever, and what looks beyond the value.
+_ENDLESS = re.compile(r"\b(?:def|repeat|recurse|while|until|range|limit|foreach|reduce|label|inputs?|env|debug|ENV)\b")
 
 
 class PathError(ValueError):
@@ -24,7 +28,7 @@ def parse_path(text: str) -> list[str | int]:
         if match["index"] is not None:
             parts.append(int(match["index"]))
         else:
-            parts.append(match["key"] if match["key"] is not None else match["quoted"])
+            parts.append(next(key for key in match.group("key", "quoted", "text") if key is not None))
         position = match.end()
     return parts
 
@@ -48,10 +52,48 @@ def look_up(value: Any, path: list[str | int]) -> Any:
 
 
 def parse_json(text: str) -> Any:
-    """The JSON object or array, with all numbers as floats; `ValueError` if the text is neither."""
-    if not text.lstrip().startswith(("{", "[")):
-        raise ValueError(text)
+    """The JSON value, with all numbers as floats; `ValueError` if the text is none."""
     try:
-        return json.loads(text, parse_int=float)
+        return json.loads(text, parse_int=float, parse_constant=_no_json)
     except RecursionError as error:
         raise ValueError(text) from error
+
+
+def query(text: str, path: str) -> Any:
+    """
+    What a path, which is an expression of jq, first finds in a JSON text.
+
+    Paths of keys and indexes are looked up here, the package jq answers all others. Raises `ValueError` if the text is no
+    JSON, `LookupError` if nothing is found or the expression is wrong, `PathError` if it cannot be answered here.
+    """
+    value = parse_json(text)
+    try:
+        parts = parse_path(path)
+    except PathError:
+        return _by_jq(text, path)
+    return look_up(value, parts)
+
+
+def _by_jq(text: str, expression: str) -> Any:
+    if (word := _ENDLESS.search(expression)) is not None:
+        raise PathError(f"{word[0]} is for steps of type jq")
+    try:
+        import jq
+    except ImportError:
+        raise PathError("other expressions need the package jq: pip install 'txdagu[jq]'") from None
+    try:
+        return _with_floats(jq.compile(expression).input_text(text).first())
+    except (ValueError, StopIteration) as error:
+        raise LookupError(expression) from error
+
+
+def _with_floats(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _with_floats(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_with_floats(item) for item in value]
+    return float(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+def _no_json(word: str) -> float:
+    raise ValueError(word)

@@ -11,6 +11,7 @@ from txdagu.execution.evaluation.references import Scope
 from txdagu.execution.evaluation.stages import Evaluator
 from txdagu.model.errors import InvalidInputError, Problem
 from txdagu.model.params import Param, parse_params, quote_param
+from txdagu.model.scalars import json_text
 
 NamedParam = tuple[str, str]
 
@@ -50,7 +51,7 @@ def split_assignment(text: str) -> NamedParam:
 
 
 def params_json(params: Mapping[str, str], overrides: str) -> str:
-    """``DAGU_PARAMS_JSON``: all params as an object; overrides that were JSON themselves are passed on as they are."""
+    """``DAGU_PARAMS_JSON``: all params as an object, sorted; overrides that were JSON themselves are passed on as they are."""
     given = overrides.strip()
     if given[:1] in ("{", "["):
         try:
@@ -59,7 +60,7 @@ def params_json(params: Mapping[str, str], overrides: str) -> str:
             pass  # not JSON after all, so it was read as words
         else:
             return given
-    return json.dumps(params, ensure_ascii=False, separators=(",", ":"))
+    return json_text(dict(sorted(params.items())))
 
 
 async def evaluate_call(params: str, evaluator: Evaluator) -> str:

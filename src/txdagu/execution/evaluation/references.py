@@ -6,12 +6,12 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from txdagu.execution.evaluation.jsonpath import PathError, look_up, parse_json, parse_path
+from txdagu.execution.evaluation.jsonpath import PathError, query
 from txdagu.model.errors import InvalidInputError, Problem
 from txdagu.model.scalars import scalar_text
 
 _QUOTED = re.compile(r'"\$\{(\w+)(\.[^{}"]+)?\}"', re.ASCII)
-_WITH_PATH = re.compile(r"\$\{(\w+)(\.[^{}]+)\}|\$([A-Za-z_]\w*)(\.[A-Za-z_]\w*(?:\.[A-Za-z_]\w*|\[\d+\])*)", re.ASCII)
+_WITH_PATH = re.compile(r"\$\{(\w+)(\.[^{}]+)\}|\$(\w+)(\.\S+)", re.ASCII)
 _PLAIN = re.compile(r"\$(?:\{(\w+)\}|([A-Za-z_]\w*|\d+))", re.ASCII)
 _PROPERTY = re.compile(r"\.(stdout|stderr|exitCode|exit_code)(?::(\d+)(?::(\d+))?)?")
 
@@ -31,21 +31,29 @@ class Scope:
     What a text can refer to.
 
     `variables` are replaced by name. `environ` is asked after them, and only by references with a path and by the last stage.
-    `steps` maps ids of steps to their facts.
+    `steps` maps ids of steps to their facts. `late` are known to the last stage alone: no shell is given them as text.
     """
 
     variables: Mapping[str, str]
     environ: Mapping[str, str] = field(default_factory=dict)
     steps: Mapping[str, StepFacts] = field(default_factory=dict)
+    late: Mapping[str, str] = field(default_factory=dict)
 
     def value(self, name: str) -> str | None:
         """A variable, else an environment variable, else None."""
         found = self.variables.get(name)
         return self.environ.get(name) if found is None else found
 
+    def expanded(self, name: str) -> str | None:
+        """A variable, else one of the `late` ones, else an environment variable, else None: what the last stage knows."""
+        found = self.variables.get(name)
+        if found is None:
+            found = self.late.get(name)
+        return self.environ.get(name) if found is None else found
+
 
 def replace_references(text: str, scope: Scope) -> str:
-    """All three stages. Raises `InvalidInputError` for a JSON path in a notation that is not supported."""
+    """All three stages. Raises `InvalidInputError` for an expression that only the package jq could answer."""
     if "$" not in text:
         return text
     text = _QUOTED.sub(lambda match: _quoted(match, scope), text)
@@ -64,7 +72,7 @@ def _quoted(match: re.Match[str], scope: Scope) -> str:
 
 def _with_path(match: re.Match[str], scope: Scope) -> str:
     name, path = (match[1], match[2]) if match[1] else (match[3], match[4])
-    value = _at_path(name, path, scope)
+    value = _at_path(name, path, scope, braced=bool(match[1]))
     return match[0] if value is None else value
 
 
@@ -75,7 +83,7 @@ def _plain(match: re.Match[str], variables: Mapping[str, str]) -> str:
     return variables.get(match[1] or match[2], match[0])
 
 
-def _at_path(name: str, path: str, scope: Scope) -> str | None:
+def _at_path(name: str, path: str, scope: Scope, *, braced: bool = True) -> str | None:
     """The value of ``name.path``, None if there is nothing to be found."""
     facts = scope.steps.get(name)
     if facts is not None and (match := _PROPERTY.fullmatch(path)) is not None:
@@ -84,17 +92,13 @@ def _at_path(name: str, path: str, scope: Scope) -> str | None:
     if text is None:
         return None
     try:
-        value = parse_json(text)
-    except ValueError:
+        return scalar_text(query(text, path))
+    except PathError as error:
+        if not braced:
+            return None  # more likely the end of a sentence than an expression
+        raise InvalidInputError([Problem(f"${{{name}{path}}} cannot be answered: {error}")]) from None
+    except (ValueError, LookupError):
         return None
-    try:
-        return scalar_text(look_up(value, parse_path(path)))
-    except LookupError:
-        return None
-    except PathError:
-        raise InvalidInputError(
-            [Problem(f"the path in ${{{name}{path}}} is not supported", advice='write .key, ["key"] or [n]')]
-        ) from None
 
 
 def _step_property(facts: StepFacts, match: re.Match[str]) -> str | None:

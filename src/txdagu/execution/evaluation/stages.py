@@ -21,7 +21,7 @@ class Evaluator:
         if "$" not in text and "`" not in text and not text.startswith("~"):
             return text
         text = await self.command(text)
-        return expand(text, self.scope.value)
+        return expand(text, self.scope.expanded)
 
     async def command(self, text: str) -> str:
         """References and backticks, for a command that a shell runs: the environment is left to the shell."""

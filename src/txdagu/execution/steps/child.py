@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, replace
-from functools import partial
 
 from txdagu.dagfile import definition_for
 from txdagu.dispatch.routing import Place, Route
-from txdagu.execution import files
 from txdagu.execution.evaluation.params import evaluate_call
 from txdagu.execution.plan import StepEnd
 from txdagu.execution.request import RunRequest
@@ -19,6 +16,7 @@ from txdagu.model.dag import ChildCall, Dag, Step
 from txdagu.model.errors import DaguError, NotFoundError
 from txdagu.model.ids import child_run_id
 from txdagu.model.run import ChildRun, RunRef, RunStatus
+from txdagu.model.scalars import json_text
 from txdagu.model.status import NodeState, RunState
 from txdagu.peers.routing import find_route
 
@@ -116,6 +114,7 @@ async def _run_here(context: StepContext, call: Call) -> RunStatus:
             previous=call.previous,
             working_dir=context.directory,
             inherited_env=context.call_environment,
+            inherited_secrets=context.masker.secrets,
         ),
         context.slot.shared,
     )
@@ -130,11 +129,11 @@ async def _run_here(context: StepContext, call: Call) -> RunStatus:
 
 async def _report(context: StepContext, step: Step, status: RunStatus) -> StepEnd:
     text = result_text(status)
-    await context.tools.in_thread(partial(files.append_text, context.logs.stdout, f"{text}\n"))
+    await context.print(f"{text}\n")
     state = _STATES.get(status.state, NodeState.FAILED)
     error = ""
     if state is NodeState.FAILED:
-        error = f"sub DAG run {status.run.id} failed with status: {status.state.label}"
+        error = f'failed to execute step "{step.name}": sub DAG run {status.run.id} failed with status: {status.state.label}'
         error += f": {status.error}" if status.error else ""
     outputs: dict[str, str] = {}
     if step.output is not None:
@@ -143,7 +142,8 @@ async def _report(context: StepContext, step: Step, status: RunStatus) -> StepEn
             outputs[step.output.name] = text
         elif not error:
             state = NodeState.FAILED
-            error = f"failed to capture output: output exceeded maximum size limit of {limit} bytes"
+            problem = f"output exceeded maximum size limit of {limit} bytes"
+            error = f'failed to execute step "{step.name}": failed to capture output: {problem}'
     return StepEnd(state, error, outputs, step, int(bool(error)))
 
 
@@ -155,4 +155,4 @@ def result_text(status: RunStatus) -> str:
     outputs = status.outputs
     result["outputs"] = {name: outputs[name] for name in sorted(outputs)}
     result["status"] = status.state.label
-    return json.dumps(result, indent=2, ensure_ascii=False)
+    return json_text(result, indent=2)

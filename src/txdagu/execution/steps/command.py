@@ -7,8 +7,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from txdagu.execution import files
-from txdagu.execution.groups import run_group
-from txdagu.execution.interfaces import ExitStatus, ProcessSpec
+from txdagu.execution.interfaces import ExitStatus
 from txdagu.execution.plan import StepEnd
 from txdagu.execution.shells import Shell, default_shell, shebang, step_shell
 from txdagu.execution.steps.context import StepContext
@@ -21,10 +20,14 @@ Words = tuple[str, ...]
 
 @dataclass(frozen=True, slots=True)
 class _Ended:
-    """How the programs of a step ended: the last one's `status`, and its `number` where there were several."""
+    """
+    How the programs of a step ended: the last one's `status`, and its `number` where there were several; `captured` is what a
+    tap kept of all of them.
+    """
 
     status: ExitStatus
     number: int = 0
+    captured: bytes = b""
 
 
 async def run_command_step(context: StepContext) -> StepEnd:
@@ -47,13 +50,6 @@ async def run_command_step(context: StepContext) -> StepEnd:
     return await _end(context, step, ended, before)
 
 
-async def _run(context: StepContext, argv: Words) -> ExitStatus:
-    command = ProcessSpec(
-        argv, context.directory, context.environment, context.logs.stdout, context.logs.stderr, append=True
-    )
-    return await run_group(context.tools.processes, command, context.stop, context.tools.clock)
-
-
 async def _run_commands(context: StepContext, shell: Shell) -> tuple[Step, _Ended]:
     evaluated: list[tuple[Command, Words]] = [
         await _evaluated(context, command, shell) for command in context.step.commands
@@ -61,7 +57,8 @@ async def _run_commands(context: StepContext, shell: Shell) -> tuple[Step, _Ende
     step = replace(context.step, commands=tuple(command for command, _ in evaluated))
     ended = _Ended(ExitStatus(0))
     for number, (_, argv) in enumerate(evaluated, 1):
-        ended = _Ended(await _run(context, argv), number if len(evaluated) > 1 else 0)
+        status = await context.run_program(argv)
+        ended = _Ended(status, number if len(evaluated) > 1 else 0, ended.captured + status.captured)
         if not ended.status.ok:
             break
     return step, ended
@@ -71,7 +68,7 @@ async def _evaluated(context: StepContext, command: Command, shell: Shell) -> tu
     """A command with its references replaced, and what is started for it."""
     if shell.direct or not command.text:
         words = await _evaluated_words(context, command)
-        return Command(command.text, words[0], words[1:]), words
+        return Command(context.evaluator.script(command.text), words[0], words[1:]), words
     text = await context.evaluator.command(command.text)
     if text == command.text:
         return command, shell.command(text)
@@ -104,29 +101,37 @@ async def _run_script(context: StepContext, shell: Shell) -> tuple[Step, _Ended]
         program = shebang(text)
     if not program and shell.direct:
         raise DaguError("a script needs a shell, a command or a first line with #!; shell: direct gives none")
-    suffix = ".sh" if not program and shell.posix else ""
+    suffix = "" if program else shell.suffix
+    written = text if program else shell.script_text(text)
     context.stop.check()
     in_thread = context.tools.in_thread
-    path = await in_thread(partial(files.write_script, context.directory, suffix, text))
+    path = await in_thread(partial(files.write_script, context.directory, suffix, written))
     try:
-        status = await _run(context, (*program, path) if program else shell.file(path))
+        status = await context.run_program((*program, path) if program else shell.file(path))
     finally:
         await in_thread(partial(files.remove, path))
-    return replace(context.step, script=text), _Ended(status)
+    return replace(context.step, script=text), _Ended(status, captured=status.captured)
 
 
 async def _end(context: StepContext, step: Step, ended: _Ended, before: int) -> StepEnd:
     """Capture the output and word the error."""
-    error = "" if ended.status.ok else await _error(context, ended)
+    error = ended.status.trouble if ended.status.ok else await _error(context, ended)
     outputs: dict[str, str] = {}
     if step.output is not None:
-        capture = partial(files.read_output, context.logs.stdout, before, context.dag.max_output_size)
         try:
-            outputs[step.output.name] = await context.tools.in_thread(capture)
+            outputs[step.output.name] = await _captured(context, ended, before)
         except DaguError as problem:
-            error = error or str(problem)
+            error = error or f'failed to execute step "{step.name}": {problem}'
     state = NodeState.FAILED if error else NodeState.SUCCEEDED
     return StepEnd(state, error, outputs, step, ended.status.code if not ended.status.ok else int(bool(error)))
+
+
+async def _captured(context: StepContext, ended: _Ended, before: int) -> str:
+    """What was printed, from the tap that kept it, else from the log, which had `before` bytes when the step began."""
+    limit = context.dag.max_output_size
+    if context.tap is not None and context.tap.capture:
+        return files.output_text(ended.captured, limit)
+    return await context.tools.in_thread(partial(files.read_output, context.logs.stdout, before, limit))
 
 
 async def _error(context: StepContext, ended: _Ended) -> str:
@@ -135,6 +140,6 @@ async def _error(context: StepContext, ended: _Ended) -> str:
     which = f"command {ended.number} failed: " if ended.number else ""
     error = f'failed to execute step "{context.step.name}": {which}{ended.status}'
     tail = ""
-    if context.logs.stderr != context.logs.stdout:
+    if not context.merged:
         tail = await context.tools.in_thread(partial(files.read_tail, context.logs.stderr, 0))
     return f"{error}\nrecent stderr (tail):\n{tail}" if tail else error

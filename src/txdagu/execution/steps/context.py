@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
 from twisted.internet.interfaces import IReactorTime
 
+from txdagu.execution.evaluation.masking import Masker
 from txdagu.execution.evaluation.stages import Evaluator
-from txdagu.execution.interfaces import INotifier, IProcessRunner
+from txdagu.execution.groups import run_group
+from txdagu.execution.interfaces import ExitStatus, INotifier, IProcessRunner, ProcessSpec, Tap
 from txdagu.execution.request import RunRequest
 from txdagu.execution.slot import SharedSlot, SlotUse
+from txdagu.execution.steps.printing import StepPrinter
 from txdagu.execution.stop import Stop
 from txdagu.model.dag import Dag, Step
 from txdagu.model.run import ChildRun, RunStatus
@@ -61,7 +64,9 @@ class StepContext:
     One execution of one step.
 
     `directory` is where it works, and exists. `environment` is that of its processes; `call_environment` is what a child in this
-    process inherits for evaluating its own ``env`` and ``params``. `called` notes a child in the run's status.
+    process inherits for evaluating its own ``env`` and ``params``. `called` notes a child in the run's status. `step.stdout` and
+    `step.stderr` are absolute paths already. `masker` hides the run's secrets in all that is shown: programs' output goes through
+    `tap`, where there is one, the step's own words through `printer`, which is closed by who made the context.
     """
 
     request: RunRequest
@@ -75,8 +80,44 @@ class StepContext:
     slot: SlotUse
     tools: Tools
     called: Callable[[ChildRun], None]
+    masker: Masker
+    tap: Tap | None
+    printer: StepPrinter
 
     @property
     def dag(self) -> Dag:
         """The DAG whose step this is."""
         return self.request.dag
+
+    @property
+    def merged(self) -> bool:
+        """Whether one log file takes both streams."""
+        return self.logs.stdout == self.logs.stderr
+
+    async def print(self, text: str) -> None:
+        """Print to the step's standard output."""
+        await self.print_bytes(text.encode("utf-8", "surrogateescape"))
+
+    async def print_bytes(self, data: bytes) -> None:
+        """Print bytes, as they are, to the step's standard output."""
+        await self.printer.write(data)
+
+    async def print_error(self, text: str) -> None:
+        """Print to the step's standard error."""
+        await self.printer.write(text.encode("utf-8", "surrogateescape"), error=True)
+
+    async def run_program(self, argv: Sequence[str], env: Mapping[str, str] | None = None) -> ExitStatus:
+        """
+        Run a program in the step's directory, its output in the step's logs, until it and, if it was stopped, all of its
+        group have ended. `env` is the whole environment where it is not the step's.
+        """
+        spec = ProcessSpec(
+            tuple(argv),
+            self.directory,
+            self.environment if env is None else env,
+            self.logs.stdout,
+            self.logs.stderr,
+            append=True,
+            tap=self.tap,
+        )
+        return await run_group(self.tools.processes, spec, self.stop, self.tools.clock)

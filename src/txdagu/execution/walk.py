@@ -45,7 +45,7 @@ class Walk:
         self._effects: deque[Effect] = deque()
         self._applying = False
         self._visible: dict[int, Visible] = {}
-        self._facts: dict[str, StepFacts] = {}
+        self._facts = {node.step.id: StepFacts() for node in core.nodes if node.step.id}
 
     def begin(self) -> Deferred[RunState]:
         """Start the first steps; fires with the state in which the run ends."""

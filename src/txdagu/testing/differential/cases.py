@@ -16,9 +16,8 @@ class Case:
     """
     One DAG file. Its comment begins with ``# Section N: sentence`` and may go on with directives, one a line:
 
-    ``# args: ARGUMENTS`` for ``start``, as a shell splits them; those from ``--`` on are params. ``# env: NAME=value`` adds to the
-    environment of both programs, ``# file: PATH "text"`` writes a file below their home (`text` as in JSON, with ``@HOME@`` for
-    the home).
+    ``# args: ARGUMENTS`` are for ``start``, as a shell splits them, ``# env: NAME=value`` adds to the environment of both
+    programs, ``# file: PATH "text"`` writes a file below their home (the text as in JSON, with ``@HOME@`` for the home).
     ``# refused: phrase`` says that both programs refuse the file with this phrase, ``# expect: PATH = JSON`` what a run has
     to leave behind. ``# deviates: reason`` says that txdagu differs on purpose, and ``# differs: PATH ...`` where: there it must.
     """
@@ -58,7 +57,14 @@ class Case:
 
     def environment(self, home: Path, path: str) -> dict[str, str]:
         """The whole environment of a program whose home this is."""
-        fixed = {"PATH": path, "HOME": str(home), "DAGU_HOME": str(home), "SHELL": "/bin/sh", "LANG": "C.UTF-8", "TZ": "UTC"}
+        fixed = {
+            "PATH": path,
+            "HOME": str(home),
+            "DAGU_HOME": str(home),
+            "SHELL": "/bin/sh",
+            "LANG": "C.UTF-8",
+            "TZ": "UTC",
+        }
         return {**fixed, "NO_COLOR": "1", "DAGU_DEFAULT_EXECUTION_MODE": "local", **self.env}
 
 

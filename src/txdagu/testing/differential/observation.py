@@ -6,7 +6,8 @@ The files are read as JSON here, not by the store: two programs have to write th
 * the program's home becomes ``<HOME>``, a directory of the test;
 * time stamps and attempt ids in names of files and directories become ``<T>`` and ``<A>``, and names of script files lose their
   random part: they differ from run to run;
-* errors lose line breaks at their end, which follow from where the tail of a log was cut;
+* errors lose line breaks at their end, which follow from where the tail of a log was cut, and the words ``failed to execute
+  step "NAME":`` at their beginning, which repeat what the place of the error says and stand or not by chance;
 * variables named ``DAGU_CONTINUE_ON.`` and the step are left out: Dagu's own notes, which leak into the outputs;
 * fields that tell times, process ids and attempt ids are left out;
 * steps and runs are told by name and id, in whatever order they stand: steps given as a map, and parallel children, have none.
@@ -33,6 +34,7 @@ RUN_STATES = (
 STEP_STATES = (*RUN_STATES[:5], "skipped", *RUN_STATES[6:])
 HANDLERS = ("onInit", "onSuccess", "onFailure", "onCancel", "onExit", "onWait")
 
+_FAILED_STEP = re.compile(r'^failed to execute step ".*?": ')
 _STAMPS = (
     (re.compile(r"\d{8}[._]\d{6}[._]\d{3}Z?"), "<T>"),
     (re.compile(r"\d{8}_\d{6}Z"), "<T>"),
@@ -91,7 +93,7 @@ class Observer:
         step = node["step"]
         return {
             "status": STEP_STATES[node.get("status", 0)],
-            "error": self.normal(node.get("error") or "").rstrip(),
+            "error": _FAILED_STEP.sub("", self.normal(node.get("error") or "").rstrip()),
             "depends": sorted(set(step.get("depends") or ())),
             "commands": [self.normal(item.get("cmdWithArgs") or "") for item in step.get("commands") or ()],
             "stdout": self._content(node.get("stdout")),
@@ -116,7 +118,7 @@ class Observer:
         return [self.normal(condition.get("errorMessage") or "") for condition in conditions or ()]
 
     def _content(self, path: str | None) -> str:
-        """What a step printed; bytes that are no text as ``\\xNN``."""
+        """What a step printed; bytes that are no text in hexadecimal."""
         if not path or not Path(path).is_file():
             return ""
         return self.normal(Path(path).read_bytes().decode("utf-8", "backslashreplace"))

@@ -1,8 +1,8 @@
 """
 ``python -m txdagu.testing.differential.ours``: many commands of this program in one process.
 
-Starting a Python process costs more than most DAGs do, so `validate` and `start` of all files run here, several at once, each with
-its own environment, home and current directory. Jobs come as a JSON list on standard input, each with `environment`,
+Starting a Python process costs more than most DAGs do, so `validate` and `start` of all files run here, several at once, each
+with its own environment, home and current directory. Jobs come as a JSON list on standard input, each with `environment`,
 `directory`, `file` and `arguments` (those of ``start``); the answers leave as a JSON list on standard output, in the same order:
 `valid`, `messages` of both commands, and the `exit` code of ``start``.
 """
@@ -18,7 +18,7 @@ from contextlib import AsyncExitStack, chdir, contextmanager, redirect_stderr, r
 from typing import Any
 from unittest.mock import patch
 
-from twisted.internet.defer import Deferred, DeferredSemaphore, gatherResults
+from twisted.internet.defer import DeferredSemaphore, gatherResults
 from twisted.internet.interfaces import IReactorTime
 
 from txdagu.cli.arguments import parse
@@ -88,7 +88,7 @@ def main() -> int:
 
     async def run_all(reactor: Any, interruption: Interruption) -> int:
         permits = DeferredSemaphore(AT_ONCE)
-        answers = [permits.run(lambda job=job: Deferred.fromCoroutine(_answer(job, reactor))) for job in jobs]
+        answers = [permits.run(_answer, job, reactor) for job in jobs]
         results = await gatherResults(answers, consumeErrors=True)
         json.dump(results, sys.stdout)
         return 0

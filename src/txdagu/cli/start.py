@@ -33,14 +33,23 @@ def start(arguments: list[str]) -> int:
     """Run a DAG and print its report; 0 if it succeeded or was stopped, else 1."""
     options = parse(Options(), "start", arguments)
     settings = settings_from(options)
-    dag = load(settings, options)
+    request = run_request(settings, options)
     from txdagu.cli.reactor import run_in_reactor
+
+    return run_in_reactor(
+        lambda reactor, interruption: _start(settings, request, reactor, interruption, quiet=bool(options["quiet"]))
+    )
+
+
+def run_request(settings: Settings, options: Options) -> RunRequest:
+    """The run that the options ask for. Raises `DaguError` with everything that is wrong with the DAG or the options."""
+    dag = load(settings, options)
     from txdagu.execution.engine import RunRequest
     from txdagu.system.clock import unix_now_ms
 
     run = RunRef(dag.name, run_id(options, unix_now_ms()))
     root, parent = _family(options, run)
-    request = RunRequest(
+    return RunRequest(
         dag=dag,
         run=run,
         root=root,
@@ -49,9 +58,6 @@ def start(arguments: list[str]) -> int:
         worker_id=options["worker-id"] or "local",
         working_dir=options["default-working-dir"] or "",
         new=parent is None,
-    )
-    return run_in_reactor(
-        lambda reactor, interruption: _start(settings, request, reactor, interruption, quiet=bool(options["quiet"]))
     )
 
 

@@ -146,6 +146,13 @@ class EvaluationTests(EngineCase):
         self.assertEqual(env["DAG_RUN_STEP_STDOUT_FILE"], status.node("b").stdout)
         self.assertEqual(status.node("b").step.commands[0].text, "use 9 1 0 9! $E")
 
+    def test_exit_code_of_a_step_that_has_not_run(self) -> None:
+        """The exit code of a step that has not run is 0; the paths of its logs are not known yet, and stay as written."""
+        harness = self.harness()
+        early = step("early", "use ${late.exitCode} ${late.stdout}")
+        self.finish(harness, Dag("d", (early, step("late", "x", id="late", depends=("early",)))))
+        self.assertEqual(harness.lines(), ["use 0 ${late.stdout}", "x"])
+
     def test_backticks(self) -> None:
         """Backticks in params and commands run with the default shell; what they print is used."""
         harness = self.harness(("date", Script(stdout="today\n")))

@@ -16,8 +16,7 @@ from txdagu.execution.plan import Effect, FinishRun, RunCore, StartStep, StepEnd
 from txdagu.execution.preparation import PreparedRun, prepare_step
 from txdagu.execution.record import RunRecord, sentence
 from txdagu.execution.slot import SharedSlot, SlotUse
-from txdagu.execution.steps.child import run_child_step
-from txdagu.execution.steps.command import run_command_step
+from txdagu.execution.steps.dispatch import run_step
 from txdagu.execution.stop import Stop, StopRequested
 from txdagu.model.dag import Step
 from txdagu.model.errors import DaguError
@@ -111,7 +110,7 @@ class Walk:
             outputs = self._inherited(index).values()
             called = partial(self._called, index)
             context = await prepare_step(self._prepared, step, logs, outputs, self._facts, stop, use, called)
-            return await (run_child_step(context) if step.child is not None else run_command_step(context))
+            return await run_step(context)
         except StopRequested:
             return StepEnd(NodeState.ABORTED, exit_code=1)
         except DaguError as error:

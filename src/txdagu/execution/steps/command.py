@@ -7,8 +7,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from txdagu.execution import files
-from txdagu.execution.groups import run_group
-from txdagu.execution.interfaces import ExitStatus, ProcessSpec
+from txdagu.execution.interfaces import ExitStatus
 from txdagu.execution.plan import StepEnd
 from txdagu.execution.shells import Shell, default_shell, shebang, step_shell
 from txdagu.execution.steps.context import StepContext
@@ -47,13 +46,6 @@ async def run_command_step(context: StepContext) -> StepEnd:
     return await _end(context, step, ended, before)
 
 
-async def _run(context: StepContext, argv: Words) -> ExitStatus:
-    command = ProcessSpec(
-        argv, context.directory, context.environment, context.logs.stdout, context.logs.stderr, append=True
-    )
-    return await run_group(context.tools.processes, command, context.stop, context.tools.clock)
-
-
 async def _run_commands(context: StepContext, shell: Shell) -> tuple[Step, _Ended]:
     evaluated: list[tuple[Command, Words]] = [
         await _evaluated(context, command, shell) for command in context.step.commands
@@ -61,7 +53,7 @@ async def _run_commands(context: StepContext, shell: Shell) -> tuple[Step, _Ende
     step = replace(context.step, commands=tuple(command for command, _ in evaluated))
     ended = _Ended(ExitStatus(0))
     for number, (_, argv) in enumerate(evaluated, 1):
-        ended = _Ended(await _run(context, argv), number if len(evaluated) > 1 else 0)
+        ended = _Ended(await context.run_program(argv), number if len(evaluated) > 1 else 0)
         if not ended.status.ok:
             break
     return step, ended
@@ -109,7 +101,7 @@ async def _run_script(context: StepContext, shell: Shell) -> tuple[Step, _Ended]
     in_thread = context.tools.in_thread
     path = await in_thread(partial(files.write_script, context.directory, suffix, text))
     try:
-        status = await _run(context, (*program, path) if program else shell.file(path))
+        status = await context.run_program((*program, path) if program else shell.file(path))
     finally:
         await in_thread(partial(files.remove, path))
     return replace(context.step, script=text), _Ended(status)

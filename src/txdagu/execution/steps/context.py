@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Protocol
 
 from twisted.internet.interfaces import IReactorTime
 
+from txdagu.execution import files
 from txdagu.execution.evaluation.stages import Evaluator
-from txdagu.execution.interfaces import IProcessRunner
+from txdagu.execution.groups import run_group
+from txdagu.execution.interfaces import ExitStatus, IProcessRunner, ProcessSpec
 from txdagu.execution.request import RunRequest
 from txdagu.execution.slot import SharedSlot, SlotUse
+from txdagu.execution.steps.config import Config, evaluated
 from txdagu.execution.stop import Stop
 from txdagu.model.dag import Dag, Step
 from txdagu.model.run import ChildRun, RunStatus
@@ -76,3 +80,30 @@ class StepContext:
     def dag(self) -> Dag:
         """The DAG whose step this is."""
         return self.request.dag
+
+    async def config(self) -> Config:
+        """The step's options, every text in them evaluated."""
+        return Config(self.step.type, await evaluated(self.step.config, self.evaluator))
+
+    async def print(self, text: str) -> None:
+        """Append to the log of the step's standard output."""
+        await self.tools.in_thread(partial(files.append_text, self.logs.stdout, text))
+
+    async def print_error(self, text: str) -> None:
+        """Append to the log of the step's standard error."""
+        await self.tools.in_thread(partial(files.append_text, self.logs.stderr, text))
+
+    async def run_program(self, argv: Sequence[str], env: Mapping[str, str] | None = None) -> ExitStatus:
+        """
+        Run a program in the step's directory, its output in the step's logs, until it and, if it was stopped, all of its
+        group have ended. `env` is the whole environment where it is not the step's.
+        """
+        spec = ProcessSpec(
+            tuple(argv),
+            self.directory,
+            self.environment if env is None else env,
+            self.logs.stdout,
+            self.logs.stderr,
+            append=True,
+        )
+        return await run_group(self.tools.processes, spec, self.stop, self.tools.clock)

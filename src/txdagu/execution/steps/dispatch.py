@@ -1,0 +1,73 @@
+"""From a step to what executes it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+
+from txdagu.execution import files
+from txdagu.execution.plan import StepEnd
+from txdagu.execution.steps.child import run_child_step
+from txdagu.execution.steps.command import run_command_step
+from txdagu.execution.steps.context import StepContext
+from txdagu.execution.steps.registry import find_step_type
+from txdagu.model.dag import Step
+from txdagu.model.errors import DaguError
+from txdagu.model.status import NodeState
+from txdagu.model.steptypes import BUILT_IN, StepTraits
+
+_COMMANDS = frozenset({"", "shell", "command"})
+
+
+async def run_step(context: StepContext) -> StepEnd:
+    """
+    Execute a step by its type.
+
+    Calls and commands are known here; plugins are looked for only when a step has another type, so that no run without
+    such steps waits for that. Raises `DaguError` when the step cannot even begin, `StopRequested` when it was stopped before.
+    """
+    step = context.step
+    if step.child is not None:
+        return await run_child_step(context)
+    if step.type in _COMMANDS:
+        return await run_command_step(context)
+    return await _run_plugin(context)
+
+
+async def _run_plugin(context: StepContext) -> StepEnd:
+    step, in_thread = context.step, context.tools.in_thread
+    step_type = await in_thread(partial(find_step_type, step.type))
+    if step.type not in BUILT_IN:  # those were checked when the file was read
+        _check(step, step_type.traits)
+    before = await in_thread(partial(files.size, context.logs.stdout)) if step.output is not None else 0
+    context.stop.check()
+    try:
+        end: StepEnd = await step_type.run(context)
+    except DaguError as error:
+        end = StepEnd(NodeState.FAILED, f'failed to execute step "{step.name}": {error}', exit_code=1)
+    if step.output is None or step.output.name in end.outputs:
+        return end
+    try:
+        capture = partial(files.read_output, context.logs.stdout, before, context.dag.max_output_size)
+        text = await in_thread(capture)
+    except DaguError as problem:
+        return replace(end, state=NodeState.FAILED, error=end.error or str(problem), exit_code=end.exit_code or 1)
+    return replace(end, outputs={**end.outputs, step.output.name: text})
+
+
+def _check(step: Step, traits: StepTraits) -> None:
+    """A file may be read where the type is not installed; hence what its steps may have is checked here."""
+    unfit = [
+        what
+        for written, supported, what in (
+            (step.commands, traits.command, "command field"),
+            (step.script, traits.script, "script field"),
+            (step.shell, traits.shell, "shell configuration"),
+            (step.container, traits.container, "container field"),
+        )
+        if written and not supported
+    ]
+    if unfit:
+        raise DaguError(f'executor type "{step.type}" does not support {", ".join(unfit)}: take it out of the step')
+    if len(step.commands) > 1 and not traits.several_commands:
+        raise DaguError(f'executor type "{step.type}" only supports a single command')

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from txdagu.dagfile.commands import command as as_command
 from txdagu.dagfile.commands import read_command, read_output, read_shell
-from txdagu.dagfile.fields import STEP, Fields, nearest, type_name, unknown_keys, wrong_type
+from txdagu.dagfile.fields import STEP, Fields, type_name, unknown_keys, wrong_type
 from txdagu.dagfile.order import Draft
 from txdagu.dagfile.report import Report
+from txdagu.dagfile.steptypes import check_traits
 from txdagu.dagfile.values import read_env, read_params, read_selector, read_strings
 from txdagu.model.dag import ChildCall, Command, Step
-from txdagu.yamltree import Node
+from txdagu.yamltree import Node, plain
 
 _OWN_TYPES = ("shell", "command")
 _CALL_TYPES = ("dag", "subworkflow")
@@ -16,10 +20,6 @@ _REFUSED_TYPES = (
     "docker",
     "container",
     "ssh",
-    "http",
-    "mail",
-    "jq",
-    "archive",
     "gha",
     "github_action",
     "github-action",
@@ -75,7 +75,7 @@ def _draft(node: Node, default_command: Node | None, report: Report) -> Draft:
         report.add(f"invalid step data: {type_name(node)}", node, "write a command, or a step's fields")
         return Draft(Step(""), node, node, prefix="step")
     fields = Fields(node, STEP, report)
-    step_type = _read_type(fields, report)
+    step_type, config = _read_type(fields, report)
     child = _read_child(fields, report)
     commands, script = _read_work(fields, child, step_type, default_command, report)
     shell, shell_args = read_shell(fields.node("shell"), report)
@@ -100,7 +100,11 @@ def _draft(node: Node, default_command: Node | None, report: Report) -> Draft:
         output=read_output(fields.node("output"), report),
         child=child,
         worker_selector=selector,
+        type="" if child is not None else step_type,
+        config=config,
     )
+    if child is None:
+        check_traits(step, fields, report)
     prefix = "dag" if child else step_type or ("script" if script else "cmd" if commands else "step")
     draft = Draft(step, node, _place(fields, "name"), _place(fields, "id"), prefix)
     depends = fields.node("depends")
@@ -110,8 +114,8 @@ def _draft(node: Node, default_command: Node | None, report: Report) -> Draft:
     return draft
 
 
-def _read_type(fields: Fields, report: Report) -> str:
-    """The step's type, by ``type`` and ``config`` or by ``executor``; an empty one runs commands."""
+def _read_type(fields: Fields, report: Report) -> tuple[str, dict[str, Any]]:
+    """The step's type and its config, by ``type`` and ``config`` or by ``executor``; an empty type runs commands."""
     executor = fields.node("executor")
     place, config = fields.node("type") or fields.place, fields.node("config")
     name = fields.text("type")
@@ -125,15 +129,12 @@ def _read_type(fields: Fields, report: Report) -> str:
         name = _executor_type(place, executor, report)
     if name in _REFUSED_TYPES:
         report.field("type", f"the step type {name!r} is not supported by this version", place)
-    elif name and name not in _OWN_TYPES + _CALL_TYPES:
-        report.field(
-            "type", f"the step type {name!r} is not registered", place, nearest(name, _OWN_TYPES + _CALL_TYPES)
-        )
     if config is not None and not isinstance(config.value, dict | None):
         report.field("config", "executor.config value must be a map", config)
-    elif config is not None and config.value and name not in _REFUSED_TYPES:
+        config = None
+    elif config is not None and config.value and name in ("", *_OWN_TYPES, *_CALL_TYPES):
         report.field("config", f"the step type {name or 'command'!r} has no config", config)
-    return name
+    return name, plain(config) or {} if config is not None else {}
 
 
 def _executor_type(place: Node, executor: Node, report: Report) -> str:
@@ -198,15 +199,17 @@ def _read_work(
         return (), ""
     script = fields.text("script")
     own = fields.node("command")
-    command = own if own is not None or script else default_command
+    command = own if own is not None or script or step_type not in ("", *_OWN_TYPES) else default_command
     if command is None:
-        if not script and step_type not in _REFUSED_TYPES:
+        if not script and step_type in ("", *_OWN_TYPES):
             report.add("step command is required", fields.place, "add command, script, or call")
         return (), script
     commands, lines = read_command(command, report)
+    if lines and step_type not in ("", *_OWN_TYPES):  # for the others a command is no program
+        commands, lines = (as_command(lines),), ""
     if script and lines:
         report.field("command", "a command of several lines is a script itself", command, "keep one of the two")
-    if script and len(commands) > 1:
+    if script and len(commands) > 1 and step_type in ("", *_OWN_TYPES):
         report.field("command", "only supports a single command next to a script", command)
     return commands, script or lines
 

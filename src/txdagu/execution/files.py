@@ -91,10 +91,15 @@ def read_tail(path: str, offset: int) -> str:
 
 
 def append_text(path: str, text: str) -> None:
+    """Append text to a log file."""
+    append_bytes(path, text.encode())
+
+
+def append_bytes(path: str, data: bytes) -> None:
     """Append to a log file."""
     try:
-        with Path(path).open("a", encoding="utf-8") as file:
-            file.write(text)
+        with Path(path).open("ab") as file:
+            file.write(data)
     except OSError as error:
         raise StepFileError(f"cannot write the log file {path}: {error.strerror}") from error
 

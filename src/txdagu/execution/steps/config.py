@@ -36,6 +36,10 @@ class Config:
         self._values = {_folded(key): value for key, value in values.items() if value is not None}
         self._problems: list[Problem] = []
 
+    def overridden(self, values: Mapping[str, Any]) -> Config:
+        """These options with others over them."""
+        return Config(self._of, {**self._values, **{_folded(key): value for key, value in values.items()}})
+
     def text(self, key: str, default: str = "") -> str:
         """A text; numbers and flags are written out."""
         value = self._values.get(_folded(key), default)

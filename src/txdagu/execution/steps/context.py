@@ -87,11 +87,16 @@ class StepContext:
 
     async def print(self, text: str) -> None:
         """Append to the log of the step's standard output."""
-        await self.tools.in_thread(partial(files.append_text, self.logs.stdout, text))
+        await self.print_bytes(text.encode("utf-8", "surrogateescape"))
+
+    async def print_bytes(self, data: bytes) -> None:
+        """Append bytes to the log of the step's standard output, as they are."""
+        await self.tools.in_thread(partial(files.append_bytes, self.logs.stdout, data))
 
     async def print_error(self, text: str) -> None:
         """Append to the log of the step's standard error."""
-        await self.tools.in_thread(partial(files.append_text, self.logs.stderr, text))
+        data = text.encode("utf-8", "surrogateescape")
+        await self.tools.in_thread(partial(files.append_bytes, self.logs.stderr, data))
 
     async def run_program(self, argv: Sequence[str], env: Mapping[str, str] | None = None) -> ExitStatus:
         """

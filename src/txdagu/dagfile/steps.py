@@ -9,7 +9,6 @@ from txdagu.dagfile.commands import read_command, read_output, read_shell
 from txdagu.dagfile.fields import STEP, Fields, type_name, unknown_keys, wrong_type
 from txdagu.dagfile.order import Draft
 from txdagu.dagfile.report import Report
-from txdagu.dagfile.steptypes import check_traits
 from txdagu.dagfile.values import read_env, read_params, read_selector, read_strings
 from txdagu.model.dag import ChildCall, Command, Step
 from txdagu.yamltree import Node, plain
@@ -103,8 +102,6 @@ def _draft(node: Node, default_command: Node | None, report: Report) -> Draft:
         type="" if child is not None else step_type,
         config=config,
     )
-    if child is None:
-        check_traits(step, fields, report)
     prefix = "dag" if child else step_type or ("script" if script else "cmd" if commands else "step")
     draft = Draft(step, node, _place(fields, "name"), _place(fields, "id"), prefix)
     depends = fields.node("depends")

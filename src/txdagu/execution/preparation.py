@@ -154,4 +154,5 @@ async def prepare_step(
         slot=slot,
         tools=run.tools,
         called=called,
+        params=environment.params,
     )

@@ -61,7 +61,8 @@ class StepContext:
     One execution of one step.
 
     `directory` is where it works, and exists. `environment` is that of its processes; `call_environment` is what a child in this
-    process inherits for evaluating its own ``env`` and ``params``. `called` notes a child in the run's status.
+    process inherits for evaluating its own ``env`` and ``params``. `called` notes a child in the run's status. `params` are the
+    run's, evaluated.
     """
 
     request: RunRequest
@@ -75,6 +76,7 @@ class StepContext:
     slot: SlotUse
     tools: Tools
     called: Callable[[ChildRun], None]
+    params: Mapping[str, str]
 
     @property
     def dag(self) -> Dag:

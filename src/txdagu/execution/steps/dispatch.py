@@ -10,11 +10,11 @@ from txdagu.execution.plan import StepEnd
 from txdagu.execution.steps.child import run_child_step
 from txdagu.execution.steps.command import run_command_step
 from txdagu.execution.steps.context import StepContext
+from txdagu.execution.steps.interfaces import StepTraits
 from txdagu.execution.steps.registry import find_step_type
 from txdagu.model.dag import Step
 from txdagu.model.errors import DaguError
 from txdagu.model.status import NodeState
-from txdagu.model.steptypes import BUILT_IN, StepTraits
 
 _COMMANDS = frozenset({"", "shell", "command"})
 
@@ -37,8 +37,7 @@ async def run_step(context: StepContext) -> StepEnd:
 async def _run_plugin(context: StepContext) -> StepEnd:
     step, in_thread = context.step, context.tools.in_thread
     step_type = await in_thread(partial(find_step_type, step.type))
-    if step.type not in BUILT_IN:  # those were checked when the file was read
-        _check(step, step_type.traits)
+    _check(step, step_type.traits)
     before = await in_thread(partial(files.size, context.logs.stdout)) if step.output is not None else 0
     context.stop.check()
     try:
@@ -56,7 +55,7 @@ async def _run_plugin(context: StepContext) -> StepEnd:
 
 
 def _check(step: Step, traits: StepTraits) -> None:
-    """A file may be read where the type is not installed; hence what its steps may have is checked here."""
+    """Raise `DaguError` for fields that the type does not take: where the file was read it may not have been installed."""
     unfit = [
         what
         for written, supported, what in (

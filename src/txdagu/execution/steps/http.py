@@ -14,6 +14,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.error import ConnectError, DNSLookupError
 from twisted.internet.interfaces import IReactorTCP
 from twisted.web.client import Agent, BrowserLikePolicyForHTTPS, ResponseFailed
+from twisted.web.http_headers import Headers
 from twisted.web.iweb import UNKNOWN_LENGTH, IPolicyForHTTPS
 from zope.interface import implementer
 
@@ -126,11 +127,10 @@ async def _send(context: StepContext, request: _Request) -> StepEnd:
         response = await client.request(
             request.method,
             request.url,
-            headers=headers,
+            headers=Headers({name: [value] for name, value in headers.items()}),
             data=payload,
             browser_like_redirects=True,
             unbuffered=True,
-            reactor=reactor,
         )
         return await _print(context, request, response)
 
@@ -161,7 +161,7 @@ def _trace(request: _Request, headers: dict[str, str]) -> str:
 
 
 async def _print(context: StepContext, request: _Request, response: Any) -> StepEnd:
-    good = 200 <= response.code < 300  # noqa: PLR2004 - what 2xx means
+    good = 200 <= response.code < 300
     headers = _headers(request, response)
     if request.as_json:
         await context.print(await _json(request, response, headers, silent=request.silent and good))

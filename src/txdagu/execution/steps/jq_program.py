@@ -13,7 +13,7 @@ INDENT = " " * 4
 
 
 def shown(value: Any, raw: bool) -> str:
-    """A result as it is printed; raw texts stand bare and raw numbers in the short form. `ValueError` if JSON has no such value."""
+    """A result as it is printed: raw texts stand bare, raw numbers in short form. `ValueError` if JSON has no such value."""
     if not raw or isinstance(value, dict | list):
         return gojson.dumps(value, "" if raw else INDENT)
     if value is None:

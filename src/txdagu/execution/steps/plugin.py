@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from zope.interface import implementer
 
-from txdagu.execution.steps.interfaces import IPlugin, IStepType
+from txdagu.execution.steps.interfaces import IPlugin, IStepType, StepTraits
 from txdagu.model.errors import DaguError
-from txdagu.model.steptypes import StepTraits
+
+__all__ = ["StepTraits", "StepType"]
 
 if TYPE_CHECKING:
     from txdagu.execution.plan import StepEnd

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import stat
 import sys
 from collections.abc import Iterator
@@ -52,7 +51,7 @@ def _same(path: Path, destination: Path) -> bool:
 
 
 def _tree(source: Path, *, follow: bool) -> Iterator[tuple[Path, str]]:
-    """The source and what is below it, in alphabetical order, with their names in the archive; sockets and the like are left out."""
+    """The source and all below it, in alphabetical order, with their names in the archive; sockets and the like are left out."""
     seen: set[tuple[int, int]] = set()
 
     def walk(path: Path, name: str) -> Iterator[tuple[Path, str]]:
@@ -68,8 +67,8 @@ def _tree(source: Path, *, follow: bool) -> Iterator[tuple[Path, str]]:
         if name:
             yield path, name
         if kind == stat.S_IFDIR:
-            for entry in sorted(os.listdir(path)):
-                yield from walk(path / entry, f"{name}/{entry}" if name else entry)
+            for entry in sorted(path.iterdir()):
+                yield from walk(entry, f"{name}/{entry.name}" if name else entry.name)
 
     try:
         yield from walk(source, source.name if source.name != ".." else "")

@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 
 from txdagu.execution.steps.archiving.options import ArchiveError
 
-_TOKEN = re.compile(r"\*\*/|\*\*|\*|\?|\[!?\]?[^\]]*\]|\{[^{}]*\}|.", re.DOTALL)
+_PIECE = re.compile(r"\*\*/|\*\*|\*|\?|\[!?\]?[^\]]*\]|\{[^{}]*\}|.", re.DOTALL)
 
 
 @lru_cache(maxsize=256)
@@ -20,23 +20,23 @@ def _pattern(glob: str) -> re.Pattern[str]:
 
 def _translated(glob: str) -> str:
     pieces = []
-    for match in _TOKEN.finditer(glob):
-        token = match[0]
-        if token == "**/":
+    for match in _PIECE.finditer(glob):
+        piece = match[0]
+        if piece == "**/":
             pieces.append("(?:.*/)?")
-        elif token == "**":
+        elif piece == "**":
             pieces.append(".*")
-        elif token == "*":
+        elif piece == "*":
             pieces.append("[^/]*")
-        elif token == "?":
+        elif piece == "?":
             pieces.append("[^/]")
-        elif token.startswith("[") and len(token) > 1:
-            inside = token[1:-1].replace("\\", "\\\\").replace("[", "\\[")
+        elif piece.startswith("[") and len(piece) > 1:
+            inside = piece[1:-1].replace("\\", "\\\\").replace("[", "\\[")
             pieces.append(f"[^{inside[1:]}]" if inside[:1] in ("!", "^") else f"[{inside}]")
-        elif token.startswith("{") and len(token) > 1:
-            pieces.append(f"(?:{'|'.join(map(_translated, token[1:-1].split(',')))})")
+        elif piece.startswith("{") and len(piece) > 1:
+            pieces.append(f"(?:{'|'.join(map(_translated, piece[1:-1].split(',')))})")
         else:
-            pieces.append(re.escape(token))
+            pieces.append(re.escape(piece))
     return "".join(pieces)
 
 

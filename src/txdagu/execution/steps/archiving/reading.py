@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import partial
-from typing import IO, cast
+from typing import IO, Any
 
 from txdagu.execution.steps.archiving.formats import Format
 from txdagu.execution.steps.archiving.members import Kind, Member
@@ -42,7 +42,7 @@ def opened(path: str, form: Format, password: str = "") -> Iterator[Iterator[Mem
         raise ArchiveError(f"{path}: {error}") from error
 
 
-def zstandard() -> object:
+def zstandard() -> Any:
     """The package that reads and writes zstd."""
     try:
         import zstandard as package
@@ -74,7 +74,7 @@ def _zip_members(archive: zipfile.ZipFile) -> Iterator[Member]:
             target = archive.read(info).decode("utf-8", "surrogateescape")
             yield Member(name, Kind.LINK, info.file_size, stat.S_IMODE(mode), moment, target)
         else:
-            content = cast("partial[IO[bytes]]", partial(archive.open, info))
+            content = partial(archive.open, info)
             yield Member(name, Kind.FILE, info.file_size, stat.S_IMODE(mode) or 0o644, moment, open=content)
 
 

@@ -53,9 +53,11 @@ def _writer(path: Path, form: Format, level: int, *, follow: bool) -> Iterator[A
     if form is Format.TAR_ZST:
         package: Any = zstandard()
         compressor = package.ZstdCompressor(level=3 if level < 0 else level)
-        with package.open(str(path), "wb", cctx=compressor) as plain:
-            with tarfile.open(fileobj=plain, mode="w|", dereference=follow) as stream:
-                yield lambda source, name: stream.add(source, name, recursive=False)
+        with (
+            package.open(str(path), "wb", cctx=compressor) as plain,
+            tarfile.open(fileobj=plain, mode="w|", dereference=follow) as stream,
+        ):
+            yield lambda source, name: stream.add(source, name, recursive=False)
         return
     options: dict[str, Any] = {}
     if level >= 0 and form is not Format.TAR:

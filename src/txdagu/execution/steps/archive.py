@@ -38,4 +38,5 @@ async def run_archive_step(context: StepContext) -> StepEnd:
     if options.strip_components < 0:
         config.refuse("stripComponents", "must not be negative")
     config.check()
-    return step_end(context, await run_module(context, "txdagu.execution.steps.archiving", asdict(options)))
+    end = await run_module(context, "txdagu.execution.steps.archiving", asdict(options))
+    return await step_end(context, end)

@@ -36,11 +36,11 @@ async def run_step(context: StepContext) -> StepEnd:
 
 async def _run_plugin(context: StepContext) -> StepEnd:
     step, in_thread = context.step, context.tools.in_thread
-    step_type = await in_thread(partial(find_step_type, step.type))
-    _check(step, step_type.traits)
     before = await in_thread(partial(files.size, context.logs.stdout)) if step.output is not None else 0
     context.stop.check()
     try:
+        step_type = await in_thread(partial(find_step_type, step.type))
+        _check(step, step_type.traits)
         end: StepEnd = await step_type.run(context)
     except DaguError as error:
         end = StepEnd(NodeState.FAILED, f'failed to execute step "{step.name}": {error}', exit_code=1)

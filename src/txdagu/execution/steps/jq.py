@@ -29,4 +29,4 @@ async def run_jq_step(context: StepContext) -> StepEnd:
     script = await context.evaluator.field(step.script)
     request = {"query": query, "input": script, "raw": raw}
     end = await run_module(context, "txdagu.execution.steps.jq_program", request)
-    return replace(step_end(context, end), step=replace(step, script=script))
+    return replace(await step_end(context, end), step=replace(step, script=script))

@@ -10,6 +10,7 @@ from functools import partial
 from os import pathsep
 from typing import Any
 
+from txdagu.execution import files
 from txdagu.execution.interfaces import ExitStatus
 from txdagu.execution.plan import StepEnd
 from txdagu.execution.steps.context import StepContext
@@ -53,11 +54,12 @@ async def run_program(
         await in_thread(partial(shutil.rmtree, directory, ignore_errors=True))
 
 
-def step_end(context: StepContext, end: ProgramEnd, outputs: Mapping[str, str] | None = None) -> StepEnd:
-    """What a program's end means for its step."""
+async def step_end(context: StepContext, end: ProgramEnd, outputs: Mapping[str, str] | None = None) -> StepEnd:
+    """What a program's end means for its step; one that said nothing itself is quoted from its standard error."""
     if not end.error:
         return StepEnd(NodeState.SUCCEEDED, outputs=outputs or {})
-    code = end.status.code if not end.status.ok else 1
-    return StepEnd(
-        NodeState.FAILED, f'failed to execute step "{context.step.name}": {end.error}', outputs or {}, exit_code=code
-    )
+    error = f'failed to execute step "{context.step.name}": {end.error}'
+    if not end.result.get("error") and not context.stop.requested and context.logs.stderr != context.logs.stdout:
+        tail = await context.tools.in_thread(partial(files.read_tail, context.logs.stderr, 0))
+        error += f"\nrecent stderr (tail):\n{tail}" if tail else ""
+    return StepEnd(NodeState.FAILED, error, outputs or {}, exit_code=1 if end.status.ok else end.status.code)

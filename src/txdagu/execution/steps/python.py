@@ -38,11 +38,10 @@ async def run_python_step(context: StepContext) -> StepEnd:
     }
     program = str(Path(python_program.__file__))
     end = await run_program(context, (interpreter, program), request, context.environment)
-    before = await _outputs(context, end.result.get("outputs"))
-    return step_end(context, end, before)
+    return await step_end(context, end, _outputs(context, end.result.get("outputs")))
 
 
-async def _outputs(context: StepContext, told: Any) -> Mapping[str, str]:
+def _outputs(context: StepContext, told: Any) -> Mapping[str, str]:
     """The outputs that a script told. Raises `DaguError` for names and sizes that are none."""
     if not isinstance(told, dict):
         return {}

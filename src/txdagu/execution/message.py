@@ -49,11 +49,12 @@ class Mail:
 
 def written(mail: Mail, now: datetime) -> bytes:
     """
-    The whole message (RFC 5322, MIME). Reads the attachments, so it blocks.
+    The whole message (RFC 5322, MIME), its lines ended by LF alone as Twisted's client wants them. Reads the attachments, so
+    it blocks.
 
     Raises `MailError` for files that cannot be read and for line breaks in what becomes a header.
     """
-    message = EmailMessage(policy=SMTP)
+    message = EmailMessage(policy=SMTP.clone(linesep="\n"))
     try:
         message["From"] = mail.sender
         message["To"] = ", ".join(mail.to)

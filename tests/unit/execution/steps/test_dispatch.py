@@ -8,10 +8,10 @@ from shutil import rmtree
 from tempfile import mkdtemp
 from textwrap import dedent
 
-import twisted.plugins
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
+import twisted.plugins
 from txdagu.execution.steps import registry
 from txdagu.execution.steps.interfaces import IStepType, StepTraits
 from txdagu.execution.steps.plugin import StepType

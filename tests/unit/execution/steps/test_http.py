@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from shutil import rmtree
 from tempfile import mkdtemp
-from typing import Any
+from typing import Any, cast
 
 from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
@@ -74,7 +74,7 @@ class HttpTests(TestCase):
         """A server, and an engine with the same reactor."""
         from twisted.internet import reactor  # noqa: TID251  # trial's, for real sockets
 
-        self.reactor: Any = reactor
+        self.reactor = cast("Any", reactor)
         self.directory = mkdtemp()
         self.addCleanup(rmtree, self.directory)
         self.answers = Answers()
@@ -118,7 +118,11 @@ class HttpTests(TestCase):
 
     async def test_request(self) -> None:
         """Headers, query and body are evaluated and sent; the query is appended to one that is there."""
-        config = {"headers": {"X-Foo": "${Q} ${E}"}, "query": {"z": "1 2", "b": "${Q}"}, "body": '{"k":"${Q}"}'}
+        config: dict[str, Any] = {
+            "headers": {"X-Foo": "${Q} ${E}"},
+            "query": {"z": "1 2", "b": "${Q}"},
+            "body": '{"k":"${Q}"}',
+        }
         _, out, _ = await self.ask("post /echo?y=9", silent=True, **config)
         self.assertEqual(
             json.loads(out),
@@ -171,9 +175,9 @@ class HttpTests(TestCase):
     async def test_big_and_binary(self) -> None:
         """A long body and one of any bytes arrive as they are."""
         node, _, _ = await self.ask("GET /bytes", silent=True)
-        self.assertEqual(Path(node.stdout).read_bytes(), bytes(range(256)))
+        self.assertEqual(Path(node.stdout).read_bytes(), bytes(range(256)))  # noqa: ASYNC240
         node, _, _ = await self.ask("GET /big", silent=True)
-        self.assertEqual(Path(node.stdout).stat().st_size, BIG)
+        self.assertEqual(Path(node.stdout).stat().st_size, BIG)  # noqa: ASYNC240
         self.assertIn("exceeded maximum size limit", node.error)  # of its output
 
     async def test_redirect(self) -> None:

@@ -43,7 +43,7 @@ class _Connection(smtp.ESMTP):
         super().__init__()  # type: ignore[no-untyped-call]
         self.gone: Deferred[None] = Deferred()
 
-    def connectionLost(self, reason: Failure | None = None) -> None:  # type: ignore[override]  # it may be left out
+    def connectionLost(self, reason: Failure | None = None) -> None:
         """The client has gone."""
         super().connectionLost(reason)  # type: ignore[no-untyped-call]
         self.gone.callback(None)

@@ -233,14 +233,10 @@ BAD: list[tuple[str, list[tuple[str, str, str]]]] = [
         [("1:16", "the step type 'docker' is not supported by this version", "")],
     ),
     (
-        "steps: [{executor: http, command: a}]\n",
-        [("1:20", "the step type 'http' is not supported by this version", "")],
+        "steps: [{executor: ssh, command: a}]\n",
+        [("1:20", "the step type 'ssh' is not supported by this version", "")],
     ),
-    ("steps: [{executor: {type: jq}}]\n", [("1:27", "the step type 'jq' is not supported by this version", "")]),
-    (
-        "steps: [{type: shel, command: a}]\n",
-        [("1:16", "the step type 'shel' is not registered", "did you mean 'shell'?")],
-    ),
+    ("steps: [{executor: {type: hitl}}]\n", [("1:27", "the step type 'hitl' is not supported by this version", "")]),
     ("steps: [{type: dag}]\n", [("1:9", 'step command is required: a step of type "dag" calls a DAG', "add call")]),
     (
         "steps: [{type: shell, executor: shell, command: a}]\n",

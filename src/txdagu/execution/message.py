@@ -1,17 +1,21 @@
-"""Mail as it goes over the wire."""
+"""
+Mail as it goes over the wire.
+
+What it takes from the standard library is imported when a mail is written: most runs send none.
+"""
 
 from __future__ import annotations
 
-import mimetypes
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from email.message import EmailMessage
-from email.policy import SMTP
-from email.utils import format_datetime, getaddresses, make_msgid, parseaddr
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from txdagu.model.errors import DaguError
+
+if TYPE_CHECKING:
+    from email.message import EmailMessage
 
 
 class MailError(DaguError):
@@ -34,11 +38,15 @@ class Mail:
     @property
     def envelope_sender(self) -> str:
         """The sender's address alone; empty if there is none."""
+        from email.utils import parseaddr
+
         return parseaddr(self.sender)[1]
 
     @property
     def envelope_to(self) -> tuple[str, ...]:
         """The recipients' addresses alone."""
+        from email.utils import getaddresses
+
         return tuple(address for _, address in getaddresses(self.to) if address)
 
     def check(self) -> None:
@@ -54,6 +62,10 @@ def written(mail: Mail, now: datetime) -> bytes:
 
     Raises `MailError` for files that cannot be read and for line breaks in what becomes a header.
     """
+    from email.message import EmailMessage
+    from email.policy import SMTP
+    from email.utils import format_datetime, make_msgid
+
     message = EmailMessage(policy=SMTP.clone(linesep="\n"))
     try:
         message["From"] = mail.sender
@@ -72,6 +84,8 @@ def written(mail: Mail, now: datetime) -> bytes:
 
 
 def _attach(message: EmailMessage, paths: Sequence[str]) -> None:
+    import mimetypes
+
     for path in paths:
         try:
             content = Path(path).read_bytes()

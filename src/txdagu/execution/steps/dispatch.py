@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import partial
+from typing import TYPE_CHECKING
 
 from txdagu.execution import files
 from txdagu.execution.plan import StepEnd
 from txdagu.execution.steps.child import run_child_step
 from txdagu.execution.steps.command import run_command_step
 from txdagu.execution.steps.context import StepContext
-from txdagu.execution.steps.interfaces import StepTraits
-from txdagu.execution.steps.registry import find_step_type
 from txdagu.model.dag import Step
 from txdagu.model.errors import DaguError
 from txdagu.model.status import NodeState
+
+if TYPE_CHECKING:
+    from txdagu.execution.steps.interfaces import IStepType, StepTraits
 
 _COMMANDS = frozenset({"", "shell", "command"})
 
@@ -39,7 +41,7 @@ async def _run_plugin(context: StepContext) -> StepEnd:
     before = await in_thread(partial(files.size, context.logs.stdout)) if step.output is not None else 0
     context.stop.check()
     try:
-        step_type = await in_thread(partial(find_step_type, step.type))
+        step_type = await in_thread(partial(_found, step.type))
         _check(step, step_type.traits)
         end: StepEnd = await step_type.run(context)
     except DaguError as error:
@@ -52,6 +54,13 @@ async def _run_plugin(context: StepContext) -> StepEnd:
     except DaguError as problem:
         return replace(end, state=NodeState.FAILED, error=end.error or str(problem), exit_code=end.exit_code or 1)
     return replace(end, outputs={**end.outputs, step.output.name: text})
+
+
+def _found(name: str) -> IStepType:
+    """The plugin for that type. What looks for plugins is imported only now: most runs need none."""
+    from txdagu.execution.steps.registry import find_step_type
+
+    return find_step_type(name)
 
 
 def _check(step: Step, traits: StepTraits) -> None:

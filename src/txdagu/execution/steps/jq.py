@@ -14,6 +14,7 @@ async def run_jq_step(context: StepContext) -> StepEnd:
     """
     Run the query in ``command`` over the JSON in ``script``, in a process: a query can run for ever.
 
+    The query is taken as it stands, since ``$name`` means something in it; the script is evaluated.
     Each result is printed on its own line. What goes wrong within the query is told on standard error and does not fail the
     step; a query or an input that cannot be read does.
     """
@@ -25,8 +26,7 @@ async def run_jq_step(context: StepContext) -> StepEnd:
     config = await context.config()
     raw = config.flag("raw")
     config.check()
-    query = await context.evaluator.command(step.commands[0].text)
     script = await context.evaluator.field(step.script)
-    request = {"query": query, "input": script, "raw": raw}
+    request = {"query": step.commands[0].text, "input": script, "raw": raw}
     end = await run_module(context, "txdagu.execution.steps.jq_program", request)
     return replace(await step_end(context, end), step=replace(step, script=script))

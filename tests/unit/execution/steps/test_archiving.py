@@ -25,6 +25,8 @@ GLOBS = (
     ("**/*.log", "a.log", True),
     ("**/*.log", "x/y/a.log", True),
     ("src/**", "src/a/b", True),
+    ("src/**", "src", True),
+    ("src/**", "srcs", False),
     ("src/**/b", "src/b", True),
     ("a?c", "abc", True),
     ("a?c", "a/c", False),
@@ -162,8 +164,17 @@ class RoundTripTests(ArchiveCase):
         self.assertEqual(self.perform("extract", "o.tar", "x", strip_components=1)["filesExtracted"], 3)
         self.assertEqual(self.names("x"), ["a.txt", "empty", "link", "sub", "sub/b.log"])
         self.assertEqual(self.perform("extract", "o.tar", "y", strip_components=3)["filesSkipped"], 3)
-        self.perform("extract", "o.tar", "z", preserve_paths=False, include=("**/*.*",))
+        self.perform("extract", "o.tar", "z", preserve_paths=False, include=("*.*",))
         self.assertEqual(self.names("z"), ["a.txt", "b.log"])
+
+    def test_chosen_of_the_rest(self) -> None:
+        """When extracting, patterns are held against what is left of a path."""
+        self.perform("create", "src", "o.tar")
+        got = self.perform("extract", "o.tar", "x", strip_components=1, include=("sub/**",), exclude=("**/up",))
+        self.assertEqual((got["filesExtracted"], self.names("x")), (1, ["sub", "sub/b.log"]))
+        self.assertEqual(
+            self.perform("extract", "o.tar", "y", strip_components=1, include=("src/**",))["filesExtracted"], 0
+        )
 
     def test_format(self) -> None:
         """A format can be named; a file with an ending that says nothing is looked into."""

@@ -52,14 +52,14 @@ class _Extraction:
 
     def take(self, member: Member) -> None:
         options = self.options
-        if not takes_part(member.name, options.include, options.exclude):
-            self.skipped += 1
-            return
         name = inner_target(member.name, options.strip_components, preserve=options.preserve_paths)
         if not name:
             if member.kind is not Kind.DIRECTORY:
                 print(f"archive: {member.name} is skipped: nothing of its path is left", file=sys.stderr)
                 self.skipped += 1
+            return
+        if not takes_part(name, options.include, options.exclude):
+            self.skipped += 1
             return
         try:
             self._put(member, name)

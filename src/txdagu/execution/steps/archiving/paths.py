@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 
 from txdagu.execution.steps.archiving.options import ArchiveError
 
-_PIECE = re.compile(r"\*\*/|\*\*|\*|\?|\[!?\]?[^\]]*\]|\{[^{}]*\}|.", re.DOTALL)
+_PIECE = re.compile(r"/\*\*$|\*\*/|\*\*|\*|\?|\[!?\]?[^\]]*\]|\{[^{}]*\}|.", re.DOTALL)
 
 
 @lru_cache(maxsize=256)
@@ -22,7 +22,9 @@ def _translated(glob: str) -> str:
     pieces = []
     for match in _PIECE.finditer(glob):
         piece = match[0]
-        if piece == "**/":
+        if piece == "/**":
+            pieces.append("(?:/.*)?")
+        elif piece == "**/":
             pieces.append("(?:.*/)?")
         elif piece == "**":
             pieces.append(".*")
@@ -41,7 +43,7 @@ def _translated(glob: str) -> str:
 
 
 def matches(name: str, glob: str) -> bool:
-    """Whether a glob describes the whole inner path; ``**`` stands for any number of directories, none included."""
+    """Whether a glob describes the whole inner path; ``**`` stands for any directories, also none."""
     try:
         return _pattern(glob).fullmatch(name) is not None
     except re.error as error:

@@ -128,6 +128,7 @@ class Package(TestCase):
         names = set(zipfile.ZipFile(wheel).namelist())
         self.assertEqual([name for name in SHIPPED if name not in names], [])
         self.assertEqual([name for name in names if name.startswith("twisted/") and name not in SHIPPED], [])
+        self.assertEqual([name for name in names if "wait_for_port" in name], [])  # an example, for others to copy
         venv = self.environment("from-wheel")
         self.install(venv, wheel)
         self.check_origin(venv, venv)

@@ -22,6 +22,7 @@ SHIPPED = (
     "txdagu/protocol/coordinator_pb2.pyi",
     "txdagu/cli/examples/distributed-pipeline.yaml",
     "twisted/plugins/dagu_plugins.py",
+    "twisted/plugins/dagu_step_types.py",
 )
 BUILD = "import sys; from setuptools import build_meta as b; print(getattr(b, sys.argv[1])(sys.argv[2]))"
 
@@ -126,7 +127,8 @@ class Package(TestCase):
         wheel = self.build("build_wheel")
         names = set(zipfile.ZipFile(wheel).namelist())
         self.assertEqual([name for name in SHIPPED if name not in names], [])
-        self.assertEqual([name for name in names if name.startswith("twisted/") and name != SHIPPED[-1]], [])
+        self.assertEqual([name for name in names if name.startswith("twisted/") and name not in SHIPPED], [])
+        self.assertEqual([name for name in names if "wait_for_port" in name], [])  # an example, for others to copy
         venv = self.environment("from-wheel")
         self.install(venv, wheel)
         self.check_origin(venv, venv)
@@ -135,7 +137,7 @@ class Package(TestCase):
         self.run_in(
             self.directory, sys.executable, "-m", "pip", "--python", venv / "bin/python", "uninstall", "--yes", "txdagu"
         )
-        left = [path for path in venv.rglob("*") if "txdagu" in path.name or path.name == "dagu_plugins.py"]
+        left = [path for path in venv.rglob("*") if "txdagu" in path.name or path.name.startswith("dagu_")]
         self.assertEqual(left, [])
 
     def test_editable(self) -> None:

@@ -6,6 +6,7 @@ import signal
 from dataclasses import dataclass
 from typing import Any
 
+from txdagu.dagfile.commands import command as as_command
 from txdagu.dagfile.commands import read_command, read_output, read_shell
 from txdagu.dagfile.conditions import read_conditions
 from txdagu.dagfile.containers import read_container
@@ -140,6 +141,8 @@ def _read_work(
             report.add("archive: command is required", fields.place, "write create, extract or list")
         return (), script
     commands, lines = read_command(command, report)
+    if kind not in ("", *COMMAND_TYPE.names):  # to other types a command is a text of theirs, whatever its lines
+        return ((as_command(lines),) if lines else commands), script
     if script and lines:
         report.field("command", "a command of several lines is a script itself", command, "keep one of the two")
     if script and len(commands) > 1:

@@ -90,7 +90,7 @@ def _read_config(node: Node | None, kind: StepType, name: str, fields: Fields) -
         fields.report.field("config", f"executor.config value must be a map, got {type_name(node)}", node)
         return {}
     if kind.config is None:
-        if node.value and kind is not OTHER_TYPE and kind.names != ("python",):
+        if node.value and kind is not OTHER_TYPE:
             fields.report.warn(f"the step type {name or 'command'!r} has no config, and this one is ignored", node)
         found: dict[str, Any] = plain(node)
         return found

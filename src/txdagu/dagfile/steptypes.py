@@ -111,6 +111,11 @@ _HITL = _config(
     Field("input", TEXTS, "The values that an approval may bring."),
     Field("required", TEXTS, "Those of them that it must bring."),
 )
+_PYTHON = _config(
+    "python",
+    _any("interpreter", "The program that runs the script."),
+    _any("args", "Arguments of the script."),
+)
 _SSH = Level("config of type ssh", "sshConfig", SSH.fields, unknown="")
 COMMAND_TYPE = StepType(
     ("shell", "command"), "Runs commands or a script in a shell.", ("command", "several", "script", "shell")
@@ -120,7 +125,6 @@ OTHER_TYPE = StepType(
     (),
     "A type that was added to the engine.",
     ("command", "several", "script", "shell", "container", "messages", "params"),
-    acted_on=False,
 )
 STEP_TYPES = (
     COMMAND_TYPE,
@@ -138,29 +142,26 @@ STEP_TYPES = (
         "Makes an HTTP request; the command is `METHOD url`.",
         ("command", "script"),
         _HTTP,
-        acted_on=False,
     ),
     StepType(
         ("jq",),
         "Queries JSON; the command is the query, the script the input.",
         ("command", "script"),
         _JQ,
-        acted_on=False,
     ),
     StepType(
         ("archive",),
         "Packs and unpacks; the command is `create`, `extract` or `list`.",
         ("command",),
         _ARCHIVE,
-        acted_on=False,
     ),
-    StepType(("mail",), "Sends a mail.", config=_MAIL, acted_on=False),
+    StepType(("mail",), "Sends a mail.", config=_MAIL),
     StepType(
         ("gha", "github_action", "github-action"), "Runs a GitHub action.", ("command", "params"), _GHA, acted_on=False
     ),
     StepType(("hitl",), "Waits for approval.", config=_HITL, acted_on=False),
     StepType(("chat",), "Talks with a language model.", ("messages",), acted_on=False),
-    StepType(("python",), "Runs a Python script.", ("command", "script"), acted_on=False),
+    StepType(("python",), "Runs a Python script.", ("script",), _PYTHON),
 )
 TYPE_NAMES = tuple(name for one in STEP_TYPES for name in one.names)
 _BY_NAME = {"": COMMAND_TYPE, **{name: one for one in STEP_TYPES for name in one.names}}

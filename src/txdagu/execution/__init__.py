@@ -8,6 +8,8 @@ says what it needs from outside): it takes a `request` and starts a `run`, which
 each; `remote` follows a run that a worker executes, `backtick` runs commands in backticks. What happens is told to the
 `record`, which writes states and the lines worded by `runlog`.
 
+Mail is written by `message`, sent by `smtp` through `mailing`; `runmail` sends what `reports` says about a run.
+
 `processes` starts programs as groups of their own, with their output straight in the log files, and learns of their end
 through a pidfd; `groups` waits for all of a stopped group, `stop` carries the wish that something should end. `slot` gives a
 worker's slot back while a run only waits for children elsewhere; `shells` chooses shells; `files` does what blocks.

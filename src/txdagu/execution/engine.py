@@ -9,7 +9,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
-from txdagu.execution.interfaces import INotifier, IProcessRunner, ISlot
+from txdagu.execution.interfaces import IProcessRunner, ISlot
 from txdagu.execution.preparation import evaluate_inputs
 from txdagu.execution.record import OnStatus
 from txdagu.execution.request import RunRequest
@@ -33,8 +33,7 @@ class Engine:
     `clock` is the reactor; files are touched in its threads if it has any. `now` tells the time with its zone. `environ` is the
     environment of this process, `execution_mode` ``auto``, ``local`` or ``distributed``. `find_dag` is called
     with a child's name and the directory of the calling DAG's file, and raises `NotFoundError`. `default_shell` is a command
-    line; empty: ``SHELL``, else ``sh``. Without `coordinators` nothing can run on workers, and a step that has to fails. A
-    `notifier` is told how runs end.
+    line; empty: ``SHELL``, else ``sh``. Without `coordinators` nothing can run on workers, and a step that has to fails.
     """
 
     log = Logger()
@@ -51,7 +50,6 @@ class Engine:
         execution_mode: str,
         find_dag: Callable[[str, str], Awaitable[Dag]],
         default_shell: str = "",
-        notifier: INotifier | None = None,
     ) -> None:
         self._tools = Tools(
             store=store,
@@ -65,7 +63,6 @@ class Engine:
             default_shell=default_shell,
             in_thread=threads_of(clock),
             start=self._begin,
-            notifier=notifier,
         )
 
     def start(

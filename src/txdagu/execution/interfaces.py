@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from zope.interface import Attribute, Interface
 
 from txdagu.execution.evaluation.masking import Masker
-from txdagu.model.dag import Dag
-from txdagu.model.run import RunStatus
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,14 +108,3 @@ class ISlot(Interface):
 
     def acquire() -> Awaitable[None]:
         """Take a place again; waits until one is free. Cancelling the wait is fine."""
-
-
-class INotifier(Interface):
-    """Tells people how a run has ended."""
-
-    def run_ended(dag: Dag, status: RunStatus) -> Awaitable[None]:
-        """
-        The run is over, its handlers too, or waits for a person; its end is written down after this.
-
-        What it raises goes to the run's log and changes nothing.
-        """

@@ -57,6 +57,12 @@ class PreparedRun:
         """``NAME=value`` texts for the run's status."""
         return tuple(f"{name}={value}" for name, value in self.environment.params.items())
 
+    def evaluator(self, stop: Stop) -> Evaluator:
+        """Evaluates texts that belong to the run and to no step."""
+        limit = self.request.dag.max_output_size
+        backticks = BacktickRunner(self.tools, stop, lambda: self.evaluation, self.directory, limit)
+        return Evaluator(Scope(self.environment.variables({}, {}), self.evaluation), backticks)
+
 
 @dataclass(frozen=True)
 class Inputs:
@@ -223,4 +229,5 @@ async def prepare_step(
         masker=run.masker,
         tap=tap,
         printer=StepPrinter(logs, tap, run.tools.in_thread),
+        params=environment.params,
     )

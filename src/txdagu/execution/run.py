@@ -14,6 +14,7 @@ from txdagu.execution.plan import FinishRun, RunCore
 from txdagu.execution.preparation import prepare_run
 from txdagu.execution.record import OnStatus, RunRecord, sentence
 from txdagu.execution.request import RunRequest
+from txdagu.execution.runmail import RunMail
 from txdagu.execution.slot import SharedSlot
 from txdagu.execution.steps.context import Tools
 from txdagu.execution.stop import Stop, StopRequested
@@ -37,7 +38,8 @@ class Run:
         self.request = request
         self._tools = tools
         self._slot = slot
-        self._record = RunRecord(request, tools, on_status)
+        self._mail = RunMail(tools, request.dag, self._unsent)
+        self._record = RunRecord(request, tools, self._told(on_status))
         self._ended = False
         self._waiters: list[Deferred[RunStatus]] = []
         self._stop = Stop()  # ends what comes before the first step
@@ -127,18 +129,22 @@ class Run:
         state, problem = await self._outcome(sink)
         if state is RunState.ABORTED and self._reason:
             problem = f"it was stopped: {self._reason}"
-        await self._notify(state, problem)
+        ended = replace(self.status, state=state, error=problem, finished_at=self._tools.now())
+        await self._mail.run_ended(ended)
         await sink.close(self._record.finish(state, problem))
 
-    async def _notify(self, state: RunState, problem: str) -> None:
-        notifier = self._tools.notifier
-        if notifier is None:
-            return
-        status = replace(self.status, state=state, error=problem, finished_at=self._tools.now())
-        try:
-            await notifier.run_ended(self.request.dag, status)
-        except Exception:  # noqa: BLE001 - a message that nobody gets changes no run
-            self._record.write("WARN", "Nobody was told of the end of the run", error=sentence(Failure()))
+    def _told(self, on_status: OnStatus | None) -> OnStatus:
+        """What is told of each state of the run: the listener, and those who want mail of failed steps."""
+
+        def tell(status: RunStatus) -> None:
+            self._mail.status_told(status)
+            if on_status is not None:
+                on_status(status)
+
+        return tell
+
+    def _unsent(self, reason: str) -> None:
+        self._record.write("WARN", "A mail was not sent", error=reason)
 
     async def _outcome(self, sink: IRunSink) -> tuple[RunState, str]:
         """How the run ended, whatever happened; and why, if it did not come to its steps."""
@@ -171,6 +177,7 @@ class Run:
         self._stop.check()
         self._record.hide(prepared.masker)
         self._record.publish(params=prepared.params)
+        await self._mail.evaluate(prepared.evaluator(self._stop))
         self._walk = Walk(core, prepared, sink, self._record, self._slot)
         return await self._walk.begin()
 

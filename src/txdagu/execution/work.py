@@ -12,9 +12,8 @@ from txdagu.execution.preparation import PreparedRun, dag_evaluator, prepare_ste
 from txdagu.execution.record import RunRecord
 from txdagu.execution.sight import Sight
 from txdagu.execution.slot import SlotUse
-from txdagu.execution.steps.child import run_child_step
-from txdagu.execution.steps.command import run_command_step
 from txdagu.execution.steps.context import StepContext
+from txdagu.execution.steps.dispatch import run_step
 from txdagu.execution.stop import Stop
 from txdagu.model.conditions import Condition
 from txdagu.model.dag import Handler, LogOutput, Step
@@ -55,7 +54,7 @@ class StepWork:
         """One execution. `told` are variables that only this one is given."""
         context = await self._context(target, step, told, stop, use)
         try:
-            return await (run_child_step(context) if step.child is not None else run_command_step(context))
+            return await run_step(context)
         finally:
             await context.printer.close()
 

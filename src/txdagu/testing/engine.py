@@ -8,7 +8,6 @@ from datetime import UTC, datetime, timedelta
 from twisted.internet.task import Clock
 
 from txdagu.execution.engine import Engine, Run, RunRequest
-from txdagu.execution.interfaces import INotifier
 from txdagu.model.dag import Dag
 from txdagu.model.errors import NotFoundError
 from txdagu.model.run import RunRef
@@ -34,7 +33,6 @@ class EngineHarness:
         coordinators: ScriptedCoordinators | None = None,
         environ: Mapping[str, str] | None = None,
         mode: str = "local",
-        notifier: INotifier | None = None,
     ) -> None:
         self.directory = directory
         self.clock = Clock()
@@ -51,7 +49,6 @@ class EngineHarness:
             environ={"PATH": "/bin", "SHELL": "/bin/sh", **(environ or {})},
             execution_mode=mode,
             find_dag=self._find,
-            notifier=notifier,
         )
 
     async def _find(self, name: str, base_dir: str) -> Dag:

@@ -51,13 +51,8 @@ BAD: list[tuple[str, list[tuple[str, str, str]]]] = [
     ("otel: {enabled: true}\n", [("1:1", "field 'otel' is not supported", "")]),
     ("skipIfSuccessful: true\n", [("1:1", "field 'skipIfSuccessful' is not supported", "")]),
     ("schedule: {stop: '0 1 * * *'}\n", [("1:12", "field 'schedule.stop' is not supported by this version", "")]),
-    (
-        "steps:\n  - command: a\n    mailOnError: true\n  - command: a\n    mail_on_error: true\n",
-        [
-            ("3:5", "field 'mailOnError' is not supported by this version", ""),
-            ("5:5", "field 'mail_on_error' is not supported by this version", ""),
-        ],
-    ),
+    ("restartWaitSec: 1\n", [("1:1", "field 'restartWaitSec' is not supported by this version", "")]),
+    ("restart_wait_sec: 1\n", [("1:1", "field 'restart_wait_sec' is not supported by this version", "")]),
     # Types of values
     ("name: 2024\n", [("1:7", "field 'name': expected type 'string', got unconvertible type 'int'", 'write "2024"')]),
     ("group: [a]\n", [("1:8", "field 'group': expected type 'string', got unconvertible type 'list'", "")]),
@@ -230,10 +225,7 @@ BAD: list[tuple[str, list[tuple[str, str, str]]]] = [
             ("1:16", "the step type 'chat' is not supported by this version", ""),
         ],
     ),
-    (
-        "steps: [{type: shel, command: a}]\n",
-        [("1:16", "the step type 'shel' is not registered", "did you mean 'shell'?")],
-    ),
+    ("steps: [{executor: {type: hitl}}]\n", [("1:27", "the step type 'hitl' is not supported by this version", "")]),
     ("steps: [{type: dag}]\n", [("1:9", 'step command is required: a step of type "dag" calls a DAG', "add call")]),
     (
         "steps: [{type: shell, executor: shell, command: a}]\n",

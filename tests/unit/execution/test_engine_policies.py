@@ -10,9 +10,8 @@ from shutil import rmtree
 from tempfile import mkdtemp
 
 from twisted.trial.unittest import SynchronousTestCase
-from zope.interface import implementer
 
-from txdagu.execution.interfaces import ExitStatus, INotifier, ProcessSpec
+from txdagu.execution.interfaces import ExitStatus, ProcessSpec
 from txdagu.model.conditions import Condition
 from txdagu.model.dag import ChildCall, Command, Dag, Handler, Output, Step
 from txdagu.model.policies import ContinueOn, RepeatMode, RepeatPolicy, RetryPolicy
@@ -334,32 +333,3 @@ class HandlerTests(PolicyCase):
         status = self.successResultOf(run.wait())
         self.assertEqual((status.state, harness.lines()), (RunState.ABORTED, ["slow", "sorry"]))
         self.assertEqual(status.error, "it was stopped: enough")
-
-
-@implementer(INotifier)
-class Listener:
-    """Keeps what it is told; raises `error` then, if there is one."""
-
-    def __init__(self, error: Exception | None = None) -> None:
-        self.told: list[tuple[str, RunState]] = []
-        self.error = error
-
-    async def run_ended(self, dag: Dag, status: RunStatus) -> None:
-        self.told.append((dag.name, status.state))
-        if self.error is not None:
-            raise self.error
-
-
-class NotifierTests(PolicyCase):
-    def test_told(self) -> None:
-        """The notifier is told the end of each run once, when the handlers are over."""
-        listener = Listener()
-        harness = self.harness(by_command((("bad", Script(1)),)), notifier=listener)
-        self.finish(harness, Dag("d", (step("a", "x"),), handlers={Handler.EXIT: step("onExit", "bad")}))
-        self.assertEqual(listener.told, [("d", RunState.FAILED)])
-
-    def test_trouble(self) -> None:
-        """A notifier that raises changes nothing but a line in the log."""
-        harness = self.harness(notifier=Listener(OSError(111, "refused", "mail.example")))
-        self.assertIs(self.finish(harness, Dag("d", (step("a", "x"),))).state, RunState.SUCCEEDED)
-        self.assertTrue(any("mail.example: refused" in line for line in harness.store.sinks[0].lines))

@@ -12,9 +12,10 @@ from twisted.internet.interfaces import IReactorTime
 from txdagu.execution.evaluation.masking import Masker
 from txdagu.execution.evaluation.stages import Evaluator
 from txdagu.execution.groups import run_group
-from txdagu.execution.interfaces import ExitStatus, INotifier, IProcessRunner, ProcessSpec, Tap
+from txdagu.execution.interfaces import ExitStatus, IProcessRunner, ProcessSpec, Tap
 from txdagu.execution.request import RunRequest
 from txdagu.execution.slot import SharedSlot, SlotUse
+from txdagu.execution.steps.config import Config, evaluated
 from txdagu.execution.steps.printing import StepPrinter
 from txdagu.execution.stop import Stop
 from txdagu.model.dag import Dag, Step
@@ -55,7 +56,6 @@ class Tools:
     default_shell: str
     in_thread: InThread
     start: Callable[[RunRequest, SharedSlot], ChildHandle]
-    notifier: INotifier | None
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,8 @@ class StepContext:
     `directory` is where it works, and exists. `environment` is that of its processes; `call_environment` is what a child in this
     process inherits for evaluating its own ``env`` and ``params``. `called` notes a child in the run's status. `step.stdout` and
     `step.stderr` are absolute paths already. `masker` hides the run's secrets in all that is shown: programs' output goes through
-    `tap`, where there is one, the step's own words through `printer`, which is closed by who made the context.
+    `tap`, where there is one, the step's own words through `printer`, which is closed by who made the context. `params` are the
+    run's, evaluated.
     """
 
     request: RunRequest
@@ -83,6 +84,7 @@ class StepContext:
     masker: Masker
     tap: Tap | None
     printer: StepPrinter
+    params: Mapping[str, str]
 
     @property
     def dag(self) -> Dag:
@@ -106,6 +108,10 @@ class StepContext:
         """Print to the step's standard error."""
         await self.printer.write(text.encode("utf-8", "surrogateescape"), error=True)
 
+    async def config(self) -> Config:
+        """The step's options, every text in them evaluated."""
+        return Config(self.step.type, await evaluated(self.step.config, self.evaluator))
+
     async def run_program(self, argv: Sequence[str], env: Mapping[str, str] | None = None) -> ExitStatus:
         """
         Run a program in the step's directory, its output in the step's logs, until it and, if it was stopped, all of its
@@ -120,4 +126,6 @@ class StepContext:
             append=True,
             tap=self.tap,
         )
-        return await run_group(self.tools.processes, spec, self.stop, self.tools.clock)
+        status = await run_group(self.tools.processes, spec, self.stop, self.tools.clock)
+        self.printer.keep(status.captured)
+        return status

@@ -38,11 +38,16 @@ class StepPrinter:
         self._tap = tap or Tap()
         self._in_thread = in_thread
         self._streams: Streams | None = None
+        self._of_programs = bytearray()
 
     @property
     def captured(self) -> bytes:
-        """What the tap keeps of standard output, as it was printed."""
-        return bytes(self._streams.stdout.captured) if self._streams is not None else b""
+        """What the tap keeps of the standard output of the step's programs, then of what it printed itself."""
+        return bytes(self._of_programs) + (bytes(self._streams.stdout.captured) if self._streams is not None else b"")
+
+    def keep(self, captured: bytes) -> None:
+        """Remember what the tap kept of a program's output, as far as that can still be asked for."""
+        self._of_programs += captured[: max(0, self._tap.capture - len(self._of_programs))]
 
     async def write(self, data: bytes, *, error: bool = False) -> None:
         """Print to standard output, or to standard `error`. Raises `StepFileError` if that cannot be written."""

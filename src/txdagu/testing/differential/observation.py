@@ -4,6 +4,7 @@ What a run left behind, as plain values that do not depend on when and where it 
 The files are read as JSON here, not by the store: two programs have to write the same. What is normalised, and why:
 
 * the program's home becomes ``<HOME>``, a directory of the test;
+* how long an archive took becomes ``<TOOK>``;
 * time stamps and attempt ids in names of files and directories become ``<T>`` and ``<A>``, and names of script files lose their
   random part: they differ from run to run;
 * errors lose line breaks at their end, which follow from where the tail of a log was cut, and the words ``failed to execute
@@ -42,6 +43,7 @@ _STAMPS = (
     (re.compile(r"(attempt_<T>_)[0-9a-zA-Z]{4,8}(?=/)"), r"\1<A>"),
     (re.compile(r"dagu_script-[^.\s\"':]+"), "dagu_script-<R>"),
     (re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)"), "<TIME>"),
+    (re.compile(r'(?<="duration": )"[0-9.]+[a-zµ]+"'), '"<TOOK>"'),
 )
 
 

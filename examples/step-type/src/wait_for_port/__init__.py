@@ -1,0 +1,1 @@
+"""A step type for txdagu: wait until something listens on a TCP port."""

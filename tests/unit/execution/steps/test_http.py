@@ -1,0 +1,223 @@
+"""HTTP steps against a server of Twisted's, with real sockets. The formats were measured on Dagu 1.30.2."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from shutil import rmtree
+from tempfile import mkdtemp
+from typing import Any, cast
+
+from twisted.internet.defer import Deferred
+from twisted.internet.task import deferLater
+from twisted.trial.unittest import TestCase
+from twisted.web.resource import Resource
+from twisted.web.server import NOT_DONE_YET, Site
+
+from txdagu.model.dag import Command, Dag, Output, Step
+from txdagu.model.run import NodeStatus
+from txdagu.model.status import NodeState
+from txdagu.testing.steps import StepHarness
+
+BIG = 3 * 1024 * 1024
+
+
+class Answers(Resource):
+    """Answers by path, and tells what was asked."""
+
+    isLeaf = True  # noqa: N815 - twisted.web's name
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[Any] = []
+
+    def render(self, request: Any) -> bytes | int:
+        """Always the same headers, in no special order."""
+        request.responseHeaders.removeHeader(b"date")
+        request.setHeader(b"x-lower-case", b"v")
+        request.setHeader(b"content-type", b"text/plain")
+        request.responseHeaders.setRawHeaders(b"x-a", [b"1", b"2"])
+        path = request.path.decode()
+        if path == "/echo":
+            return json.dumps(
+                {
+                    "method": request.method.decode(),
+                    "uri": request.uri.decode(),
+                    "body": request.content.read().decode(),
+                    "type": request.getHeader("content-type"),
+                    "foo": request.getHeader("x-foo"),
+                }
+            ).encode()
+        if path == "/never":
+            self.open.append(request)
+            request.notifyFinish().addErrback(lambda _: self.open.remove(request))
+            return NOT_DONE_YET
+        if path == "/redirect":
+            request.redirect(b"/text")
+            return b""
+        if path == "/big":
+            return b"x" * BIG
+        if path == "/bytes":
+            return bytes(range(256))
+        if path == "/json":
+            return b'{"b": 1.50, "a": ["<"]}'
+        if path.startswith("/4"):
+            request.setResponseCode(int(path[1:]))
+        if path == "/204":
+            request.setResponseCode(204)
+            return b""
+        return b"plain text\n"
+
+
+class HttpTests(TestCase):
+    def setUp(self) -> None:
+        """A server, and an engine with the same reactor."""
+        from twisted.internet import reactor  # noqa: TID251  # trial's, for real sockets
+
+        self.reactor = cast("Any", reactor)
+        self.directory = mkdtemp()
+        self.addCleanup(rmtree, self.directory)
+        self.answers = Answers()
+        port = self.reactor.listenTCP(0, Site(self.answers), interface="127.0.0.1")
+        self.addCleanup(port.stopListening)
+        self.base = f"http://127.0.0.1:{port.getHost().port}"
+        self.harness = StepHarness(self.directory, reactor)
+
+    async def ask(self, request: str, script: str = "", **config: Any) -> tuple[NodeStatus, str, str]:
+        method, _, path = request.partition(" ")
+        command = Command(f"{method} {self.base}{path}")
+        step = Step("a", type="http", commands=(command,), script=script, config=config, output=Output("O"))
+        return await self.harness.run_step(step, params="Q=val", env=("E=env",))
+
+    async def test_plain(self) -> None:
+        """Status line, headers in order and Title-Case, body; captured as output."""
+        node, out, _ = await self.ask("GET /text")
+        self.assertIs(node.state, NodeState.SUCCEEDED, node.error)
+        lines = out.split("\n")
+        self.assertEqual(lines[0], "200 OK")
+        self.assertEqual(
+            [line for line in lines[1:] if not line.startswith("Server")],
+            [
+                "Content-Length: 11\r",
+                "Content-Type: text/plain\r",
+                "X-A: 1\r",
+                "X-A: 2\r",
+                "X-Lower-Case: v\r",
+                "plain text",
+                "",
+            ],
+        )
+        self.assertEqual(node.outputs["O"], out.strip())
+
+    async def test_silent(self) -> None:
+        """A silent step prints the body alone if the answer is good, else all of it."""
+        self.assertEqual((await self.ask("GET /text", silent=True))[1], "plain text\n")
+        node, out, _ = await self.ask("GET /404", silent=True)
+        self.assertTrue(out.startswith("404 Not Found\nContent-Length: 11\r\n"), out)
+        self.assertEqual(node.error, 'failed to execute step "a": http status code not 2xx: 404')
+
+    async def test_request(self) -> None:
+        """Headers, query and body are evaluated and sent; the query is appended to one that is there."""
+        config: dict[str, Any] = {
+            "headers": {"X-Foo": "${Q} ${E}"},
+            "query": {"z": "1 2", "b": "${Q}"},
+            "body": '{"k":"${Q}"}',
+        }
+        _, out, _ = await self.ask("post /echo?y=9", silent=True, **config)
+        self.assertEqual(
+            json.loads(out),
+            {
+                "method": "POST",
+                "uri": "/echo?y=9&b=val&z=1+2",
+                "body": '{"k":"val"}',
+                "type": "text/plain; charset=utf-8",
+                "foo": "val env",
+            },
+        )
+
+    async def test_script(self) -> None:
+        """The script's object lies over the config; GET has no body."""
+        node, out, _ = await self.ask("DELETE /echo", '{"body": "y${Q}", "silent": "true"}', body="x")
+        self.assertEqual(json.loads(out)["body"], "yval", node.error)
+        _, out, _ = await self.ask("GET /echo", silent=True, body="x")
+        self.assertEqual(json.loads(out)["body"], "")
+        node, _, _ = await self.ask("GET /echo", "[1]")
+        self.assertIn("the script of an http step is a JSON object with its options", node.error)
+
+    async def test_json(self) -> None:
+        """One object with status, headers and body; silent, with the body alone; not without JSON."""
+        _, out, _ = await self.ask("GET /json", json=True)
+        value = json.loads(out)
+        self.assertTrue(
+            out.startswith('{\n "status_code": 200,\n "headers": {\n  "Content-Length": [\n   "23"\n  ],\n'), out
+        )
+        self.assertTrue(
+            out.endswith(' "body": {\n  "a": [\n   "\\u003c"\n  ],\n  "b": 1.5\n }\n}'),
+            out,
+        )
+        self.assertEqual(value["headers"]["X-A"], ["1", "2"])
+        _, out, _ = await self.ask("GET /json", json=True, silent=True)
+        self.assertTrue(out.startswith('{\n "status_code": 0,\n "headers": null,\n "body": {\n'), out)
+        node, out, _ = await self.ask("GET /text", json=True)
+        self.assertEqual(out, "")
+        self.assertIn("the body of the answer is not JSON", node.error)
+        node, out, _ = await self.ask("GET /404", json=True)
+        self.assertIn("not JSON", node.error)
+
+    async def test_no_body(self) -> None:
+        """Answers without a body end well; one that can have none has no length either."""
+        for request, length in (("GET /204", False), ("HEAD /text", True)):
+            node, out, _ = await self.ask(request)
+            self.assertIs(node.state, NodeState.SUCCEEDED, node.error)
+            self.assertEqual("Content-Length: 11" in out, length, out)
+            self.assertTrue(out.endswith("\r\n"), out)
+
+    async def test_big_and_binary(self) -> None:
+        """A long body and one of any bytes arrive as they are."""
+        node, _, _ = await self.ask("GET /bytes", silent=True)
+        self.assertEqual(Path(node.stdout).read_bytes(), bytes(range(256)))  # noqa: ASYNC240
+        node, _, _ = await self.ask("GET /big", silent=True)
+        self.assertEqual(Path(node.stdout).stat().st_size, BIG)  # noqa: ASYNC240
+        self.assertIn("exceeded maximum size limit", node.error)  # of its output
+
+    async def test_redirect(self) -> None:
+        """Redirections are followed, those of POST with GET."""
+        self.assertEqual((await self.ask("POST /redirect", silent=True, body="x"))[1], "plain text\n")
+
+    async def test_debug(self) -> None:
+        """With debug the request is told on standard error, without its credentials."""
+        _, _, err = await self.ask("GET /text", debug=True, headers={"Authorization": "secret", "N": 5})
+        self.assertIn(f"> GET {self.base}/text\n", err)
+        self.assertIn("> N: 5\n", err)
+        self.assertNotIn("secret", err)
+
+    async def test_timeout(self) -> None:
+        """An answer that takes too long fails the step, and the connection is closed."""
+        node, _, _ = await self.ask("GET /never", timeout=1)
+        self.assertIs(node.state, NodeState.FAILED)
+        self.assertIn("/never: no whole answer within 1 s", node.error)
+
+    async def test_stop(self) -> None:
+        """A step that waits for its answer can be stopped."""
+        step = Step("a", type="http", commands=(Command(f"GET {self.base}/never"),))
+        done: Deferred[Any] = self.harness.run(Dag("d", (step,)))
+        while not self.answers.open:
+            await deferLater(self.reactor, 0.01)
+        sink = self.harness.store.sinks[0]
+        assert sink.cancel is not None
+        sink.cancel()
+        status = await done
+        self.assertIs(status.nodes[0].state, NodeState.ABORTED)
+
+    async def test_unreachable(self) -> None:
+        """Nobody there, and what is no URL, are told in one sentence."""
+        for text, expected in (
+            ("GET http://127.0.0.1:1/x", "GET http://127.0.0.1:1/x: Connection was refused"),
+            ("GET nonsense", "'nonsense' is not a URL: write METHOD"),
+            ("http://x/", "is not a URL"),
+        ):
+            node, _, _ = await self.harness.run_step(Step("a", type="http", commands=(Command(text),)))
+            self.assertIn(expected, node.error)
+        node, _, _ = await self.ask("GET /text", timeout="soon", body={"a": 1})
+        self.assertIn("http config: body must be a text", node.error)
+        self.assertIn("http config: timeout must be a whole number, got 'soon'", node.error)

@@ -162,7 +162,11 @@ class ChangeLines(_OffScreen):
         self._write(f"… {sentence}\n")
 
     def _show(self, family: Family, status: RunStatus, prefix: str) -> None:
+        held: set[str] = set()
         for node in (*status.nodes, *status.handlers_begun):
+            if not held.isdisjoint(node.step.depends) and not status.state.ended:
+                held.add(node.step.name)  # it follows from what has not been told yet
+                continue
             key = (status.run.id, node.step.name)
             # A short step may have ended before anybody looked; it is told like any other.
             begun = node.state is NodeState.RUNNING or (node.started_at is not None and node.state.settled)
@@ -173,7 +177,8 @@ class ChangeLines(_OffScreen):
             for child in children:
                 self._show(family, child, f"{prefix}{node.step.name} > ")
             if node.state is NodeState.SUCCEEDED and not _all_told(node, children):
-                continue  # the children's last states are on their way, and read better before this line
+                held.add(node.step.name)  # its children's last states are on their way, and read better before this
+                continue
             if self._told.get(key, NodeState.NOT_STARTED) is not node.state:
                 self._told[key] = node.state
                 again = node.state is NodeState.RUNNING  # after a retry

@@ -58,6 +58,15 @@ class ChangeLinesTests(SynchronousTestCase):
         self.view.show(Family(top(NodeState.SUCCEEDED), kid(NodeState.SUCCEEDED, RunState.SUCCEEDED)))
         self.assertEqual(self.lines[1:], ["call > ✔ work succeeded", "✔ call succeeded"])
 
+    def test_what_follows_waits_too(self) -> None:
+        """The next step may begin before the files of the child that ended were read; it is told after that end."""
+        following = NodeStatus(Step("next", depends=("call",)), NodeState.RUNNING)
+        both = replace(TOP, nodes=(replace(CALL, state=NodeState.SUCCEEDED), following))
+        self.view.show(Family(both, {"k": KID}))
+        self.assertEqual(self.lines, ["call > ▶ work started, worker gpu-1"])
+        self.view.show(Family(both, kid(NodeState.SUCCEEDED, RunState.SUCCEEDED)))
+        self.assertEqual(self.lines[1:], ["call > ✔ work succeeded", "✔ call succeeded", "▶ next started, here"])
+
     def test_what_is_over_when_first_seen_had_a_start_too(self) -> None:
         """States are read now and then: a step that began and ended in between is told like any other."""
         moment = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)

@@ -20,25 +20,28 @@ def without_empty(document: Mapping[str, Any]) -> dict[str, Any]:
 
 
 class ConditionRecord(msgspec.Struct):
-    """One condition."""
+    """One condition; in records of a run with what was wrong with it."""
 
     condition: str | None = None
     expected: str | None = None
     negate: bool | None = None
+    error: str | None = None
 
 
 def condition_document(condition: Condition) -> dict[str, Any]:
     """A condition, ready to be encoded."""
-    return without_empty({"condition": condition.text, "expected": condition.expected, "negate": condition.negate})
+    document: dict[str, Any] = {"condition": condition.text}
+    further = {"expected": condition.expected, "negate": condition.negate, "error": condition.error}
+    return document | without_empty(further)
 
 
-def conditions_of(records: Iterable[ConditionRecord] | None) -> tuple[Condition, ...]:
+def conditions_of(records: Iterable[ConditionRecord | None] | None) -> tuple[Condition, ...]:
     """The conditions in a record."""
-    return tuple(_condition_of(record) for record in records or ())
+    return tuple(_condition_of(record) for record in records or () if record)
 
 
 def _condition_of(record: ConditionRecord) -> Condition:
-    return Condition(record.condition or "", record.expected or "", bool(record.negate))
+    return Condition(record.condition or "", record.expected or "", bool(record.negate), record.error or "")
 
 
 class ContinueOnRecord(msgspec.Struct, rename="camel"):

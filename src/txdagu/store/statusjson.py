@@ -14,11 +14,11 @@ from typing import Any
 
 import msgspec
 
-from txdagu.model.conditions import Condition
 from txdagu.model.dag import Handler, Step
 from txdagu.model.errors import DaguError
 from txdagu.model.run import ChildRun, NodeStatus, RunRef, RunStatus
 from txdagu.model.status import NodeState, RunState
+from txdagu.store.policyjson import ConditionRecord, condition_document, conditions_of
 from txdagu.store.stepjson import OWN, StepRecord, encode_json, step_document, step_of
 
 _NO_STEP = Step("")
@@ -139,17 +139,6 @@ def _ref_document(ref: RunRef) -> dict[str, str]:
     return {"name": ref.name, "id": ref.id}
 
 
-def _condition_document(condition: Condition) -> dict[str, Any]:
-    document: dict[str, Any] = {"condition": condition.text}
-    if condition.expected:
-        document["expected"] = condition.expected
-    if condition.negate:
-        document["negate"] = True
-    if condition.error:
-        document["error"] = condition.error
-    return document
-
-
 def _run_document(status: RunStatus, nodes: bytes, handlers: Mapping[Handler, bytes]) -> dict[str, Any]:
     document: dict[str, Any] = {"root": _ref_document(status.root)}
     if status.parent:
@@ -181,7 +170,7 @@ def _run_document(status: RunStatus, nodes: bytes, handlers: Mapping[Handler, by
         document["params"] = " ".join(status.params)
         document["paramsList"] = status.params
     if status.preconditions:
-        document["preconditions"] = [_condition_document(condition) for condition in status.preconditions]
+        document["preconditions"] = [condition_document(condition) for condition in status.preconditions]
     return document
 
 
@@ -217,13 +206,6 @@ class _NodeRecord(msgspec.Struct, rename="camel"):
     txdagu: _OwnNodeRecord | None = None
 
 
-class _ConditionRecord(msgspec.Struct):
-    condition: str | None = None
-    expected: str | None = None
-    negate: bool | None = None
-    error: str | None = None
-
-
 class _RunRecord(msgspec.Struct, rename="camel"):
     root: _RefRecord | None = None
     parent: _RefRecord | None = None
@@ -247,7 +229,7 @@ class _RunRecord(msgspec.Struct, rename="camel"):
     log: str | None = None
     error: str | None = None
     params_list: list[str] | None = None
-    preconditions: list[_ConditionRecord | None] | None = None
+    preconditions: list[ConditionRecord | None] | None = None
 
 
 _decoder = msgspec.json.Decoder(_RunRecord)
@@ -286,13 +268,7 @@ def decode_status(line: bytes, zone: tzinfo = UTC) -> RunStatus:
         error=record.error or "",
         params=tuple(record.params_list or ()),
         handlers=_handlers(record, zone),
-        preconditions=tuple(
-            Condition(
-                condition.condition or "", condition.expected or "", bool(condition.negate), condition.error or ""
-            )
-            for condition in record.preconditions or ()
-            if condition
-        ),
+        preconditions=conditions_of(record.preconditions),
     )
 
 

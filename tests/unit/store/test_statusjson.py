@@ -88,7 +88,10 @@ HANDLED = {
     "status": 3,
     "nodes": [
         {
-            "step": {"name": "again"},
+            "step": {
+                "name": "again",
+                "preconditions": [{"condition": "false", "error": "condition was not met: exit status 1"}],
+            },
             "stdout": "/l/again.out",
             "stderr": "/l/again.err",
             "startedAt": "2026-11-23T23:54:26Z",
@@ -127,6 +130,7 @@ zones = st.integers(-14 * 60, 14 * 60).map(lambda minutes: timezone(timedelta(mi
 times = st.none() | st.datetimes(datetime(1990, 1, 1), datetime(2090, 1, 1), timezones=zones).map(
     lambda at: at.replace(microsecond=0)
 )
+conditions = st.lists(st.builds(Condition, words, words, st.booleans(), words), max_size=2).map(tuple)
 commands = st.builds(Command, text=words.filter(bool), program=words, args=texts)
 steps = st.builds(
     Step,
@@ -141,6 +145,7 @@ steps = st.builds(
     env=texts,
     output=st.none() | st.builds(Output, name=names, key=words, omit=st.booleans()),
     depends=texts,
+    preconditions=conditions,
     child=st.none() | st.builds(ChildCall, name=names, params=words),
     worker_selector=st.builds(WorkerSelector, labels=st.dictionaries(words, words, max_size=2), local=st.just(False))
     | st.just(WorkerSelector(local=True)),
@@ -182,7 +187,7 @@ statuses = st.builds(
     error=words,
     params=texts,
     handlers=st.dictionaries(st.sampled_from(Handler), nodes, max_size=2),
-    preconditions=st.lists(st.builds(Condition, words, words, st.booleans(), words), max_size=2).map(tuple),
+    preconditions=conditions,
 )
 
 

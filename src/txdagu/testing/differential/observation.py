@@ -117,7 +117,7 @@ class Observer:
         return sorted((child["dagRunId"], self.normal(child.get("params") or "")) for child in children or ())
 
     def _conditions(self, conditions: list[dict[str, Any]] | None) -> list[str]:
-        return [self.normal(condition.get("errorMessage") or "") for condition in conditions or ()]
+        return [self.normal(condition.get("error") or "") for condition in conditions or ()]
 
     def _content(self, path: str | None) -> str:
         """What a step printed; bytes that are no text in hexadecimal."""

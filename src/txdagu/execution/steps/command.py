@@ -20,14 +20,10 @@ Words = tuple[str, ...]
 
 @dataclass(frozen=True, slots=True)
 class _Ended:
-    """
-    How the programs of a step ended: the last one's `status`, and its `number` where there were several; `captured` is what a
-    tap kept of all of them.
-    """
+    """How the programs of a step ended: the last one's `status`, and its `number` where there were several."""
 
     status: ExitStatus
     number: int = 0
-    captured: bytes = b""
 
 
 async def run_command_step(context: StepContext) -> StepEnd:
@@ -57,8 +53,7 @@ async def _run_commands(context: StepContext, shell: Shell) -> tuple[Step, _Ende
     step = replace(context.step, commands=tuple(command for command, _ in evaluated))
     ended = _Ended(ExitStatus(0))
     for number, (_, argv) in enumerate(evaluated, 1):
-        status = await context.run_program(argv)
-        ended = _Ended(status, number if len(evaluated) > 1 else 0, ended.captured + status.captured)
+        ended = _Ended(await context.run_program(argv), number if len(evaluated) > 1 else 0)
         if not ended.status.ok:
             break
     return step, ended
@@ -110,7 +105,7 @@ async def _run_script(context: StepContext, shell: Shell) -> tuple[Step, _Ended]
         status = await context.run_program((*program, path) if program else shell.file(path))
     finally:
         await in_thread(partial(files.remove, path))
-    return replace(context.step, script=text), _Ended(status, captured=status.captured)
+    return replace(context.step, script=text), _Ended(status)
 
 
 async def _end(context: StepContext, step: Step, ended: _Ended, before: int) -> StepEnd:
@@ -119,19 +114,11 @@ async def _end(context: StepContext, step: Step, ended: _Ended, before: int) -> 
     outputs: dict[str, str] = {}
     if step.output is not None:
         try:
-            outputs[step.output.name] = await _captured(context, ended, before)
+            outputs[step.output.name] = await context.captured(before)
         except DaguError as problem:
             error = error or f'failed to execute step "{step.name}": {problem}'
     state = NodeState.FAILED if error else NodeState.SUCCEEDED
     return StepEnd(state, error, outputs, step, ended.status.code if not ended.status.ok else int(bool(error)))
-
-
-async def _captured(context: StepContext, ended: _Ended, before: int) -> str:
-    """What was printed, from the tap that kept it, else from the log, which had `before` bytes when the step began."""
-    limit = context.dag.max_output_size
-    if context.tap is not None and context.tap.capture:
-        return files.output_text(ended.captured, limit)
-    return await context.tools.in_thread(partial(files.read_output, context.logs.stdout, before, limit))
 
 
 async def _error(context: StepContext, ended: _Ended) -> str:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Protocol
 
 from twisted.internet.interfaces import IReactorTime
 
+from txdagu.execution import files
 from txdagu.execution.evaluation.masking import Masker
 from txdagu.execution.evaluation.stages import Evaluator
 from txdagu.execution.groups import run_group
@@ -111,6 +113,13 @@ class StepContext:
     async def config(self) -> Config:
         """The step's options, every text in them evaluated."""
         return Config(self.step.type, await evaluated(self.step.config, self.evaluator))
+
+    async def captured(self, before: int) -> str:
+        """What was printed, from the tap that kept it, else from the log, which had `before` bytes when the step began."""
+        limit = self.dag.max_output_size
+        if self.tap is not None and self.tap.capture:
+            return files.output_text(self.printer.captured, limit)
+        return await self.tools.in_thread(partial(files.read_output, self.logs.stdout, before, limit))
 
     async def run_program(self, argv: Sequence[str], env: Mapping[str, str] | None = None) -> ExitStatus:
         """

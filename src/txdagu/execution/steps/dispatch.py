@@ -49,18 +49,10 @@ async def _run_plugin(context: StepContext) -> StepEnd:
     if step.output is None or step.output.name in end.outputs:
         return end
     try:
-        text = await _captured(context, before)
+        text = await context.captured(before)
     except DaguError as problem:
         return replace(end, state=NodeState.FAILED, error=end.error or str(problem), exit_code=end.exit_code or 1)
     return replace(end, outputs={**end.outputs, step.output.name: text})
-
-
-async def _captured(context: StepContext, before: int) -> str:
-    """What was printed, from the tap that kept it, else from the log, which had `before` bytes when the step began."""
-    limit = context.dag.max_output_size
-    if context.tap is not None and context.tap.capture:
-        return files.output_text(context.printer.captured, limit)
-    return await context.tools.in_thread(partial(files.read_output, context.logs.stdout, before, limit))
 
 
 def _found(name: str) -> IStepType:

@@ -9,3 +9,8 @@ jq = StepType("jq", target=f"{_STEPS}.jq:run_jq_step", traits=StepTraits(command
 mail = StepType("mail", target=f"{_STEPS}.mail:run_mail_step", traits=StepTraits())
 archive = StepType("archive", target=f"{_STEPS}.archive:run_archive_step", traits=StepTraits(command=True))
 python = StepType("python", target=f"{_STEPS}.python:run_python_step", traits=StepTraits(script=True))
+ssh = StepType(
+    "ssh",
+    target=f"{_STEPS}.ssh.step:run_ssh_step",
+    traits=StepTraits(command=True, several_commands=True, shell=True),  # noqa: S604 - a trait
+)

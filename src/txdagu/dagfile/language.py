@@ -163,7 +163,7 @@ DAG = Level(
         Field("smtp", SMTP.reference, "The mail server."),
         Field("container", CONTAINERS, "The container in which steps run.", acted_on=False),
         Field("registryAuths", REGISTRY_AUTHS, "Credentials for registries of images.", acted_on=False),
-        Field("ssh", SSH.reference, "How ssh steps log in.", acted_on=False),
+        Field("ssh", SSH.reference, "How ssh steps log in."),
         Field("llm", LLM.reference, "The language model of chat steps.", era="since 1.28", acted_on=False),
         Field("otel", OTEL.reference, "Telemetry.", acted_on=False),
         Field("workerSelector", _SELECTOR, "Labels of the workers that may run the DAG; `local`: none."),

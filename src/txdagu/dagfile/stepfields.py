@@ -18,7 +18,7 @@ from txdagu.dagfile.policies import read_continue_on, read_repeat, read_retry
 from txdagu.dagfile.report import Report
 from txdagu.dagfile.settings import read_llm, read_messages
 from txdagu.dagfile.steptype import read_type
-from txdagu.dagfile.steptypes import CALL_TYPE, COMMAND_TYPE, StepType
+from txdagu.dagfile.steptypes import CALL_TYPE, COMMAND_TYPE, StepType, step_type
 from txdagu.dagfile.values import read_env, read_params, read_selector, read_strings
 from txdagu.model.dag import ChildCall, Command, LogOutput, Step
 from txdagu.yamltree import Node
@@ -142,6 +142,10 @@ def _read_work(
         return (), script
     commands, lines = read_command(command, report)
     if kind not in ("", *COMMAND_TYPE.names):  # to other types a command is a text of theirs, whatever its lines
+        takes = step_type(kind).takes
+        if lines and "several" in takes and "script" not in takes:
+            message = f'executor type "{kind}" does not support script field'
+            report.field("command", message, command, "write each line as an item of a list")
         return ((as_command(lines),) if lines else commands), script
     if script and lines:
         report.field("command", "a command of several lines is a script itself", command, "keep one of the two")

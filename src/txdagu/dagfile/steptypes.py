@@ -136,7 +136,7 @@ STEP_TYPES = (
         _DOCKER,
         acted_on=False,
     ),
-    StepType(("ssh",), "Runs commands on another host.", ("command", "several", "shell"), _SSH, acted_on=False),
+    StepType(("ssh",), "Runs commands on another host.", ("command", "several", "shell"), _SSH),
     StepType(
         ("http",),
         "Makes an HTTP request; the command is `METHOD url`.",

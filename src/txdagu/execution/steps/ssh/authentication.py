@@ -66,13 +66,18 @@ class Authentication(SSHUserAuthClient):
         self.askForAuth(b"publickey", b"\x01" + NS(self._algorithm()) + NS(blob) + NS(signature))
 
     def _algorithm(self) -> bytes:
-        """How the current key signs. RSA has several ways; those that the server named (RFC 8308), else the oldest."""
+        """
+        How the current key signs. RSA has several ways: one that the server names (RFC 8308), the oldest if it names none at
+        all, the best if it forgets to name any for RSA, as servers on Conch with other host keys do.
+        """
         assert self._current is not None
         key = self._current.public
         if key.type() != "RSA":
             return bytes(key.sshType())
-        known = self.transport.peerExtensions.get(b"server-sig-algs", b"").split(b",")
-        return next((name for name in _RSA if name in known), b"ssh-rsa")
+        named = self.transport.peerExtensions.get(b"server-sig-algs")
+        if named is None:
+            return b"ssh-rsa"
+        return next((name for name in _RSA if name in named.split(b",")), _RSA[0])
 
     def getPassword(self, prompt: bytes | None = None) -> Deferred[bytes] | None:  # noqa: N802 - Conch's name
         """The password, once."""

@@ -15,7 +15,7 @@ from twisted.conch.ssh.common import NS
 from twisted.conch.ssh.keys import BadKeyError, EncryptedKeyError, Key
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.endpoints import UNIXClientEndpoint, connectProtocol
-from twisted.internet.error import ConnectionLost
+from twisted.internet.error import ConnectError, ConnectionDone, ConnectionLost
 from twisted.python.failure import Failure
 
 from txdagu.model.errors import DaguError
@@ -138,11 +138,11 @@ async def ask_agent(reactor: Any, path: str) -> tuple[Agent | None, list[Identit
     """The agent at that socket and the keys it has; None and nothing if there is no agent that answers."""
     try:
         agent: Agent = await connectProtocol(UNIXClientEndpoint(reactor, path, timeout=_AGENT_TIMEOUT), Agent())
-    except (OSError, ConchError):
+    except ConnectError:
         return None, []
     try:
         listed = await agent.requestIdentities().addTimeout(_AGENT_TIMEOUT, reactor)
-    except (OSError, ConchError, TimeoutError):
+    except (ConchError, ConnectionLost, ConnectionDone, TimeoutError):
         agent.close()
         return None, []
     return agent, list(_usable(agent, listed))

@@ -2,8 +2,9 @@
 Steps of type ssh through Dagu 1.30.2 and through us, against one sshd of OpenSSH: what is asked of it and what comes of that is
 the same, byte for byte.
 
-The files in ``ssh`` are compared like those in ``dags``. The server lets in who runs the tests, with the key ``id``; who comes
-with the key ``recorder`` gets nothing executed but the text of the command printed. `TXDAGU_REFERENCE` names the released
+The files in ``ssh`` are compared like those in ``dags``. The server lets in who runs the tests, with the key ``id`` and a home of
+its own, so that no start-up file of a shell says anything; who comes with the key ``recorder`` gets nothing executed but the text
+of the command printed. `TXDAGU_REFERENCE` names the released
 program; without it, or without sshd, these tests are skipped.
 """
 
@@ -40,6 +41,7 @@ UsePAM no
 PasswordAuthentication no
 KbdInteractiveAuthentication no
 PermitRootLogin yes
+SetEnv HOME={directory}/home
 AcceptEnv *
 """
 
@@ -71,7 +73,9 @@ class Sshd:
             connection, _ = self._listener.accept()
             with connection:
                 if self._argv:
-                    self._processes.append(subprocess.Popen(self._argv, stdin=connection, stdout=connection))
+                    self._processes.append(
+                        subprocess.Popen(self._argv, stdin=connection.fileno(), stdout=connection.fileno())
+                    )
                 else:
                     return
 

@@ -79,7 +79,9 @@ class Client:
         """Ask whether somebody is there, as OpenSSH's keepalive does; any answer will do."""
         self._unanswered += 1
         if self._unanswered > GIVE_UP:
-            self._transport.abort()
+            self._transport.abort(
+                f"the connection is lost: the host has not answered for {ALIVE * GIVE_UP} s: look there"
+            )
             return
         asked: Any = self._connection.sendGlobalRequest(b"keepalive@openssh.com", b"", wantReply=1)
         asked.addBoth(self._answered)

@@ -150,6 +150,8 @@ class CommandChannel(SSHChannel):
             self.conn.sendRequest(self, b"signal", NS(self._wanted.encode()))
 
     def _take(self, data: bytes, error: bool) -> None:
+        if self._closed:
+            return
         if self._waiting and self._waiting[-1][0] == error:
             self._waiting[-1][1].extend(data)
         else:

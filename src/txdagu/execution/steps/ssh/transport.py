@@ -113,8 +113,9 @@ class Transport(SSHClientTransport):
         """Say goodbye and go."""
         self.loseConnection()
 
-    def abort(self) -> None:
-        """Cut the connection, whatever the other side does."""
+    def abort(self, trouble: str = "") -> None:
+        """Cut the connection, whatever the other side does; `trouble` says why."""
+        self._trouble = self._trouble or trouble
         self.transport.abortConnection()
 
 

@@ -71,7 +71,7 @@ class PolicyTests(TestCase):
         self.addCleanup(rmtree, self.directory)
         self.addCleanup(self.all_closed)
         self.ssh, self.mail = SshServer(reactor, answer), MailServer()
-        self.silence: Any = Factory.forProtocol(Silent)
+        self.silence = cast("Any", Factory.forProtocol(Silent))
         self.silence.open = []
         self.ports = {
             "http": self.listen(Site(Page())),

@@ -170,10 +170,10 @@ class _Factory(SSHFactory):
         self.services = {b"ssh-userauth": _Authentication, b"ssh-connection": _Connection}
 
     def getPublicKeys(self) -> dict[bytes, Key]:  # noqa: N802 - Conch's name
-        return {self.server.host_key.sshType(): self.server.host_key.public()}
+        return {name: key.public() for name, key in self.getPrivateKeys().items()}
 
     def getPrivateKeys(self) -> dict[bytes, Key]:  # noqa: N802 - Conch's name
-        return {self.server.host_key.sshType(): self.server.host_key}
+        return {key.sshType(): key for key in (self.server.host_key, *self.server.more_host_keys)}
 
     def getPrimes(self) -> None:  # noqa: N802 - Conch's name
         """No groups of our own."""
@@ -184,7 +184,8 @@ class SshServer:
     """
     Lets `user` in with `password` or one of `keys`, and has `behave` called with each command.
 
-    `commands` are those that came, `connections` the open ones, `algorithms` what clients signed with.
+    `commands` are those that came, `connections` the open ones, `algorithms` what clients signed with. `more_host_keys` are of
+    other types than `host_key`, and set before it listens.
     """
 
     user = "ann"
@@ -194,6 +195,7 @@ class SshServer:
         self.clock = clock
         self.behave = behave
         self.host_key = new_key()
+        self.more_host_keys: list[Key] = []
         self.commands: list[ServedCommand] = []
         self.connections: list[_Transport] = []
         self.algorithms: list[str] = []

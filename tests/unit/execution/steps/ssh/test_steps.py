@@ -274,6 +274,20 @@ class LoginTests(SshStepCase):
         node, _, _ = await self.run_lines("x", config=self.config(knownHostFile="none", strictHostKey="false"))
         self.assertIs(node.state, NodeState.SUCCEEDED, node.error)
 
+    async def test_several_host_keys(self) -> None:
+        """Of a host with several keys the one that is known is asked for."""
+        server = SshServer(self.reactor, behave, [KEY])
+        server.more_host_keys.append(RSA_KEY)
+        listening = self.reactor.listenTCP(0, server.factory, interface="127.0.0.1")
+        self.addCleanup(listening.stopListening)
+        port = listening.getHost().port
+        for host_key in (server.host_key, RSA_KEY):
+            self.file("known", f"[127.0.0.1]:{port} {host_key.public().toString('openssh').decode()}\n".encode())
+            node, _, _ = await self.run_lines("x", config=self.config(port=port))
+            self.assertIs(node.state, NodeState.SUCCEEDED, node.error)
+        self.server.connections += server.connections  # to be waited for
+        server.connections = self.server.connections
+
     async def test_no_connection(self) -> None:
         """Nobody there, a name that is none, and a config that is none: one sentence each."""
         await self.fails("no connection to ann@[127.0.0.1]:1: ", "refused", "sshd", port=1)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from txdagu.execution import files
 from txdagu.execution.backtick import BacktickRunner
+from txdagu.execution.conversations import Conversations
 from txdagu.execution.envfiles import read_dotenv_files, resolve_secrets
 from txdagu.execution.evaluation.environment import RunEnvironment
 from txdagu.execution.evaluation.expansion import expand
@@ -40,7 +41,8 @@ class PreparedRun:
     A run that is ready for its steps.
 
     `base` is the part of the processes' environment that all steps share, `evaluation` the engine's own environment with the
-    DAG's; `call_environment` is what children in this process inherit of it. `masker` hides the secrets.
+    DAG's; `call_environment` is what children in this process inherit of it. `masker` hides the secrets;
+    `conversations` are those of chat steps.
     """
 
     request: RunRequest
@@ -51,6 +53,7 @@ class PreparedRun:
     evaluation: Mapping[str, str]
     call_environment: Mapping[str, str]
     masker: Masker
+    conversations: Conversations
 
     @property
     def params(self) -> tuple[str, ...]:
@@ -151,6 +154,7 @@ async def prepare_run(
         params_json(inputs.params, request.params) if inputs.params else "",
         secrets,
     )
+    masker = Masker({**request.inherited_secrets, **secrets})
     return PreparedRun(
         request,
         tools,
@@ -159,7 +163,8 @@ async def prepare_run(
         environment.base(),
         {**inputs.evaluation, **dotenv},
         {**request.inherited_env, **dag_env, **secrets},
-        Masker({**request.inherited_secrets, **secrets}),
+        masker,
+        Conversations(sink, masker),
     )
 
 
@@ -230,4 +235,5 @@ async def prepare_step(
         tap=tap,
         printer=StepPrinter(logs, tap, run.tools.in_thread),
         params=environment.params,
+        conversations=run.conversations,
     )

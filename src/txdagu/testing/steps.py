@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +20,9 @@ from txdagu.testing.recording import RecordingStore
 
 
 class StepHarness:
-    """Runs DAGs on `reactor`; `directory` takes logs and is the working directory."""
+    """Runs DAGs on `reactor`; `directory` takes logs and is the working directory, `environ` is added to that of this process."""
 
-    def __init__(self, directory: str, reactor: Any) -> None:
+    def __init__(self, directory: str, reactor: Any, environ: Mapping[str, str] | None = None) -> None:
         self.directory = directory
         self.store = RecordingStore(directory)
         self.engine = Engine(
@@ -30,7 +31,7 @@ class StepHarness:
             PidfdProcessRunner(reactor),
             reactor,
             now=local_now,
-            environ={**os.environ, "SHELL": "/bin/sh"},
+            environ={**os.environ, "SHELL": "/bin/sh", **(environ or {})},
             execution_mode="local",
             find_dag=self._find,
         )

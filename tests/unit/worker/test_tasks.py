@@ -16,6 +16,7 @@ from zope.interface import implementer
 from txdagu.config.settings import PathSettings, Settings, WorkerSettings
 from txdagu.execution.engine import Engine
 from txdagu.execution.request import RunRequest
+from txdagu.model.chat import ChatMessage
 from txdagu.model.dag import Dag
 from txdagu.model.errors import DaguError
 from txdagu.model.run import RunRef, RunStatus
@@ -84,6 +85,14 @@ class NotedSink:
     def step_logs(self, step_name: str, at: datetime, merged: bool = False) -> Deferred[StepLogs]:
         """No step ever starts here."""
         raise AssertionError(step_name)
+
+    def write_messages(self, step_name: str, messages: Any) -> Deferred[None]:
+        """No step ever speaks here."""
+        raise AssertionError(step_name)
+
+    def read_messages(self, step_name: str) -> Deferred[tuple[ChatMessage, ...]]:
+        """Nothing was said."""
+        return succeed(())
 
     def write_log(self, line: str) -> None:
         """Note the line."""

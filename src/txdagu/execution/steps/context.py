@@ -11,6 +11,7 @@ from typing import Protocol
 from twisted.internet.interfaces import IReactorTime
 
 from txdagu.execution import files
+from txdagu.execution.conversations import Conversations
 from txdagu.execution.evaluation.masking import Masker
 from txdagu.execution.evaluation.stages import Evaluator
 from txdagu.execution.groups import run_group
@@ -69,7 +70,7 @@ class StepContext:
     process inherits for evaluating its own ``env`` and ``params``. `called` notes a child in the run's status. `step.stdout` and
     `step.stderr` are absolute paths already. `masker` hides the run's secrets in all that is shown: programs' output goes through
     `tap`, where there is one, the step's own words through `printer`, which is closed by who made the context. `params` are the
-    run's, evaluated.
+    run's, evaluated, `conversations` those of its chat steps.
     """
 
     request: RunRequest
@@ -87,6 +88,7 @@ class StepContext:
     tap: Tap | None
     printer: StepPrinter
     params: Mapping[str, str]
+    conversations: Conversations
 
     @property
     def dag(self) -> Dag:

@@ -135,7 +135,7 @@ class SameTalkTests(TestCase):
         file.write_text(dag_text(base))
         env = {"PATH": os.environ["PATH"], "HOME": str(home), "DAGU_HOME": str(home), **KEYS}
         await getProcessOutputAndValue(REFERENCE, ["start", str(file)], env)
-        (run,) = home.glob("data/dag-runs/d/dag-runs/*/*/*/*")
+        (run,) = home.glob("data/dag-runs/d/dag-runs/*/*/*/*")  # noqa: ASYNC240
         (status,) = run.glob("attempt_*/status.jsonl")
         nodes = json.loads(status.read_text().splitlines()[-1])["nodes"]
         words = {2: "failed", 4: "succeeded"}

@@ -18,7 +18,7 @@ class Answered:
 
 @dataclass(frozen=True, slots=True)
 class ChatMessage:
-    """One message. `role` is ``system``, ``user``, ``assistant`` or ``tool``; `answered` is known of answers that we were given."""
+    """One message. `role` is ``system``, ``user``, ``assistant`` or ``tool``; `answered` is known of a model's answers."""
 
     role: str
     content: str

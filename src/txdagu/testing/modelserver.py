@@ -36,7 +36,7 @@ class Asked:
 
 class ModelServer(Resource):
     """
-    Answers every model's requests with `WORDS`, after `THOUGHT`, in the dialect of their path, as a stream where they ask for one.
+    Answers every model's requests with `WORDS`, after `THOUGHT`, in the dialect of their path, as a stream where asked to.
 
     `replies` has other answers by model, each used once, the last one for ever. `asked` keeps all requests, `held` those that
     are still open on purpose. `site` is what to listen with.

@@ -92,7 +92,9 @@ class RecordingStore:
     """
         Runs in memory, logs in `directory`. All attempts are kept in `sinks`, in order.
 
-    X"""
+    `messages` has conversations by run id and step. `put` lets a state appear that somebody else wrote; `refuse` lets the next
+    attempt fail.
+    """
 
     def __init__(self, directory: str) -> None:
         self.directory = Path(directory)

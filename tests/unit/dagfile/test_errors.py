@@ -222,7 +222,6 @@ BAD: list[tuple[str, list[tuple[str, str, str]]]] = [
         [
             ("1:9", "at least one message is required", ""),
             ("1:9", "provider and model are required", ""),
-            ("1:16", "the step type 'chat' is not supported by this version", ""),
         ],
     ),
     ("steps: [{executor: {type: hitl}}]\n", [("1:27", "the step type 'hitl' is not supported by this version", "")]),

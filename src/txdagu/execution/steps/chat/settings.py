@@ -46,8 +46,8 @@ class ChatSettings:
     """
     Whom to ask, and how.
 
-    `provider` is no alias; `base_url` does not end in a slash; `key` is empty where none is needed. `system` is the first message;
-    None for what was not written. `max_tokens` is 0 where none was.
+    `provider` is no alias; `base_url` does not end in a slash; `key` is empty where none is needed. `system` is the first
+    message; None stands for what was not written, in `max_tokens` 0.
     """
 
     provider: str

@@ -46,15 +46,16 @@ class Foreground:
 
 @asynccontextmanager
 async def foreground(settings: Settings, reactor: Any) -> AsyncIterator[Foreground]:
-    """The parts as settings say; channels are closed at the end."""
+    """The parts as settings say; channels are closed and traces sent at the end."""
     store = run_store(settings, reactor)
     coordinators = Coordinators(settings, reactor, SystemRandom(), monotonic)
+    runs = engine(settings, reactor, store, coordinators)
     coordinators.startService()
     try:
-        runs = engine(settings, reactor, store, coordinators)
         yield Foreground(store, runs, coordinators, reactor, settings.default_execution_mode)
     finally:
         await coordinators.stopService()
+        await runs.sent()
 
 
 class ForegroundRun:

@@ -165,7 +165,7 @@ DAG = Level(
         Field("registryAuths", REGISTRY_AUTHS, "Credentials for registries of images.", acted_on=False),
         Field("ssh", SSH.reference, "How ssh steps log in.", acted_on=False),
         Field("llm", LLM.reference, "The language model of chat steps.", era="since 1.28"),
-        Field("otel", OTEL.reference, "Telemetry.", acted_on=False),
+        Field("otel", OTEL.reference, "Traces of runs."),
         Field("workerSelector", _SELECTOR, "Labels of the workers that may run the DAG; `local`: none."),
         Field(
             "onWorkerLost", LOST, "What becomes of a run whose worker is lost; not a word of Dagu's.", acted_on=False

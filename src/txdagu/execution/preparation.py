@@ -30,6 +30,7 @@ from txdagu.execution.slot import SlotUse
 from txdagu.execution.steps.context import StepContext, Tools
 from txdagu.execution.steps.printing import StepPrinter, step_tap
 from txdagu.execution.stop import Stop
+from txdagu.execution.tracing.tracing import Tracing, begin_tracing
 from txdagu.model.dag import Step
 from txdagu.model.run import ChildRun
 from txdagu.store.interfaces import IRunSink, StepLogs
@@ -42,7 +43,7 @@ class PreparedRun:
 
     `base` is the part of the processes' environment that all steps share, `evaluation` the engine's own environment with the
     DAG's; `call_environment` is what children in this process inherit of it. `masker` hides the secrets;
-    `conversations` are those of chat steps.
+    `conversations` are those of chat steps, `tracing` is its place in a trace.
     """
 
     request: RunRequest
@@ -54,6 +55,7 @@ class PreparedRun:
     call_environment: Mapping[str, str]
     masker: Masker
     conversations: Conversations
+    tracing: Tracing
 
     @property
     def params(self) -> tuple[str, ...]:
@@ -165,6 +167,7 @@ async def prepare_run(
         {**request.inherited_env, **dag_env, **secrets},
         masker,
         Conversations(sink, masker),
+        await begin_tracing(request, sink.attempt_id, tools.environ, evaluator, warn),
     )
 
 
@@ -203,6 +206,7 @@ async def prepare_step(
         "PWD": directory,
         "DAG_RUN_STEP_STDOUT_FILE": logs.stdout,
         "DAG_RUN_STEP_STDERR_FILE": logs.stderr,
+        **run.tracing.environment(step.name),
         **told,
     }
     scope = Scope(environment.variables(built_in, outputs), run.evaluation, facts, environment.late())
@@ -236,4 +240,5 @@ async def prepare_step(
         printer=StepPrinter(logs, tap, run.tools.in_thread),
         params=environment.params,
         conversations=run.conversations,
+        trace_parent=str(run.tracing.step(step.name)),
     )

@@ -21,6 +21,7 @@ from txdagu.execution.slot import SharedSlot, SlotUse
 from txdagu.execution.steps.config import Config, evaluated
 from txdagu.execution.steps.printing import StepPrinter
 from txdagu.execution.stop import Stop
+from txdagu.execution.tracing.export import Exports
 from txdagu.model.dag import Dag, Step
 from txdagu.model.run import ChildRun, RunStatus
 from txdagu.peers.interfaces import ICoordinators
@@ -44,8 +45,8 @@ class ChildHandle(Protocol):
 @dataclass(frozen=True)
 class Tools:
     """
-    What all runs of an engine share; told at `engine.Engine`. `start` starts a run here, in the slot of its caller; `notifier`
-    is told how runs end.
+    What all runs of an engine share; told at `engine.Engine`. `start` starts a run here, in the slot of its caller;
+    `exports` sends the traces of runs that have ended.
     """
 
     store: IRunStore
@@ -59,6 +60,7 @@ class Tools:
     default_shell: str
     in_thread: InThread
     start: Callable[[RunRequest, SharedSlot], ChildHandle]
+    exports: Exports
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,8 @@ class StepContext:
     process inherits for evaluating its own ``env`` and ``params``. `called` notes a child in the run's status. `step.stdout` and
     `step.stderr` are absolute paths already. `masker` hides the run's secrets in all that is shown: programs' output goes through
     `tap`, where there is one, the step's own words through `printer`, which is closed by who made the context. `params` are the
-    run's, evaluated, `conversations` those of its chat steps.
+    run's, evaluated, `conversations` those of its chat steps. `trace_parent` is its place in a trace, for runs that it
+    calls.
     """
 
     request: RunRequest
@@ -89,6 +92,7 @@ class StepContext:
     printer: StepPrinter
     params: Mapping[str, str]
     conversations: Conversations
+    trace_parent: str
 
     @property
     def dag(self) -> Dag:

@@ -10,3 +10,6 @@ mail = StepType("mail", target=f"{_STEPS}.mail:run_mail_step", traits=StepTraits
 archive = StepType("archive", target=f"{_STEPS}.archive:run_archive_step", traits=StepTraits(command=True))
 python = StepType("python", target=f"{_STEPS}.python:run_python_step", traits=StepTraits(script=True))
 chat = StepType("chat", target=f"{_STEPS}.chat.step:run_chat_step", traits=StepTraits())
+gha = StepType(
+    "gha", "github_action", "github-action", target=f"{_STEPS}.gha:run_gha_step", traits=StepTraits(command=True)
+)

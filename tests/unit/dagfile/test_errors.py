@@ -48,7 +48,6 @@ BAD: list[tuple[str, list[tuple[str, str, str]]]] = [
     # Fields that are left out
     ("run_config: {disable_param_edit: true}\n", [("1:1", "field 'run_config' is not supported by this version", "")]),
     ("onWorkerLost: fail\n", [("1:1", "field 'onWorkerLost' is not supported", "")]),
-    ("runConfig: {disableParamEdit: true}\n", [("1:1", "field 'runConfig' is not supported", "")]),
     ("skipIfSuccessful: true\n", [("1:1", "field 'skipIfSuccessful' is not supported", "")]),
     ("schedule: {stop: '0 1 * * *'}\n", [("1:12", "field 'schedule.stop' is not supported by this version", "")]),
     ("restartWaitSec: 1\n", [("1:1", "field 'restartWaitSec' is not supported by this version", "")]),

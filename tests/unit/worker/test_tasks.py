@@ -195,14 +195,19 @@ class TasksTests(SynchronousTestCase):
     def test_from_offer_to_report(self) -> None:
         """Confirmed, started with everything the task says, in hand meanwhile, reported at the end, slot free."""
         self._offer(
-            parent_dag_run_name="p", parent_dag_run_id="p1", root_dag_run_name="p", root_dag_run_id="p1", params="A=1"
+            parent_dag_run_name="p",
+            parent_dag_run_id="p1",
+            root_dag_run_name="p",
+            root_dag_run_id="p1",
+            params="A=1",
+            trace_parent="00-1-2-01",
         )
         ack = self.channel.requests("AckTaskClaim")[0]
         self.assertEqual((ack.worker_id, ack.claim_token), ("w1", "token-r1"))
         request = self.engine.runs[0].request
         self.assertEqual((request.dag.name, request.run, request.root), ("etl", RunRef("etl", "r1"), RunRef("p", "p1")))
         self.assertEqual((request.parent, request.params, request.worker_id), (RunRef("p", "p1"), "A=1", "w1"))
-        self.assertEqual(request.attempt_name, "attempt_7")
+        self.assertEqual((request.attempt_name, request.trace_parent), ("attempt_7", "00-1-2-01"))
         self.assertEqual([task.attempt_key for task in self.tasks.in_hand], ["key-r1"])
         self.engine.runs[0].end(RunState.SUCCEEDED)
         (report,) = self._reports()

@@ -14,10 +14,9 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.web.resource import Resource
 from twisted.web.server import Site
 
-from txdagu.execution.tracing.export import SERVICE
+from txdagu.execution.tracing.sending import EXPORT
 from txdagu.grpc.context import CallContext, Handler
 from txdagu.grpc.server import GrpcServerFactory
-from txdagu.protocol.services import message_method
 from txdagu.wire.method import RpcMethod
 
 
@@ -52,7 +51,7 @@ class TraceCollector:
 
     def handlers(self) -> Mapping[RpcMethod[Any, Any], Handler]:
         """The only method."""
-        return {message_method(SERVICE, "Export", ExportTraceServiceRequest, ExportTraceServiceResponse): self._export}
+        return {EXPORT: self._export}
 
     async def _export(self, request: ExportTraceServiceRequest, context: CallContext) -> ExportTraceServiceResponse:
         pairs = [(name, value) for name, value in context.metadata.items() if isinstance(value, str)]

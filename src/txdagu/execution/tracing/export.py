@@ -1,25 +1,20 @@
-"""Traces on their way to a collector."""
+"""Traces on their way to a collector. What sends them is imported only then."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
 
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
-from txdagu.execution.steps.body import read_body
-from txdagu.execution.steps.reaching import reason
 from txdagu.execution.tracing.settings import TraceSettings
 from txdagu.execution.tracing.tracing import Tracing
 from txdagu.model.errors import DaguError
 from txdagu.model.run import RunStatus
 from txdagu.system.threads import InThread
 
-if TYPE_CHECKING:
-    from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
-
-SERVICE = "opentelemetry.proto.collector.trace.v1.TraceService"
+_Send = Callable[[Any, TraceSettings, Tracing, RunStatus, Mapping[str, int]], Awaitable[None]]
 
 
 class Exports:
@@ -55,80 +50,21 @@ class Exports:
         self, tracing: Tracing, settings: TraceSettings, status: RunStatus, exit_codes: Mapping[str, int]
     ) -> None:
         try:
-            make = await self._in_thread(_load)
-            message = make(tracing, status, exit_codes)
-            if settings.url:
-                await self._limited(settings, self._post(settings, message))
-            else:
-                await self._call(settings, message)
+            send = await self._in_thread(_load)
+            await send(self._clock, settings, tracing, status, exit_codes)
         except Exception as error:  # noqa: BLE001 - whatever it is, the run has ended well without it
             self.log.warn(
                 "the trace of run {run} was not sent to {endpoint}: {reason}",
                 run=str(status.run),
                 endpoint=settings.endpoint,
-                reason=reason(error),
+                reason=str(error) or type(error).__name__,
             )
 
-    async def _call(self, settings: TraceSettings, message: ExportTraceServiceRequest) -> None:
-        """OTLP over gRPC: one call on a channel of our own."""
-        from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
-            ExportTraceServiceRequest,
-            ExportTraceServiceResponse,
-        )
 
-        from txdagu.grpc.channel import tcp_channel
-        from txdagu.grpc.tls import ClientTls
-        from txdagu.protocol.services import message_method
-
-        method = message_method(SERVICE, "Export", ExportTraceServiceRequest, ExportTraceServiceResponse)
-        tls = None if settings.insecure else ClientTls()
-        channel = tcp_channel(self._clock, settings.host, settings.port, tls=tls)
-        try:
-            metadata = [(name.lower(), value) for name, value in settings.headers]
-            await channel.unary(method, message, timeout=settings.seconds, metadata=metadata)
-        finally:
-            await channel.close()
-
-    async def _post(self, settings: TraceSettings, message: ExportTraceServiceRequest) -> None:
-        """OTLP over HTTP: one request."""
-        from treq.client import HTTPClient
-        from twisted.web.client import Agent
-        from twisted.web.http_headers import Headers
-
-        headers = {"Content-Type": "application/x-protobuf", **dict(settings.headers)}
-        agent = Agent(self._clock, connectTimeout=settings.seconds)
-        response = await HTTPClient(agent).post(
-            settings.url,
-            headers=Headers({name: [value] for name, value in headers.items()}),
-            data=message.SerializeToString(),
-            allow_redirects=False,
-            unbuffered=True,
-        )
-        if not 200 <= response.code < 300:
-            raise DaguError(f"it answered {response.code} {response.phrase.decode('latin-1')}")
-        await read_body(response, _ignore)
-
-    async def _limited(self, settings: TraceSettings, work: Coroutine[Any, Any, None]) -> None:
-        """The work, given up after the time it may take."""
-        waiting = Deferred.fromCoroutine(work)
-        timer = self._clock.callLater(settings.seconds, waiting.cancel)
-        try:
-            await waiting
-        except CancelledError:
-            raise DaguError(f"no answer within {settings.seconds:g} s") from None
-        finally:
-            if timer.active():
-                timer.cancel()
-
-
-async def _ignore(_data: bytes) -> None:
-    """What a collector says besides its status means nothing to us."""
-
-
-def _load() -> Callable[[Tracing, RunStatus, Mapping[str, int]], ExportTraceServiceRequest]:
-    """What makes messages. Raises `DaguError` if the package is missing."""
+def _load() -> _Send:
+    """What sends traces. Raises `DaguError` if a package is missing."""
     try:
-        from txdagu.execution.tracing.spans import trace_message
+        from txdagu.execution.tracing.sending import send_trace
     except ImportError as error:
         raise DaguError(f"{error}: install it with pip install 'txdagu[otel]'") from error
-    return trace_message
+    return send_trace

@@ -127,7 +127,7 @@ class TracingTests(TestCase):
 
     async def test_switched_off(self) -> None:
         """Without `enabled` nothing is sent, nothing imported, and steps are told of no trace."""
-        with patch.dict(sys.modules, {"txdagu.execution.tracing.spans": None}):
+        with patch.dict(sys.modules, {"txdagu.execution.tracing.sending": None}):
             status = await self.send(f'{{endpoint: "{self.grpc}", insecure: true}}')
             self.assertEqual(status.nodes[0].outputs["PLACE"], "")
             self.assertEqual(self.warnings, [])

@@ -16,7 +16,7 @@ def talk(text: str) -> list[ChatMessage]:
 
 class ContinuedTests(SynchronousTestCase):
     def test_one_system(self) -> None:
-        """One message from the system, in front: the last of its own, else the first of those before. The rest keep their order."""
+        """One message from the system, in front: the last of its own, else the first of those before; the rest keep order."""
         for before, own, expected in (
             ("", "u1 s1 u2", "s1 u1 u2"),
             ("", "s1 s2 u1", "s2 u1"),

@@ -95,8 +95,10 @@ class SinkTests(SynchronousTestCase):
     def test_conversations(self) -> None:
         """A conversation lies with the run, for all attempts, readable by its owner alone; what cannot be read is none."""
         talk = (ChatMessage("user", "hi"), ChatMessage("assistant", "yo", Answered("local", "m", 1, 2, 3)))
-        first, second = self.open(), self.open()
+        first = self.open()
         self.successResultOf(Deferred.fromCoroutine(first.write_messages("a/b", talk)))
+        self.successResultOf(Deferred.fromCoroutine(first.close(self.status(1))))
+        second = self.open()
         self.assertEqual(self.successResultOf(Deferred.fromCoroutine(second.read_messages("a/b"))), talk)
         self.assertEqual(self.successResultOf(Deferred.fromCoroutine(second.read_messages("other"))), ())
         (path,) = self.home.glob("data/dag-runs/d/dag-runs/*/*/*/*/messages/*")
@@ -105,7 +107,7 @@ class SinkTests(SynchronousTestCase):
         self.assertEqual(self.successResultOf(Deferred.fromCoroutine(second.read_messages("a/b"))), ())
         shutil.rmtree(path.parent)
         path.parent.write_text("in the way")
-        failure = self.failureResultOf(Deferred.fromCoroutine(first.write_messages("a", talk)), UnavailableError)
+        failure = self.failureResultOf(Deferred.fromCoroutine(second.write_messages("a", talk)), UnavailableError)
         self.assertIn("messages: File exists; make room or bring the disk back", str(failure.value))
 
     def test_latest_wins(self) -> None:

@@ -14,3 +14,7 @@ ssh = StepType(
     target=f"{_STEPS}.ssh.step:run_ssh_step",
     traits=StepTraits(command=True, several_commands=True, shell=True),  # noqa: S604 - a trait
 )
+chat = StepType("chat", target=f"{_STEPS}.chat.step:run_chat_step", traits=StepTraits())
+gha = StepType(
+    "gha", "github_action", "github-action", target=f"{_STEPS}.gha:run_gha_step", traits=StepTraits(command=True)
+)

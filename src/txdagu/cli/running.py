@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from txdagu.execution.assembly import engine, run_store
 from txdagu.execution.engine import Engine, Run, RunRequest
 from txdagu.execution.remote import RemoteRun
 from txdagu.execution.stop import Stop
+from txdagu.execution.tracing.context import VARIABLE
 from txdagu.model.errors import ConflictError, DaguError
 from txdagu.model.run import RunStatus
 from txdagu.model.status import NodeState, RunState
@@ -46,15 +48,16 @@ class Foreground:
 
 @asynccontextmanager
 async def foreground(settings: Settings, reactor: Any) -> AsyncIterator[Foreground]:
-    """The parts as settings say; channels are closed at the end."""
+    """The parts as settings say; channels are closed and traces sent at the end."""
     store = run_store(settings, reactor)
     coordinators = Coordinators(settings, reactor, SystemRandom(), monotonic)
+    runs = engine(settings, reactor, store, coordinators)
     coordinators.startService()
     try:
-        runs = engine(settings, reactor, store, coordinators)
         yield Foreground(store, runs, coordinators, reactor, settings.default_execution_mode)
     finally:
         await coordinators.stopService()
+        await runs.sent()
 
 
 class ForegroundRun:
@@ -125,7 +128,13 @@ class ForegroundRun:
         parts, dag, run = self._parts, self._request.dag, self._request.run
         await parts.store.enqueue(dag, await queued_status(parts.engine, self._request), "")
         task = Task(
-            run=run, root=run, operation=Operation.RETRY, target=dag.name, selector=selector, definition=dag.yaml_text
+            run=run,
+            root=run,
+            operation=Operation.RETRY,
+            target=dag.name,
+            selector=selector,
+            definition=dag.yaml_text,
+            trace_parent=os.environ.get(VARIABLE, ""),
         )
         remote = RemoteRun(
             parts.store,

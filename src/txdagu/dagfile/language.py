@@ -94,8 +94,8 @@ STEP = Level(
         Field("type", TEXT, "The step's type; empty for commands and scripts.", era="since 1.28"),
         Field("config", ANY_MAP, "Options of the type.", era="since 1.28"),
         Field("executor", either(TEXT, EXECUTOR.reference), "The type, or type and config.", era="to 1.29", now="type"),
-        Field("llm", LLM.reference, "The language model of a chat step.", acted_on=False),
-        Field("messages", MESSAGES, "What a chat step says.", acted_on=False),
+        Field("llm", LLM.reference, "The language model of a chat step."),
+        Field("messages", MESSAGES, "What a chat step says."),
     ),
 )
 
@@ -164,8 +164,8 @@ DAG = Level(
         Field("container", CONTAINERS, "The container in which steps run.", acted_on=False),
         Field("registryAuths", REGISTRY_AUTHS, "Credentials for registries of images.", acted_on=False),
         Field("ssh", SSH.reference, "How ssh steps log in."),
-        Field("llm", LLM.reference, "The language model of chat steps.", era="since 1.28", acted_on=False),
-        Field("otel", OTEL.reference, "Telemetry.", acted_on=False),
+        Field("llm", LLM.reference, "The language model of chat steps.", era="since 1.28"),
+        Field("otel", OTEL.reference, "Traces of runs."),
         Field("workerSelector", _SELECTOR, "Labels of the workers that may run the DAG; `local`: none."),
         Field(
             "onWorkerLost", LOST, "What becomes of a run whose worker is lost; not a word of Dagu's.", acted_on=False

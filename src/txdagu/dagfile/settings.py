@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from typing import Any
 
 from txdagu.dagfile.fields import Field, Fields, Level, alternatives, nearest, type_name
@@ -16,13 +15,13 @@ from txdagu.dagfile.shapes import (
     list_of,
     words,
 )
+from txdagu.model.durations import DURATION
 from txdagu.yamltree import plain
 
 PROVIDERS = ("openai", "anthropic", "gemini", "openrouter", "local")
 _ALIASES = ("ollama", "vllm", "llama")
 _ROLES = ("system", "user", "assistant", "tool")
 _EFFORTS = ("low", "medium", "high", "xhigh")
-_DURATION = re.compile(r"0|[-+]?(?:(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:ns|us|µs|ms|s|m|h))+")
 _WHOLE_JSON = "_json"
 
 RUN_CONFIG = Level(
@@ -132,7 +131,7 @@ def read_otel(fields: Fields) -> dict[str, Any]:
         return {}
     own = Fields(node, OTEL, fields.report, "otel.")
     timeout = own.node("timeout")
-    if timeout is not None and isinstance(timeout.value, str) and not _DURATION.fullmatch(timeout.value):
+    if timeout is not None and isinstance(timeout.value, str) and not DURATION.fullmatch(timeout.value):
         own.problem("timeout", f'time: invalid duration "{timeout.value}"', "write it as 30s or 5m")
     return {name: plain(own.at(name)) for name in own}
 

@@ -156,11 +156,9 @@ STEP_TYPES = (
         _ARCHIVE,
     ),
     StepType(("mail",), "Sends a mail.", config=_MAIL),
-    StepType(
-        ("gha", "github_action", "github-action"), "Runs a GitHub action.", ("command", "params"), _GHA, acted_on=False
-    ),
+    StepType(("gha", "github_action", "github-action"), "Runs a GitHub action.", ("command", "params"), _GHA),
     StepType(("hitl",), "Waits for approval.", config=_HITL, acted_on=False),
-    StepType(("chat",), "Talks with a language model.", ("messages",), acted_on=False),
+    StepType(("chat",), "Talks with a language model.", ("messages",)),
     StepType(("python",), "Runs a Python script.", ("script",), _PYTHON),
 )
 TYPE_NAMES = tuple(name for one in STEP_TYPES for name in one.names)

@@ -17,6 +17,7 @@ from txdagu.execution.run import Run
 from txdagu.execution.slot import SharedSlot
 from txdagu.execution.steps.context import Tools
 from txdagu.execution.stop import Stop
+from txdagu.execution.tracing.export import Exports
 from txdagu.model.dag import Dag
 from txdagu.model.run import RunStatus
 from txdagu.peers.interfaces import ICoordinators
@@ -51,6 +52,7 @@ class Engine:
         find_dag: Callable[[str, str], Awaitable[Dag]],
         default_shell: str = "",
     ) -> None:
+        in_thread = threads_of(clock)
         self._tools = Tools(
             store=store,
             coordinators=coordinators,
@@ -61,8 +63,9 @@ class Engine:
             execution_mode=execution_mode,
             find_dag=find_dag,
             default_shell=default_shell,
-            in_thread=threads_of(clock),
+            in_thread=in_thread,
             start=self._begin,
+            exports=Exports(clock, in_thread),
         )
 
     def start(
@@ -78,6 +81,10 @@ class Engine:
         only waits for children elsewhere.
         """
         return self._begin(request, SharedSlot(slot), on_status)
+
+    async def sent(self) -> None:
+        """Wait until the traces of runs that have ended were sent or given up; before the process ends."""
+        await self._tools.exports.sent()
 
     async def params_of(self, request: RunRequest) -> tuple[str, ...]:
         """The evaluated ``NAME=value`` texts with which this run would begin; for one that is queued first."""

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from txdagu.execution import files
 from txdagu.execution.backtick import BacktickRunner
+from txdagu.execution.conversations import Conversations
 from txdagu.execution.envfiles import read_dotenv_files, resolve_secrets
 from txdagu.execution.evaluation.environment import RunEnvironment
 from txdagu.execution.evaluation.expansion import expand
@@ -29,6 +30,7 @@ from txdagu.execution.slot import SlotUse
 from txdagu.execution.steps.context import StepContext, Tools
 from txdagu.execution.steps.printing import StepPrinter, step_tap
 from txdagu.execution.stop import Stop
+from txdagu.execution.tracing.tracing import Tracing, begin_tracing
 from txdagu.model.dag import Step
 from txdagu.model.run import ChildRun
 from txdagu.store.interfaces import IRunSink, StepLogs
@@ -40,7 +42,8 @@ class PreparedRun:
     A run that is ready for its steps.
 
     `base` is the part of the processes' environment that all steps share, `evaluation` the engine's own environment with the
-    DAG's; `call_environment` is what children in this process inherit of it. `masker` hides the secrets.
+    DAG's; `call_environment` is what children in this process inherit of it. `masker` hides the secrets;
+    `conversations` are those of chat steps, `tracing` is its place in a trace.
     """
 
     request: RunRequest
@@ -51,6 +54,8 @@ class PreparedRun:
     evaluation: Mapping[str, str]
     call_environment: Mapping[str, str]
     masker: Masker
+    conversations: Conversations
+    tracing: Tracing
 
     @property
     def params(self) -> tuple[str, ...]:
@@ -151,6 +156,7 @@ async def prepare_run(
         params_json(inputs.params, request.params) if inputs.params else "",
         secrets,
     )
+    masker = Masker({**request.inherited_secrets, **secrets})
     return PreparedRun(
         request,
         tools,
@@ -159,7 +165,9 @@ async def prepare_run(
         environment.base(),
         {**inputs.evaluation, **dotenv},
         {**request.inherited_env, **dag_env, **secrets},
-        Masker({**request.inherited_secrets, **secrets}),
+        masker,
+        Conversations(sink, masker),
+        await begin_tracing(request, sink.attempt_id, tools.environ, evaluator, warn),
     )
 
 
@@ -198,6 +206,7 @@ async def prepare_step(
         "PWD": directory,
         "DAG_RUN_STEP_STDOUT_FILE": logs.stdout,
         "DAG_RUN_STEP_STDERR_FILE": logs.stderr,
+        **run.tracing.environment(step.name),
         **told,
     }
     scope = Scope(environment.variables(built_in, outputs), run.evaluation, facts, environment.late())
@@ -230,4 +239,6 @@ async def prepare_step(
         tap=tap,
         printer=StepPrinter(logs, tap, run.tools.in_thread),
         params=environment.params,
+        conversations=run.conversations,
+        trace_parent=str(run.tracing.step(step.name)),
     )

@@ -19,7 +19,8 @@ class RunRequest:
     chose. With `previous`, a retry: its well ended nodes and its evaluated params are kept, the rest runs. `working_dir` is
     the caller's, for a DAG without its own. `new` refuses an id that exists. `inherited_env` is what a calling run of the
     same process adds to the environment in which ``env`` and ``params`` are evaluated; steps do not see it.
-    `inherited_secrets` are the caller's, to be masked here as well.
+    `inherited_secrets` are the caller's, to be masked here as well. `trace_parent` is the
+    place in a trace from which the run was called (W3C ``traceparent``).
     """
 
     dag: Dag
@@ -35,3 +36,4 @@ class RunRequest:
     queued_at: datetime | None = None
     inherited_env: Mapping[str, str] = field(default_factory=dict)
     inherited_secrets: Mapping[str, str] = field(default_factory=dict)
+    trace_parent: str = ""

@@ -18,6 +18,7 @@ from txdagu.execution.runmail import RunMail
 from txdagu.execution.slot import SharedSlot
 from txdagu.execution.steps.context import Tools
 from txdagu.execution.stop import Stop, StopRequested
+from txdagu.execution.tracing.tracing import Tracing
 from txdagu.execution.walk import Walk
 from txdagu.model.errors import DaguError
 from txdagu.model.run import RunStatus
@@ -46,6 +47,8 @@ class Run:
         self._walk: Walk | None = None
         self._reason = ""
         self._kill_timer: IDelayedCall | None = None
+        self._tracing: Tracing | None = None
+        self._exit_codes: dict[str, int] = {}
 
     @property
     def status(self) -> RunStatus:
@@ -132,6 +135,8 @@ class Run:
         ended = replace(self.status, state=state, error=problem, finished_at=self._tools.now())
         await self._mail.run_ended(ended)
         await sink.close(self._record.finish(state, problem))
+        if self._tracing is not None:
+            self._tools.exports.send(self._tracing, self.status, self._exit_codes)
 
     def _told(self, on_status: OnStatus | None) -> OnStatus:
         """What is told of each state of the run: the listener, and those who want mail of failed steps."""
@@ -174,12 +179,15 @@ class Run:
             prepared = await prepare_run(request, self._tools, self._stop, sink, self._warn)
         finally:
             use.leave()
+        self._tracing = prepared.tracing
         self._stop.check()
         self._record.hide(prepared.masker)
         self._record.publish(params=prepared.params)
         await self._mail.evaluate(prepared.evaluator(self._stop))
         self._walk = Walk(core, prepared, sink, self._record, self._slot)
-        return await self._walk.begin()
+        finished = await self._walk.begin()
+        self._exit_codes = {node.step.name: core.exit_code(number) for number, node in enumerate(core.nodes)}
+        return finished
 
     def _warn(self, problem: str) -> None:
         self._record.write("WARN", problem)

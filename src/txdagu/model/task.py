@@ -23,7 +23,7 @@ class Task:
     One run that a worker shall execute.
 
     `target` is the DAG's name; `definition` its YAML. `selector` are the labels that a worker must have. A root run has
-    itself as `root` and no `parent`.
+    itself as `root` and no `parent`. `trace_parent` is the place in a trace from which it was called (W3C ``traceparent``).
     """
 
     run: RunRef
@@ -35,6 +35,7 @@ class Task:
     step: str = ""
     selector: Labels = field(default_factory=dict)
     definition: str = ""
+    trace_parent: str = ""
 
     @property
     def key(self) -> tuple[str, str, str, str]:

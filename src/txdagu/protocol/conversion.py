@@ -45,6 +45,7 @@ def task_to_message(task: Task) -> pb.Task:
         step=task.step,
         worker_selector=dict(task.selector),
         definition=task.definition,
+        trace_parent=task.trace_parent,
     )
 
 
@@ -72,6 +73,7 @@ def task_from_message(message: pb.Task) -> Task:
         step=message.step,
         selector=dict(message.worker_selector),
         definition=message.definition,
+        trace_parent=message.trace_parent,
     )
 
 

@@ -9,16 +9,26 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from txdagu.model.chat import ChatMessage
 from txdagu.model.dag import Dag
 from txdagu.model.run import RunRef, RunStatus
 from txdagu.model.status import RunState
 from txdagu.store.dagjson import encode_dag, params_list
-from txdagu.store.layout import CANCEL_FILE, DAG_FILE, OUTPUTS_FILE, STATUS_FILE, step_log_stem
+from txdagu.store.layout import (
+    CANCEL_FILE,
+    DAG_FILE,
+    MESSAGES,
+    OUTPUTS_FILE,
+    STATUS_FILE,
+    messages_file_name,
+    step_log_stem,
+)
 from txdagu.store.liveness import ProcFile
+from txdagu.store.messagesjson import decode_messages, encode_messages
 from txdagu.store.outputsjson import encode_outputs
 from txdagu.store.statusfile import StatusFile
 from txdagu.store.statusjson import StatusEncoder
-from txdagu.system.files import make_directories, open_new, write_all, write_file
+from txdagu.system.files import make_directories, open_new, put_in_place, write_all, write_file
 
 if TYPE_CHECKING:
     from txdagu.store.interfaces import StepLogs
@@ -123,6 +133,22 @@ class Attempt:
         if not merged:
             os.close(os.open(stderr, os.O_WRONLY | os.O_CREAT, 0o600))
         return StepLogs(stdout, stderr)
+
+    def write_messages(self, step_name: str, messages: Sequence[ChatMessage]) -> None:
+        """Keep a step's conversation, in the run's directory."""
+        path = self._messages(step_name)
+        make_directories(path.parent)
+        put_in_place(path, encode_messages(messages))
+
+    def read_messages(self, step_name: str) -> tuple[ChatMessage, ...]:
+        """A step's conversation; empty if there is none that can be read."""
+        try:
+            return decode_messages(self._messages(step_name).read_bytes())
+        except (OSError, ValueError):
+            return ()
+
+    def _messages(self, step_name: str) -> Path:
+        return self.place.directory.parent / MESSAGES / messages_file_name(step_name)
 
     def cancel_requested(self) -> bool:
         """Whether somebody asked for this attempt's end, or for the run's end while it was queued."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from zope.interface import Attribute, Interface
 
+from txdagu.model.chat import ChatMessage
 from txdagu.model.dag import Dag
 from txdagu.model.run import RunRef, RunStatus
 
@@ -38,6 +39,12 @@ class IRunSink(Interface):
         Keep this state. Returns at once; writes happen in a thread, in order; states that a newer one overtakes before
         they were written may be left out.
         """
+
+    def write_messages(step_name: str, messages: Sequence[ChatMessage]) -> Awaitable[None]:
+        """Keep the conversation of a chat step, in place of an earlier one. All attempts of a run share them."""
+
+    def read_messages(step_name: str) -> Awaitable[tuple[ChatMessage, ...]]:
+        """The conversation of a chat step, of this attempt or an earlier one; empty if there is none that can be read."""
 
     def close(status: RunStatus) -> Awaitable[None]:
         """

@@ -19,6 +19,7 @@ DAG_FILE = "dag.json"
 OUTPUTS_FILE = "outputs.json"
 CANCEL_FILE = "CANCEL_REQUESTED"
 CHILDREN = "children"
+MESSAGES = "messages"
 
 _UNSAFE = re.compile(r"[^A-Za-z0-9_-]")
 _MAX_PREFIX = 100
@@ -137,6 +138,11 @@ def step_log_dir_name(at: datetime, attempt_id: str) -> str:
 def step_log_stem(step_name: str, at: datetime, run_id: str) -> str:
     """What both log files of a step begin with."""
     return f"{safe_name(step_name)}.{local_stamp(at)}.{run_id[:8]}"
+
+
+def messages_file_name(step_name: str) -> str:
+    """The file with a chat step's conversation, in `MESSAGES` of the run; Dagu keeps none of steps with a slash in their name."""
+    return f"{single_name(step_name.replace('/', '_'), 'step')}.json"
 
 
 def proc_file_name(at: datetime, run_id: str) -> str:

@@ -2,26 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 import msgspec
 
 from txdagu.model.dag import Secret
+from txdagu.model.durations import NANOSECONDS, nanoseconds
 from txdagu.model.mail import MailAddressing, MailOn, SmtpServer
-from txdagu.store.policyjson import NANOSECONDS, without_empty
-
-_PART = re.compile(r"([0-9]*\.?[0-9]*)(ns|us|µs|ms|s|m|h)")
-_UNITS = {
-    "ns": 1,
-    "us": 1000,
-    "µs": 1000,
-    "ms": 10**6,
-    "s": NANOSECONDS,
-    "m": 60 * NANOSECONDS,
-    "h": 3600 * NANOSECONDS,
-}
+from txdagu.store.policyjson import without_empty
 
 
 class MailOnRecord(msgspec.Struct):
@@ -129,7 +118,7 @@ def otel_document(otel: Mapping[str, Any]) -> dict[str, Any]:
     """``otel``, ready to be encoded, with its time limit in nanoseconds."""
     document = dict(otel)
     if isinstance(document.get("timeout"), str):
-        document["timeout"] = _nanoseconds(document["timeout"])
+        document["timeout"] = nanoseconds(document["timeout"])
     return document
 
 
@@ -139,7 +128,3 @@ def otel_of(record: Mapping[str, Any] | None) -> dict[str, Any]:
     if isinstance(found.get("timeout"), int):
         found["timeout"] = f"{found['timeout'] / NANOSECONDS:.9f}".rstrip("0").rstrip(".") + "s"
     return found
-
-
-def _nanoseconds(text: str) -> int:
-    return int(sum(float(number or 0) * _UNITS[unit] for number, unit in _PART.findall(text)))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 
 from twisted.internet.defer import Deferred, DeferredLock
@@ -10,6 +10,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from zope.interface import implementer
 
+from txdagu.model.chat import ChatMessage
 from txdagu.model.errors import UnavailableError
 from txdagu.model.run import RunStatus
 from txdagu.store.attempt import Attempt
@@ -80,6 +81,19 @@ class SharedDiskSink:
     async def step_logs(self, step_name: str, at: datetime, merged: bool = False) -> StepLogs:
         """See `IRunSink`."""
         return await self._in_thread(lambda: self._attempt.step_logs(step_name, at, merged))
+
+    async def write_messages(self, step_name: str, messages: Sequence[ChatMessage]) -> None:
+        """See `IRunSink`. `UnavailableError` if the disk does not take them."""
+        try:
+            await self._in_thread(lambda: self._attempt.write_messages(step_name, messages))
+        except OSError as error:
+            raise UnavailableError(
+                f"the conversation cannot be written to {error.filename}: {error.strerror}; make room or bring the disk back"
+            ) from error
+
+    async def read_messages(self, step_name: str) -> tuple[ChatMessage, ...]:
+        """See `IRunSink`."""
+        return await self._in_thread(lambda: self._attempt.read_messages(step_name))
 
     def write_log(self, line: str) -> None:
         """See `IRunSink`. After the end of the attempt, lines are dropped with a warning."""

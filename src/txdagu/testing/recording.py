@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from itertools import count
 from pathlib import Path
@@ -10,6 +10,7 @@ from pathlib import Path
 from twisted.internet.defer import Deferred, fail, succeed
 from zope.interface import implementer
 
+from txdagu.model.chat import ChatMessage
 from txdagu.model.dag import Dag
 from txdagu.model.errors import ConflictError
 from txdagu.model.run import RunRef, RunStatus
@@ -20,7 +21,16 @@ from txdagu.store.interfaces import IRunSink, IRunStore, StepLogs
 class RecordingSink:
     """One attempt: all states in `statuses`, lines of its log in `lines`, the state it was closed with in `final`."""
 
-    def __init__(self, directory: Path, dag: Dag, run: RunRef, number: int, changed: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        dag: Dag,
+        run: RunRef,
+        number: int,
+        changed: Callable[[], None],
+        messages: dict[tuple[str, str], tuple[ChatMessage, ...]],
+    ) -> None:
+        self.messages = messages
         self.dag = dag
         self.run = run
         self.attempt_id = f"{number:06x}"
@@ -42,6 +52,15 @@ class RecordingSink:
         Path(logs.stdout).touch()
         Path(logs.stderr).touch()
         return succeed(logs)
+
+    def write_messages(self, step_name: str, messages: Sequence[ChatMessage]) -> Deferred[None]:
+        """Kept in the dictionary of the store."""
+        self.messages[(self.run.id, step_name)] = tuple(messages)
+        return succeed(None)
+
+    def read_messages(self, step_name: str) -> Deferred[tuple[ChatMessage, ...]]:
+        """What was kept, by this attempt or an earlier one."""
+        return succeed(self.messages.get((self.run.id, step_name), ()))
 
     def write_log(self, line: str) -> None:
         """Kept."""
@@ -71,9 +90,10 @@ class RecordingSink:
 @implementer(IRunStore)
 class RecordingStore:
     """
-    Runs in memory, logs in `directory`. All attempts are kept in `sinks`, in order.
+        Runs in memory, logs in `directory`. All attempts are kept in `sinks`, in order.
 
-    `put` lets a state appear that somebody else wrote; `refuse` lets the next attempt fail.
+    `messages` has conversations by run id and step. `put` lets a state appear that somebody else wrote; `refuse` lets the next
+    attempt fail.
     """
 
     def __init__(self, directory: str) -> None:
@@ -84,6 +104,7 @@ class RecordingStore:
         self._foreign: dict[str, RunStatus] = {}
         self._watchers: dict[int, tuple[RunRef, Callable[[], None]]] = {}
         self._numbers = count(1)
+        self.messages: dict[tuple[str, str], tuple[ChatMessage, ...]] = {}
 
     @property
     def watchers(self) -> int:
@@ -113,7 +134,7 @@ class RecordingStore:
             return fail(refusal)
         if new and any(sink.run == run for sink in self.sinks):
             return fail(ConflictError(f"the run {run} already exists"))
-        sink = RecordingSink(self.directory, dag, run, next(self._numbers), lambda: self._notify(run))
+        sink = RecordingSink(self.directory, dag, run, next(self._numbers), lambda: self._notify(run), self.messages)
         self.sinks.append(sink)
         self._foreign.pop(run.id, None)
         return succeed(sink)

@@ -20,7 +20,7 @@ from txdagu.testing.recording import RecordingStore
 
 
 class StepHarness:
-    """Runs DAGs on `reactor`; `directory` takes logs and is the working directory. `environ` is ours if none is given."""
+    """Runs DAGs on `reactor`; `directory` takes logs and is the working directory, `environ` is added to that of this process."""
 
     def __init__(self, directory: str, reactor: Any, environ: Mapping[str, str] | None = None) -> None:
         self.directory = directory
@@ -31,7 +31,7 @@ class StepHarness:
             PidfdProcessRunner(reactor),
             reactor,
             now=local_now,
-            environ={**(os.environ if environ is None else environ), "SHELL": "/bin/sh"},
+            environ={**os.environ, "SHELL": "/bin/sh", **(environ or {})},
             execution_mode="local",
             find_dag=self._find,
         )

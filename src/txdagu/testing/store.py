@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -13,6 +13,7 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from txdagu.config.settings import PathSettings
+from txdagu.model.chat import ChatMessage
 from txdagu.model.dag import Dag
 from txdagu.model.errors import ConflictError, NotFoundError
 from txdagu.model.run import NodeStatus, RunRef, RunStatus
@@ -81,6 +82,14 @@ class MemorySink:
                 path.touch(0o600)
         return logs
 
+    async def write_messages(self, step_name: str, messages: Sequence[ChatMessage]) -> None:
+        """Keep the conversation, for all attempts of the run."""
+        self._store.messages[(self._run, step_name)] = tuple(messages)
+
+    async def read_messages(self, step_name: str) -> tuple[ChatMessage, ...]:
+        """The conversation, empty if there is none."""
+        return self._store.messages.get((self._run, step_name), ())
+
     def write_log(self, line: str) -> None:
         """Keep the line."""
         if not self._closed:
@@ -138,6 +147,7 @@ class MemoryStore:
         self.now = now
         self.log_dir = log_dir
         self.stems: set[str] = set()
+        self.messages: dict[tuple[RunRef, str], tuple[ChatMessage, ...]] = {}
         self._clock = clock
         self._attempts: dict[tuple[str, str], list[MemoryAttempt]] = {}
         self._sinks: dict[int, MemorySink] = {}

@@ -74,6 +74,7 @@ class Requests:
             previous=previous,
             working_dir=own_directory,
             queued_at=previous.queued_at if previous is not None else None,
+            trace_parent=task.trace_parent,
         )
         return PreparedRun(request, own_directory)
 

@@ -48,7 +48,6 @@ BAD: list[tuple[str, list[tuple[str, str, str]]]] = [
     # Fields that are left out
     ("run_config: {disable_param_edit: true}\n", [("1:1", "field 'run_config' is not supported by this version", "")]),
     ("onWorkerLost: fail\n", [("1:1", "field 'onWorkerLost' is not supported", "")]),
-    ("otel: {enabled: true}\n", [("1:1", "field 'otel' is not supported", "")]),
     ("skipIfSuccessful: true\n", [("1:1", "field 'skipIfSuccessful' is not supported", "")]),
     ("schedule: {stop: '0 1 * * *'}\n", [("1:12", "field 'schedule.stop' is not supported by this version", "")]),
     ("restartWaitSec: 1\n", [("1:1", "field 'restartWaitSec' is not supported by this version", "")]),
@@ -222,7 +221,6 @@ BAD: list[tuple[str, list[tuple[str, str, str]]]] = [
         [
             ("1:9", "at least one message is required", ""),
             ("1:9", "provider and model are required", ""),
-            ("1:16", "the step type 'chat' is not supported by this version", ""),
         ],
     ),
     ("steps: [{executor: {type: hitl}}]\n", [("1:27", "the step type 'hitl' is not supported by this version", "")]),

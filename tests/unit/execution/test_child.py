@@ -213,6 +213,17 @@ class RemoteTests(ChildCase):
             ],
         )
 
+    def test_trace_goes_on(self) -> None:
+        """The task names the place in the trace from which the child is called; a run that sends no trace passes on its own."""
+        given = f"00-{'1' * 32}-{'2' * 16}-01"
+        dag = caller(worker_selector=GPU)
+        cluster = self.harness(coordinators=self.coordinators, environ={"TRACEPARENT": given})
+        for otel in ({}, {"enabled": True, "endpoint": "127.0.0.1:1"}):
+            cluster.start(replace(dag, otel=otel))
+        passed, own = (task.trace_parent for task in self.coordinators.tasks)
+        self.assertEqual(passed, given)
+        self.assertRegex(own, f"00-{'1' * 32}-(?!2{{16}})[0-9a-f]{{16}}-01")
+
     def test_end_is_learnt_at_once(self) -> None:
         """The moment the store tells of the end, the step ends, without any time passing; nobody watches any more."""
         run = self.start()

@@ -109,6 +109,7 @@ class ConversionTests(SynchronousTestCase):
             step=st.text(),
             selector=st.dictionaries(names, st.text()),
             definition=st.text(),
+            trace_parent=st.text(),
         )
     )
     def test_a_task_survives_the_wire(self, task: Task) -> None:
@@ -118,7 +119,7 @@ class ConversionTests(SynchronousTestCase):
         self.assertEqual(back.run, RunRef(task.target, task.run.id))
         self.assertEqual((back.root, back.parent, back.operation), (task.root, task.parent, task.operation))
         self.assertEqual((back.selector, back.definition), (task.selector, task.definition))
-        self.assertEqual((back.params, back.step), (task.params, task.step))
+        self.assertEqual((back.params, back.step, back.trace_parent), (task.params, task.step, task.trace_parent))
 
     def test_a_root_run_of_an_old_peer_is_its_own_root(self) -> None:
         """Fields that old dispatchers leave empty get their meaning."""

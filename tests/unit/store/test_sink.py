@@ -17,6 +17,7 @@ from twisted.logger import ILogObserver, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import provider
 
+from txdagu.model.chat import Answered, ChatMessage
 from txdagu.model.dag import Dag, Step
 from txdagu.model.errors import UnavailableError
 from txdagu.model.run import NodeStatus, RunRef, RunStatus
@@ -90,6 +91,24 @@ class SinkTests(SynchronousTestCase):
         """The states in the file, oldest first."""
         (path,) = self.home.glob(f"data/dag-runs/d/dag-runs/*/*/*/*/{sink.attempt_name}/status.jsonl")
         return [line.split('"pid":')[1].split(",")[0] for line in path.read_text().splitlines()]
+
+    def test_conversations(self) -> None:
+        """A conversation lies with the run, for all attempts, readable by its owner alone; what cannot be read is none."""
+        talk = (ChatMessage("user", "hi"), ChatMessage("assistant", "yo", Answered("local", "m", 1, 2, 3)))
+        first = self.open()
+        self.successResultOf(Deferred.fromCoroutine(first.write_messages("a/b", talk)))
+        self.successResultOf(Deferred.fromCoroutine(first.close(self.status(1))))
+        second = self.open()
+        self.assertEqual(self.successResultOf(Deferred.fromCoroutine(second.read_messages("a/b"))), talk)
+        self.assertEqual(self.successResultOf(Deferred.fromCoroutine(second.read_messages("other"))), ())
+        (path,) = self.home.glob("data/dag-runs/d/dag-runs/*/*/*/*/messages/*")
+        self.assertEqual((path.name, path.stat().st_mode & 0o777), ("a_b.json", 0o600))
+        path.write_text("{")
+        self.assertEqual(self.successResultOf(Deferred.fromCoroutine(second.read_messages("a/b"))), ())
+        shutil.rmtree(path.parent)
+        path.parent.write_text("in the way")
+        failure = self.failureResultOf(Deferred.fromCoroutine(second.write_messages("a", talk)), UnavailableError)
+        self.assertIn("messages: File exists; make room or bring the disk back", str(failure.value))
 
     def test_latest_wins(self) -> None:
         """States that come while one is written are written as one, the latest; log lines are all kept in order."""

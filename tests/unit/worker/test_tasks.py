@@ -16,6 +16,7 @@ from zope.interface import implementer
 from txdagu.config.settings import PathSettings, Settings, WorkerSettings
 from txdagu.execution.engine import Engine
 from txdagu.execution.request import RunRequest
+from txdagu.model.chat import ChatMessage
 from txdagu.model.dag import Dag
 from txdagu.model.errors import DaguError
 from txdagu.model.run import RunRef, RunStatus
@@ -84,6 +85,14 @@ class NotedSink:
     def step_logs(self, step_name: str, at: datetime, merged: bool = False) -> Deferred[StepLogs]:
         """No step ever starts here."""
         raise AssertionError(step_name)
+
+    def write_messages(self, step_name: str, messages: Any) -> Deferred[None]:
+        """No step ever speaks here."""
+        raise AssertionError(step_name)
+
+    def read_messages(self, step_name: str) -> Deferred[tuple[ChatMessage, ...]]:
+        """Nothing was said."""
+        return succeed(())
 
     def write_log(self, line: str) -> None:
         """Note the line."""
@@ -186,14 +195,19 @@ class TasksTests(SynchronousTestCase):
     def test_from_offer_to_report(self) -> None:
         """Confirmed, started with everything the task says, in hand meanwhile, reported at the end, slot free."""
         self._offer(
-            parent_dag_run_name="p", parent_dag_run_id="p1", root_dag_run_name="p", root_dag_run_id="p1", params="A=1"
+            parent_dag_run_name="p",
+            parent_dag_run_id="p1",
+            root_dag_run_name="p",
+            root_dag_run_id="p1",
+            params="A=1",
+            trace_parent="00-1-2-01",
         )
         ack = self.channel.requests("AckTaskClaim")[0]
         self.assertEqual((ack.worker_id, ack.claim_token), ("w1", "token-r1"))
         request = self.engine.runs[0].request
         self.assertEqual((request.dag.name, request.run, request.root), ("etl", RunRef("etl", "r1"), RunRef("p", "p1")))
         self.assertEqual((request.parent, request.params, request.worker_id), (RunRef("p", "p1"), "A=1", "w1"))
-        self.assertEqual(request.attempt_name, "attempt_7")
+        self.assertEqual((request.attempt_name, request.trace_parent), ("attempt_7", "00-1-2-01"))
         self.assertEqual([task.attempt_key for task in self.tasks.in_hand], ["key-r1"])
         self.engine.runs[0].end(RunState.SUCCEEDED)
         (report,) = self._reports()

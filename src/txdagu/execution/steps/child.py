@@ -115,6 +115,7 @@ async def _run_here(context: StepContext, call: Call) -> RunStatus:
             working_dir=context.directory,
             inherited_env=context.call_environment,
             inherited_secrets=context.masker.secrets,
+            trace_parent=context.trace_parent,
         ),
         context.slot.shared,
     )

@@ -11,6 +11,7 @@ from typing import Protocol
 from twisted.internet.interfaces import IReactorTime
 
 from txdagu.execution import files
+from txdagu.execution.conversations import Conversations
 from txdagu.execution.evaluation.masking import Masker
 from txdagu.execution.evaluation.stages import Evaluator
 from txdagu.execution.groups import run_group
@@ -20,6 +21,7 @@ from txdagu.execution.slot import SharedSlot, SlotUse
 from txdagu.execution.steps.config import Config, evaluated
 from txdagu.execution.steps.printing import StepPrinter
 from txdagu.execution.stop import Stop
+from txdagu.execution.tracing.export import Exports
 from txdagu.model.dag import Dag, Step
 from txdagu.model.run import ChildRun, RunStatus
 from txdagu.peers.interfaces import ICoordinators
@@ -43,8 +45,8 @@ class ChildHandle(Protocol):
 @dataclass(frozen=True)
 class Tools:
     """
-    What all runs of an engine share; told at `engine.Engine`. `start` starts a run here, in the slot of its caller; `notifier`
-    is told how runs end.
+    What all runs of an engine share; told at `engine.Engine`. `start` starts a run here, in the slot of its caller;
+    `exports` sends the traces of runs that have ended.
     """
 
     store: IRunStore
@@ -58,6 +60,7 @@ class Tools:
     default_shell: str
     in_thread: InThread
     start: Callable[[RunRequest, SharedSlot], ChildHandle]
+    exports: Exports
 
 
 @dataclass(frozen=True)
@@ -69,7 +72,8 @@ class StepContext:
     process inherits for evaluating its own ``env`` and ``params``. `called` notes a child in the run's status. `step.stdout` and
     `step.stderr` are absolute paths already. `masker` hides the run's secrets in all that is shown: programs' output goes through
     `tap`, where there is one, the step's own words through `printer`, which is closed by who made the context. `params` are the
-    run's, evaluated.
+    run's, evaluated, `conversations` those of its chat steps. `trace_parent` is its place in a trace, for runs that it
+    calls.
     """
 
     request: RunRequest
@@ -87,6 +91,8 @@ class StepContext:
     tap: Tap | None
     printer: StepPrinter
     params: Mapping[str, str]
+    conversations: Conversations
+    trace_parent: str
 
     @property
     def dag(self) -> Dag:

@@ -11,9 +11,8 @@ from urllib.parse import urlencode, urlsplit
 from treq.client import HTTPClient
 from twisted.internet import ssl
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.error import ConnectError, DNSLookupError
 from twisted.internet.interfaces import IReactorTCP
-from twisted.web.client import Agent, BrowserLikePolicyForHTTPS, ResponseFailed
+from twisted.web.client import Agent, BrowserLikePolicyForHTTPS
 from twisted.web.http_headers import Headers
 from twisted.web.iweb import UNKNOWN_LENGTH, IPolicyForHTTPS
 from zope.interface import implementer
@@ -23,6 +22,7 @@ from txdagu.execution.plan import StepEnd
 from txdagu.execution.steps import gojson
 from txdagu.execution.steps.body import read_body
 from txdagu.execution.steps.context import StepContext
+from txdagu.execution.steps.reaching import UNREACHABLE, reason
 from txdagu.model.errors import DaguError
 from txdagu.model.status import NodeState
 
@@ -138,21 +138,13 @@ async def _send(context: StepContext, request: _Request) -> StepEnd:
     late = reactor.callLater(request.timeout, waiting.cancel) if request.timeout > 0 else None
     try:
         return await context.stop.race(waiting)
-    except (ConnectError, DNSLookupError, ResponseFailed, CancelledError, ValueError) as error:
+    except (*UNREACHABLE, CancelledError, ValueError) as error:
         if late is not None and not late.active():
             raise DaguError(f"{request.method} {request.url}: no whole answer within {request.timeout} s") from error
-        raise DaguError(f"{request.method} {request.url}: {_reason(error)}") from error
+        raise DaguError(f"{request.method} {request.url}: {reason(error)}") from error
     finally:
         if late is not None and late.active():
             late.cancel()
-
-
-def _reason(error: Exception) -> str:
-    """Why there is no answer; the innermost of what Twisted wraps."""
-    reasons = getattr(error, "reasons", None)
-    if reasons:
-        return _reason(reasons[-1].value)
-    return str(error).strip() or type(error).__name__
 
 
 def _trace(request: _Request, headers: dict[str, str]) -> str:

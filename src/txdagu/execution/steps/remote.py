@@ -46,6 +46,7 @@ def task_for(context: StepContext, call: RemoteCall) -> Task:
         params=call.params,
         selector=call.selector,
         definition=call.definition,
+        trace_parent=context.trace_parent,
     )
 
 

@@ -20,7 +20,7 @@ from txdagu.execution.engine import Engine, Run, RunRequest
 from txdagu.execution.remote import RemoteRun
 from txdagu.execution.stop import Stop
 from txdagu.model.errors import ConflictError, DaguError
-from txdagu.model.run import RunStatus
+from txdagu.model.run import NodeStatus, RunStatus
 from txdagu.model.status import NodeState, RunState
 from txdagu.model.task import Operation, Task
 from txdagu.peers.coordinators import Coordinators
@@ -80,7 +80,8 @@ class ForegroundRun:
         parts, run = self._parts, self._request.run
         if self._request.new and await parts.store.read_status(run, run) is not None:
             raise ConflictError(f"run {run} exists already; choose another --run-id")
-        follower = Follower(parts.store, self._request.run, self._view.show, self._request.root)
+        earlier = self._request.previous.attempt_id if self._request.previous is not None else ""
+        follower = Follower(parts.store, self._request.run, self._view.show, self._request.root, earlier)
         try:
             decision = await self._route()
             if decision is not None and decision.place is Place.WORKER:
@@ -122,10 +123,18 @@ class ForegroundRun:
         return await self._here.wait()
 
     async def _run_on_worker(self, follower: Follower, selector: dict[str, str]) -> RunStatus:
-        parts, dag, run = self._parts, self._request.dag, self._request.run
-        await parts.store.enqueue(dag, await queued_status(parts.engine, self._request), "")
+        """A new run is written down first, as queued: the worker takes it up from the store, as one that is retried."""
+        parts, dag, run, previous = self._parts, self._request.dag, self._request.run, self._request.previous
+        if previous is None:
+            await parts.store.enqueue(dag, await queued_status(parts.engine, self._request), "")
         task = Task(
-            run=run, root=run, operation=Operation.RETRY, target=dag.name, selector=selector, definition=dag.yaml_text
+            run=run,
+            root=run,
+            operation=Operation.RETRY,
+            target=dag.name,
+            step=self._request.step,
+            selector=selector,
+            definition=dag.yaml_text,
         )
         remote = RemoteRun(
             parts.store,
@@ -133,6 +142,7 @@ class ForegroundRun:
             parts.clock,
             task,
             clean_up_seconds=dag.max_clean_up_seconds,
+            earlier_attempt=previous.attempt_id if previous is not None else "",
             tries=DISPATCH_TRIES,
             waits=self._view.note,
         )
@@ -140,7 +150,8 @@ class ForegroundRun:
         try:
             return await remote.execute(self._stop)
         except DaguError:
-            await parts.store.withdraw(run)
+            if previous is None:
+                await parts.store.withdraw(run)
             raise
 
 
@@ -158,12 +169,17 @@ def exit_code(status: RunStatus) -> int:
     if any(node.state is NodeState.FAILED for node in status.handlers.values()):
         return 1
     if status.state is RunState.PARTIALLY_SUCCEEDED:
-        return int(any(node.state is NodeState.FAILED for node in status.nodes))
+        return int(any(node.state is NodeState.FAILED and _of_this_attempt(node, status) for node in status.nodes))
     return 0 if status.state in (RunState.SUCCEEDED, RunState.WAITING, RunState.ABORTED) else 1
+
+
+def _of_this_attempt(node: NodeStatus, status: RunStatus) -> bool:
+    """Whether a step ran in the attempt that ended, and was not kept from one before it."""
+    return node.started_at is None or status.started_at is None or node.started_at >= status.started_at
 
 
 def failure_sentence(status: RunStatus) -> str:
     """Why a run did not succeed, in one line: its own error, else that of the first failed step."""
     nodes = (*status.nodes, *status.handlers_begun)
-    errors = [status.error, *(node.error for node in nodes if node.error != "upstream failed")]
+    errors = [status.error, *(node.error for node in nodes if not node.error.startswith("upstream "))]
     return next((error.splitlines()[0] for error in errors if error.strip()), status.state.label)

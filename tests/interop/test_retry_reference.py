@@ -23,7 +23,8 @@ from txdagu.testing.programs import DAGU
 
 REFERENCE = os.environ.get("TXDAGU_REFERENCE", "")
 
-# Each step says that it ran, and so do the params (several times, where Dagu reads a file several times); b goes well only when the file `go` is there.
+# Each step says that it ran, and so do the params (several times, where Dagu reads a file several times); b goes well only when
+# the file `go` is there.
 FILE = """\
 type: graph
 params: "P=`echo x >> $DAGU_HOME/trace; echo 1`"
@@ -129,7 +130,7 @@ class RetryTests(TestCase):
     """One run, taken up again several times."""
 
     def test_both_programs_take_turns(self) -> None:
-        """Whoever began the run and whoever retries it: what runs, how it ends and what is kept is what Dagu alone makes of it."""
+        """Whoever began the run and whoever retries it: what runs, how it ends and what is kept is as with Dagu alone."""
         directory = Path(tempfile.mkdtemp())
         self.addCleanup(shutil.rmtree, directory, ignore_errors=True)
         casts = ((THEIRS,) * 5, (THEIRS, OURS, OURS, THEIRS, OURS), (OURS, THEIRS, THEIRS, OURS, THEIRS))

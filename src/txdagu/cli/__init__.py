@@ -6,8 +6,8 @@ error, one line a problem, with exit code 1. To add one: write the module, add a
 
 `output` is about the streams of the process, `arguments` parses options, `settings` makes settings of them, `logging` writes the
 log lines of services, `reactor` runs a coroutine to its end and turns signals into a wish to stop. `rundag` is what the
-commands that begin a run share, `running` runs one in the foreground, `attended` in front of somebody; `following` collects its states, `progress` and
-`report` show them. `cluster` and `demoplan` are the demo's.
+commands that begin a run share, `running` runs one in the foreground, `attended` in front of somebody; `following` collects
+its states, `progress` and `report` show them. `cluster` and `demoplan` are the demo's.
 """
 
 from __future__ import annotations

@@ -48,7 +48,9 @@ def retry(arguments: list[str]) -> int:
     """Run what is to be run again and print the report; 0 if the run succeeded or was stopped, else 1."""
     options = parse(Options(), "retry", arguments)
     if options["run-id"] is None:
-        raise InvalidInputError([Problem("it has to be told which run", "--run-id", "dagu status shows the newest one")])
+        raise InvalidInputError(
+            [Problem("it has to be told which run", "--run-id", "dagu status shows the newest one")]
+        )
     settings = settings_from(options)
     run = RunRef(dag_name(options["dag"], settings), check_run_id(options["run-id"]))
     from txdagu.cli.reactor import run_in_reactor
@@ -78,9 +80,7 @@ async def retry_request(store: IRunStore, run: RunRef, step: str, worker_id: str
     )
 
 
-async def _retry(
-    settings: Settings, options: Options, run: RunRef, reactor: Any, interruption: Interruption
-) -> int:
+async def _retry(settings: Settings, options: Options, run: RunRef, reactor: Any, interruption: Interruption) -> int:
     from txdagu.cli.attended import attend
     from txdagu.cli.running import foreground
 

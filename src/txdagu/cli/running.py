@@ -19,6 +19,7 @@ from txdagu.execution.assembly import engine, run_store
 from txdagu.execution.engine import Engine, Run, RunRequest
 from txdagu.execution.remote import RemoteRun
 from txdagu.execution.stop import Stop
+from txdagu.model.dag import Dag
 from txdagu.model.errors import ConflictError, DaguError
 from txdagu.model.run import NodeStatus, RunStatus
 from txdagu.model.status import NodeState, RunState
@@ -126,7 +127,7 @@ class ForegroundRun:
         """A new run is written down first, as queued: the worker takes it up from the store, as one that is retried."""
         parts, dag, run, previous = self._parts, self._request.dag, self._request.run, self._request.previous
         if previous is None:
-            await parts.store.enqueue(dag, await queued_status(parts.engine, self._request), "")
+            await parts.store.enqueue(*await queued(parts.engine, self._request), "")
         task = Task(
             run=run,
             root=run,
@@ -155,9 +156,10 @@ class ForegroundRun:
             raise
 
 
-async def queued_status(runs: Engine, request: RunRequest) -> RunStatus:
-    """The first state of a run that waits, for `IRunStore.enqueue` to complete: params evaluated here and now."""
-    return RunStatus(request.run, request.root, RunState.QUEUED, params=await runs.params_of(request))
+async def queued(runs: Engine, request: RunRequest) -> tuple[Dag, RunStatus]:
+    """The DAG and the first state of a run that waits, for `IRunStore.enqueue`: evaluated here and now."""
+    dag, params = await runs.evaluated(request)
+    return dag, RunStatus(request.run, request.root, RunState.QUEUED, params=params)
 
 
 def exit_code(status: RunStatus) -> int:

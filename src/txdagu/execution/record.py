@@ -44,7 +44,9 @@ class RunRecord:
         self._sink: IRunSink | None = None
         self._hidden: HiddenSecrets | None = None
         earlier = request.previous
-        self._created_at_ms = earlier.created_at_ms if earlier is not None else 0  # listings keep a retried run at its place
+        self._created_at_ms = (
+            earlier.created_at_ms if earlier is not None else 0
+        )  # listings keep a retried run at its place
         self.status = RunStatus(
             request.run,
             request.root,

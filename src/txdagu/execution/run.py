@@ -11,7 +11,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from txdagu.execution.plan import FinishRun, RunCore
-from txdagu.execution.preparation import prepare_run
+from txdagu.execution.preparation import Inputs, evaluate_inputs, prepare_run, with_log_directory
 from txdagu.execution.record import OnStatus, RunRecord, sentence
 from txdagu.execution.request import RunRequest
 from txdagu.execution.runmail import RunMail
@@ -19,6 +19,7 @@ from txdagu.execution.slot import SharedSlot
 from txdagu.execution.steps.context import Tools
 from txdagu.execution.stop import Stop, StopRequested
 from txdagu.execution.walk import Walk
+from txdagu.model.dag import Dag
 from txdagu.model.errors import DaguError
 from txdagu.model.run import RunStatus
 from txdagu.model.status import RunState
@@ -44,6 +45,8 @@ class Run:
         self._waiters: list[Deferred[RunStatus]] = []
         self._stop = Stop()  # ends what comes before the first step
         self._walk: Walk | None = None
+        self._inputs: Inputs | None = None
+        self._trouble: Exception | None = None  # before there was a log
         self._reason = ""
         self._kill_timer: IDelayedCall | None = None
 
@@ -117,9 +120,10 @@ class Run:
     async def _execute(self) -> None:
         request = self.request
         self._record.change(started_at=self._tools.now())
+        dag = await self._with_log_directory()
         try:
             sink: IRunSink = await self._tools.store.open_attempt(
-                request.dag, request.run, request.root, attempt_name=request.attempt_name, new=request.new
+                dag, request.run, request.root, attempt_name=request.attempt_name, new=request.new
             )
         except DaguError as error:
             self._record.finish(RunState.FAILED, str(error))
@@ -132,6 +136,20 @@ class Run:
         ended = replace(self.status, state=state, error=problem, finished_at=self._tools.now())
         await self._mail.run_ended(ended)
         await sink.close(self._record.finish(state, problem))
+
+    async def _with_log_directory(self) -> Dag:
+        """The DAG with its log directory evaluated, for which its env has to be. What goes wrong is told when there is a log."""
+        request, tools = self.request, self._tools
+        if not request.dag.log_dir:
+            return request.dag
+        try:
+            inputs = await evaluate_inputs(request, tools, self._stop)
+            dag = await with_log_directory(request, tools, self._stop, inputs)
+        except (DaguError, StopRequested) as error:
+            self._trouble = error
+            return request.dag
+        self._inputs = inputs
+        return dag
 
     def _told(self, on_status: OnStatus | None) -> OnStatus:
         """What is told of each state of the run: the listener, and those who want mail of failed steps."""
@@ -168,10 +186,12 @@ class Run:
         self._record.change(
             state=RunState.RUNNING, nodes=core.nodes, handlers=core.handlers, preconditions=core.preconditions
         )
+        if self._trouble is not None:
+            raise self._trouble
         use = self._slot.use()
         try:
             await self._stop.race(use.work())
-            prepared = await prepare_run(request, self._tools, self._stop, sink, self._warn)
+            prepared = await prepare_run(request, self._tools, self._stop, sink, self._warn, self._inputs)
         finally:
             use.leave()
         self._stop.check()

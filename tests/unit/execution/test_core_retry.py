@@ -86,4 +86,6 @@ class OneStepTests(SynchronousTestCase):
 
     def test_unknown_step(self) -> None:
         """A name of no step is refused, with those there are."""
-        self.assertIn('no step "x" (its steps are a, b, c)', str(self.assertRaises(InvalidInputError, retry, "x", BAD, BAD, BAD)))
+        self.assertIn(
+            'no step "x" (its steps are a, b, c)', str(self.assertRaises(InvalidInputError, retry, "x", BAD, BAD, BAD))
+        )

@@ -7,14 +7,22 @@ from typing import Any
 
 from txdagu.dagfile.fields import Field, Level
 from txdagu.dagfile.language import DAG, LEVELS
+from txdagu.dagfile.values import PARAMS_SCHEMA
 from txdagu.model.errors import InvalidInputError
 from txdagu.yamltree import parse, plain
 
 Use = tuple[str, str, str]
-"""The key of a level, the name of one of its fields, and the shape of a value: ``text``, ``number``, ``switch``, ``list``, ``map``."""
+"""The key of a level, the name of one of its fields, and the shape of a value: text, number, switch, list or map."""
 
 _LEVELS = {level.key: level for level in LEVELS}
-_SHAPES = {"string": "text", "integer": "number", "number": "number", "boolean": "switch", "array": "list", "object": "map"}
+_SHAPES = {
+    "string": "text",
+    "integer": "number",
+    "number": "number",
+    "boolean": "switch",
+    "array": "list",
+    "object": "map",
+}
 
 
 def shapes_of(field: Field) -> frozenset[str]:
@@ -40,6 +48,8 @@ def _of_level(level: Level, value: Any) -> Iterator[Use]:
             continue
         yield level.key, field.name, shape_of(entry)
         yield from _below(field.schema, entry)
+        if field.name == "params" and isinstance(entry, dict) and isinstance(entry.get("schema"), str):
+            yield from _of_level(PARAMS_SCHEMA, entry)
 
 
 def _below(schema: Mapping[str, Any], value: Any) -> Iterator[Use]:

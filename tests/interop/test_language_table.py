@@ -15,25 +15,11 @@ DAGS = Path(__file__).parent / "dags"
 TABLE = Path(__file__).parent / "language.txt"
 
 # Containers, ssh, models and the options of step types have tests of their own, with what they talk to.
-LEVELS = (
-    language.DAG,
-    language.STEP,
-    language.HANDLERS,
-    language.EXECUTOR,
-    language.CONDITION,
-    language.CONTINUE_ON,
-    language.RETRY,
-    language.REPEAT,
-    language.OUTPUT,
-    language.PARALLEL,
-    language.SCHEDULE,
-    language.PARAMS_SCHEMA,
-    language.SECRET,
-    language.MAIL_ON,
-    language.MAIL,
-    language.SMTP,
-    language.WORKER_LOST,
-)
+_KEYS = """
+dag step handlerOn executor condition continueOn retryPolicy repeatPolicy output parallel schedule params secret mailOn mail smtp
+onWorkerLost
+"""
+LEVELS = [level for level in language.LEVELS if level.key in _KEYS.split()]
 
 # What has surprised people who know other such languages, and the files in which both programs show it; a path is that of a test.
 TRAPS = {

@@ -21,7 +21,7 @@ from txdagu.execution.remote import RemoteRun
 from txdagu.execution.stop import Stop
 from txdagu.model.dag import Dag
 from txdagu.model.errors import ConflictError, DaguError
-from txdagu.model.run import NodeStatus, RunStatus
+from txdagu.model.run import RunStatus
 from txdagu.model.status import NodeState, RunState
 from txdagu.model.task import Operation, Task
 from txdagu.peers.coordinators import Coordinators
@@ -171,13 +171,8 @@ def exit_code(status: RunStatus) -> int:
     if any(node.state is NodeState.FAILED for node in status.handlers.values()):
         return 1
     if status.state is RunState.PARTIALLY_SUCCEEDED:
-        return int(any(node.state is NodeState.FAILED and _of_this_attempt(node, status) for node in status.nodes))
+        return int(any(node.state is NodeState.FAILED and not status.kept(node) for node in status.nodes))
     return 0 if status.state in (RunState.SUCCEEDED, RunState.WAITING, RunState.ABORTED) else 1
-
-
-def _of_this_attempt(node: NodeStatus, status: RunStatus) -> bool:
-    """Whether a step ran in the attempt that ended, and was not kept from one before it."""
-    return node.started_at is None or status.started_at is None or node.started_at >= status.started_at
 
 
 def failure_sentence(status: RunStatus) -> str:

@@ -98,7 +98,7 @@ class SharedClusterTests(SynchronousTestCase):
         self.assertEqual((child["status"], child["workerId"]), (4, worker))
 
     def test_their_worker_runs_a_child_that_our_parent_dispatched(self) -> None:
-        """The released worker finds our coordinator in the registry, polls, and runs child, root and retry; we have the results."""
+        """The released worker finds our coordinator in the registry, runs child, root and retry; we have the results."""
         coordinator = self.start(*DAGU, "coordinator", "--coordinator.port=0")
         coordinator.wait_for("listens on")
         worker = self.start(REFERENCE, "worker", "--worker.id=theirs", "--worker.labels=gpu=true")

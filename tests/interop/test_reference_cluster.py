@@ -98,7 +98,7 @@ class SharedClusterTests(SynchronousTestCase):
         self.assertEqual((child["status"], child["workerId"]), (4, worker))
 
     def test_their_worker_runs_a_child_that_our_parent_dispatched(self) -> None:
-        """The released worker finds our coordinator in the registry, polls, and runs the child; our parent has the result."""
+        """The released worker finds our coordinator in the registry, runs child, root and retry; we have the results."""
         coordinator = self.start(*DAGU, "coordinator", "--coordinator.port=0")
         coordinator.wait_for("listens on")
         worker = self.start(REFERENCE, "worker", "--worker.id=theirs", "--worker.labels=gpu=true")
@@ -106,6 +106,12 @@ class SharedClusterTests(SynchronousTestCase):
         started = run([*DAGU, "start", "family"], self.env)
         self.assertEqual(started.process.returncode, 0, started.output)
         self.assert_family_ran_on("theirs")
+        for arguments in (["start", "--run-id=r1", "rooted"], ["retry", "--run-id=r1", "--step=only", "rooted"]):
+            done = run([*DAGU, *arguments], self.env)
+            self.assertEqual(done.process.returncode, 0, done.output)
+            self.assertIn("only started, worker theirs", done.output)
+        attempts = list(self.home.glob("data/dag-runs/rooted/dag-runs/*/*/*/*_r1/attempt_*/outputs.json"))
+        self.assertEqual(len(attempts), 2)
 
     def test_our_worker_serves_their_coordinator_and_their_parent(self) -> None:
         """Our worker takes a child from the released coordinator; the released parent has the result."""

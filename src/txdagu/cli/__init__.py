@@ -6,8 +6,8 @@ error, one line a problem, with exit code 1. To add one: write the module, add a
 
 `output` is about the streams of the process, `arguments` parses options, `settings` makes settings of them, `logging` writes the
 log lines of services, `reactor` runs a coroutine to its end and turns signals into a wish to stop. `rundag` is what the
-commands that begin a run share, `running` runs one in the foreground; `following` collects its states, `progress` and
-`report` show them. `cluster` and `demoplan` are the demo's.
+commands that begin a run share, `running` runs one in the foreground, `attended` in front of somebody; `following` collects
+its states, `progress` and `report` show them. `cluster` and `demoplan` are the demo's.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "coordinator": ("txdagu.cli.serve:coordinator", "Run a coordinator: hand tasks to workers"),
     "worker": ("txdagu.cli.serve:worker", "Run a worker: take tasks from coordinators"),
     "start": ("txdagu.cli.start:start", "Run a DAG and wait for its end"),
+    "retry": ("txdagu.cli.retry:retry", "Run again what of a run did not succeed, or one step of it"),
     "enqueue": ("txdagu.cli.enqueue:enqueue", "Queue a run for the main instance to start"),
     "status": ("txdagu.cli.status:status", "Show what became of a run"),
     "doctor": ("txdagu.cli.doctor:doctor", "Look for what is wrong: doctor peer examines coordinators"),

@@ -43,10 +43,10 @@ def enqueue(arguments: list[str]) -> int:
 
 
 async def _enqueue(settings: Settings, dag: Dag, run: RunRef, params: str, queue: str, reactor: Any) -> int:
-    from txdagu.cli.running import foreground, queued_status
+    from txdagu.cli.running import foreground, queued
     from txdagu.execution.engine import RunRequest
 
     async with foreground(settings, reactor) as parts:
         request = RunRequest(dag=dag, run=run, root=run, params=params)
-        await parts.store.enqueue(dag, await queued_status(parts.engine, request), queue)
+        await parts.store.enqueue(*await queued(parts.engine, request), queue)
     return 0

@@ -33,18 +33,25 @@ class Follower:
     Watches one run and the runs below it in the store, and tells `changed` of every new state of the family.
 
     `ended` fires with the last family once the run is no longer active. Whoever has the run's states at hand (because it
-    executes the run itself) gives them to `saw`; else call `watch_top`.
+    executes the run itself) gives them to `saw`; else call `watch_top`. States of the attempt `earlier` than the one that is
+    followed are read over.
     """
 
     log = Logger()
 
     def __init__(
-        self, store: IRunStore, run: RunRef, changed: Callable[[Family], None], root: RunRef | None = None
+        self,
+        store: IRunStore,
+        run: RunRef,
+        changed: Callable[[Family], None],
+        root: RunRef | None = None,
+        earlier: str = "",
     ) -> None:
         self._store = store
         self._run = run
         self._root = root or run
         self._changed = changed
+        self._earlier = earlier
         self._top: RunStatus | None = None
         self._below: dict[str, RunStatus] = {}
         self._stops: dict[RunRef, Callable[[], None]] = {}
@@ -130,7 +137,8 @@ class Follower:
         if status is None or self.ended.called:
             return
         if ref == self._run:
-            self._take_top(status)
+            if not self._earlier or status.attempt_id != self._earlier:
+                self._take_top(status)
         elif self._below.get(ref.id) != status:
             self._below[ref.id] = status
             self._watch_children(status)

@@ -168,6 +168,9 @@ class ChangeLines(_OffScreen):
                 held.add(node.step.name)  # it follows from what has not been told yet
                 continue
             key = (status.run.id, node.step.name)
+            if key not in self._told and node.state.settled and status.kept(node):
+                self._told[key] = node.state
+                continue
             # A short step may have ended before anybody looked; it is told like any other.
             begun = node.state is NodeState.RUNNING or (node.started_at is not None and node.state.settled)
             if begun and key not in self._told:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from txdagu.config.settings import Settings
 from txdagu.dagfile import BaseConfiguration, called_at, load_dag, unknown_children
+from txdagu.execution.paramschema import check_as_written
 from txdagu.model.dag import Dag
 from txdagu.model.errors import InvalidInputError, NotFoundError, Problem
 from txdagu.model.ids import check_run_id, new_run_id
@@ -57,6 +59,8 @@ def load(settings: Settings, options: RunDagOptions) -> Dag:
     source = find_dag(options["dag"], cwd, settings.paths.dags_dir)
     dag = load_source(source, options["name"] or "", read_base(settings.paths.base_config))
     parse_params(options.given_params, "--params")
+    with suppress(NotFoundError):  # a schema that is not here may be where the DAG runs
+        check_as_written(dag, options.given_params)
     check_children(dag, settings.paths.dags_dir)
     return dag
 

@@ -21,6 +21,7 @@ from txdagu.execution.engine import Engine, Run, RunRequest
 from txdagu.execution.remote import RemoteRun
 from txdagu.execution.stop import Stop
 from txdagu.execution.tracing.context import VARIABLE
+from txdagu.model.dag import Dag
 from txdagu.model.errors import ConflictError, DaguError
 from txdagu.model.run import RunStatus
 from txdagu.model.status import NodeState, RunState
@@ -83,7 +84,8 @@ class ForegroundRun:
         parts, run = self._parts, self._request.run
         if self._request.new and await parts.store.read_status(run, run) is not None:
             raise ConflictError(f"run {run} exists already; choose another --run-id")
-        follower = Follower(parts.store, self._request.run, self._view.show, self._request.root)
+        earlier = self._request.previous.attempt_id if self._request.previous is not None else ""
+        follower = Follower(parts.store, self._request.run, self._view.show, self._request.root, earlier)
         try:
             decision = await self._route()
             if decision is not None and decision.place is Place.WORKER:
@@ -125,13 +127,16 @@ class ForegroundRun:
         return await self._here.wait()
 
     async def _run_on_worker(self, follower: Follower, selector: dict[str, str]) -> RunStatus:
-        parts, dag, run = self._parts, self._request.dag, self._request.run
-        await parts.store.enqueue(dag, await queued_status(parts.engine, self._request), "")
+        """A new run is written down first, as queued: the worker takes it up from the store, as one that is retried."""
+        parts, dag, run, previous = self._parts, self._request.dag, self._request.run, self._request.previous
+        if previous is None:
+            await parts.store.enqueue(*await queued(parts.engine, self._request), "")
         task = Task(
             run=run,
             root=run,
             operation=Operation.RETRY,
             target=dag.name,
+            step=self._request.step,
             selector=selector,
             definition=dag.yaml_text,
             trace_parent=os.environ.get(VARIABLE, ""),
@@ -142,6 +147,7 @@ class ForegroundRun:
             parts.clock,
             task,
             clean_up_seconds=dag.max_clean_up_seconds,
+            earlier_attempt=previous.attempt_id if previous is not None else "",
             tries=DISPATCH_TRIES,
             waits=self._view.note,
         )
@@ -149,13 +155,15 @@ class ForegroundRun:
         try:
             return await remote.execute(self._stop)
         except DaguError:
-            await parts.store.withdraw(run)
+            if previous is None:
+                await parts.store.withdraw(run)
             raise
 
 
-async def queued_status(runs: Engine, request: RunRequest) -> RunStatus:
-    """The first state of a run that waits, for `IRunStore.enqueue` to complete: params evaluated here and now."""
-    return RunStatus(request.run, request.root, RunState.QUEUED, params=await runs.params_of(request))
+async def queued(runs: Engine, request: RunRequest) -> tuple[Dag, RunStatus]:
+    """The DAG and the first state of a run that waits, for `IRunStore.enqueue`: evaluated here and now."""
+    dag, params = await runs.evaluated(request)
+    return dag, RunStatus(request.run, request.root, RunState.QUEUED, params=params)
 
 
 def exit_code(status: RunStatus) -> int:
@@ -167,12 +175,12 @@ def exit_code(status: RunStatus) -> int:
     if any(node.state is NodeState.FAILED for node in status.handlers.values()):
         return 1
     if status.state is RunState.PARTIALLY_SUCCEEDED:
-        return int(any(node.state is NodeState.FAILED for node in status.nodes))
+        return int(any(node.state is NodeState.FAILED and not status.kept(node) for node in status.nodes))
     return 0 if status.state in (RunState.SUCCEEDED, RunState.WAITING, RunState.ABORTED) else 1
 
 
 def failure_sentence(status: RunStatus) -> str:
     """Why a run did not succeed, in one line: its own error, else that of the first failed step."""
     nodes = (*status.nodes, *status.handlers_begun)
-    errors = [status.error, *(node.error for node in nodes if node.error != "upstream failed")]
+    errors = [status.error, *(node.error for node in nodes if not node.error.startswith("upstream "))]
     return next((error.splitlines()[0] for error in errors if error.strip()), status.state.label)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING, Any
 
 from txdagu.cli.arguments import parse
@@ -82,25 +81,8 @@ def _family(options: Options, run: RunRef) -> tuple[RunRef, RunRef | None]:
 async def _start(
     settings: Settings, request: RunRequest, reactor: Any, interruption: Interruption, *, quiet: bool
 ) -> int:
-    from rich.console import Console
+    from txdagu.cli.attended import attend
+    from txdagu.cli.running import foreground
 
-    from txdagu.cli.logging import StandardError, begin_logging
-    from txdagu.cli.progress import Silence, progress_view
-    from txdagu.cli.report import report
-    from txdagu.cli.running import ForegroundRun, exit_code, failure_sentence, foreground
-    from txdagu.system.clock import local_now
-
-    console = Console(stderr=True)
-    begin_logging(StandardError(), settings.log_format, debug=settings.debug, quiet=quiet or console.is_terminal)
-    view = Silence() if quiet else progress_view(console, local_now)
     async with foreground(settings, reactor) as parts:
-        running = ForegroundRun(parts, request, view)
-        interruption.on(lambda signal: running.cancel(f"{signal} was received", signal), running.kill)
-        with view:
-            family = await running.follow()
-    if not quiet:
-        sys.stdout.write(report(family.top, family.workers()))
-    code = exit_code(family.top)
-    if code:
-        sys.stderr.write(f"Error: {request.run.name} (run {request.run.id}): {failure_sentence(family.top)}\n")
-    return code
+        return await attend(settings, parts, request, interruption, quiet=quiet)

@@ -8,7 +8,9 @@ from pathlib import Path
 from txdagu.cli.arguments import parse
 from txdagu.cli.settings import settings_from
 from txdagu.dagfile import load_dag
-from txdagu.model.errors import DaguError, InvalidInputError, Problem
+from txdagu.execution.paramschema import check_as_written
+from txdagu.model.dag import Dag
+from txdagu.model.errors import DaguError, InvalidInputError, NotFoundError, Problem
 from txdagu.store.dagfiles import find_dag, read_base
 from txdagu.tap.options import SettingsOptions, parameters
 
@@ -41,6 +43,7 @@ def _valid(argument: str, dags_dir: str, base_config: str) -> bool:
         source = find_dag(argument, str(Path.cwd()), dags_dir)
         base = read_base(base_config)
         dag = load_dag(source.text, Path(source.path).name, location=source.path, base=base, warnings=warnings)
+        _check_params(dag, warnings)
     except DaguError as error:
         problems = error.problems if isinstance(error, InvalidInputError) else (error,)
         bullets = "".join(f"- {problem}\n" for problem in problems)
@@ -51,3 +54,11 @@ def _valid(argument: str, dags_dir: str, base_config: str) -> bool:
     others = f", and {len(dag.local_dags)} more in the file" if dag.local_dags else ""
     sys.stdout.write(f"{argument} is valid: DAG {dag.name} with {steps}{others}\n")
     return True
+
+
+def _check_params(dag: Dag, warnings: list[Problem]) -> None:
+    """Params that are written in the file against their schema, if that is a file on this host."""
+    try:
+        check_as_written(dag, "", complete=False)
+    except NotFoundError as error:
+        warnings.append(Problem(str(error), advice="it is needed where the DAG runs"))

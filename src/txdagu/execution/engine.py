@@ -10,7 +10,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from txdagu.execution.interfaces import IProcessRunner, ISlot
-from txdagu.execution.preparation import evaluate_inputs
+from txdagu.execution.preparation import evaluate_inputs, with_log_directory
 from txdagu.execution.record import OnStatus
 from txdagu.execution.request import RunRequest
 from txdagu.execution.run import Run
@@ -86,10 +86,15 @@ class Engine:
         """Wait until the traces of runs that have ended were sent or given up; before the process ends."""
         await self._tools.exports.sent()
 
-    async def params_of(self, request: RunRequest) -> tuple[str, ...]:
-        """The evaluated ``NAME=value`` texts with which this run would begin; for one that is queued first."""
-        inputs = await evaluate_inputs(request, self._tools, Stop())
-        return tuple(f"{name}={value}" for name, value in inputs.params.items())
+    async def evaluated(self, request: RunRequest) -> tuple[Dag, tuple[str, ...]]:
+        """
+        What is kept of a run that is queued first: its DAG with the directory of its logs evaluated, and the evaluated
+        ``NAME=value`` texts of its params.
+        """
+        stop = Stop()
+        inputs = await evaluate_inputs(request, self._tools, stop)
+        params = tuple(f"{name}={value}" for name, value in inputs.params.items())
+        return await with_log_directory(request, self._tools, stop, inputs), params
 
     def _begin(self, request: RunRequest, slot: SharedSlot, on_status: OnStatus | None = None) -> Run:
         run = Run(request, self._tools, slot, on_status)

@@ -104,7 +104,7 @@ class ISlot(Interface):
     """
 
     def release() -> None:
-        """Give the place back for now: the run only waits."""
+        """Give the place back until `acquire`: the run only waits."""
 
     def acquire() -> Awaitable[None]:
         """Take a place again; waits until one is free. Cancelling the wait is fine."""

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from txdagu.model.errors import InvalidInputError, Problem
+from txdagu.execution.evaluation.params import merge_params
+from txdagu.model.dag import Dag
+from txdagu.model.errors import InvalidInputError, NotFoundError, Problem
 from txdagu.model.scalars import scalar_text
 
+_BY_NAMES = frozenset({"type", "required", "additionalProperties", "propertyNames", "minProperties", "maxProperties"})
 LARGEST = 4 * 1024 * 1024  # bytes of a schema
 
 
@@ -20,7 +23,11 @@ def is_url(location: str) -> bool:
 
 
 def read_schema_file(location: str, places: tuple[str, ...]) -> bytes:
-    """The schema file, looked for in the `places` in order. Blocks. Raises `InvalidInputError` if it is not there."""
+    """
+    The schema file, looked for in the `places` in order. Blocks.
+
+    Raises `NotFoundError` if it is in none of them, `InvalidInputError` if it cannot be read.
+    """
     paths = [Path(place or ".", location).expanduser() for place in places]
     for path in paths:
         if path.is_file():
@@ -29,7 +36,24 @@ def read_schema_file(location: str, places: tuple[str, ...]) -> bytes:
             except OSError as error:
                 raise _wrong(f"the schema {path} cannot be read: {error.strerror}") from error
     tried = ", ".join(dict.fromkeys(map(str, paths)))
-    raise _wrong(f'schema file not found for "{location}"; tried {tried}')
+    raise NotFoundError(f'params.schema: schema file not found for "{location}"; tried {tried}')
+
+
+def check_as_written(dag: Dag, given: str, *, complete: bool = True) -> None:
+    """
+    Check a DAG's params, as they are before any is evaluated, against the schema that it names as a file. Blocks.
+
+    `given` lies over them. Values that are still to be evaluated count as good; unless they are `complete`, so do missing ones.
+    Raises `InvalidInputError` with everything that the schema refuses, `NotFoundError` if it is not on this host.
+    """
+    location = dag.params_schema.location if dag.params_schema is not None else ""
+    if not location or is_url(location):
+        return
+    directory = dag.working_dir if "$" not in dag.working_dir else ""
+    data = read_schema_file(location, ("", str(Path(dag.base_dir, directory)), dag.base_dir))
+    params = dict(merge_params(dag.params, given))
+    unknown = {name for name, value in params.items() if "$" in value or "`" in value or value.startswith("~")}
+    apply_schema(parse_schema(data, location), params, unknown, complete=complete)
 
 
 def parse_schema(data: bytes, location: str) -> Mapping[str, Any]:
@@ -52,29 +76,41 @@ def parse_schema(data: bytes, location: str) -> Mapping[str, Any]:
     return schema
 
 
-def apply_schema(schema: Mapping[str, Any], params: Mapping[str, str]) -> dict[str, str]:
+def apply_schema(
+    schema: Mapping[str, Any], params: Mapping[str, str], unknown: Collection[str] = (), *, complete: bool = True
+) -> dict[str, str]:
     """
     The params with the schema's defaults behind them, in its order.
 
     Texts count as what their property's type says they are, if they can be read so. Raises `InvalidInputError` with everything
-    that the schema refuses.
+    that the schema refuses, whatever the values of the `unknown` params; that others are missing only if they are `complete`.
     """
     from jsonschema.validators import validator_for
 
     properties = schema.get("properties")
     known = properties if isinstance(properties, dict) else {}
-    complete = dict(params)
+    filled = dict(params)
     for name, described in known.items():
-        if isinstance(described, dict) and "default" in described and name not in complete:
-            complete[name] = _text(described["default"])
-    values = {name: _value(text, known.get(name)) for name, text in complete.items()}
+        if isinstance(described, dict) and "default" in described and name not in filled:
+            filled[name] = _text(described["default"])
+    values = {name: _value(text, known.get(name)) for name, text in filled.items()}
     validator = _validator(validator_for, schema)(schema)
-    errors = sorted(validator.iter_errors(values), key=lambda error: (list(map(str, error.path)), error.message))
+    certain = (error for error in validator.iter_errors(values) if _certain(error, unknown, complete))
+    errors = sorted(certain, key=lambda error: (list(map(str, error.path)), error.message))
     if errors:
         raise InvalidInputError(
             Problem(f"parameter validation failed: {error.message}", "params" + _place(error.path)) for error in errors
         )
-    return complete
+    return filled
+
+
+def _certain(error: Any, unknown: Collection[str], complete: bool) -> bool:
+    """Whether it is an error whatever becomes of unknown values, and of missing ones unless all are there."""
+    if error.path:
+        return error.path[0] not in unknown
+    if error.validator in _BY_NAMES:
+        return complete or error.validator not in ("required", "minProperties")
+    return complete and not unknown
 
 
 def _validator(validator_for: Any, schema: Mapping[str, Any]) -> Any:

@@ -31,7 +31,7 @@ from txdagu.execution.steps.context import StepContext, Tools
 from txdagu.execution.steps.printing import StepPrinter, step_tap
 from txdagu.execution.stop import Stop
 from txdagu.execution.tracing.tracing import Tracing, begin_tracing
-from txdagu.model.dag import Step
+from txdagu.model.dag import Dag, Step
 from txdagu.model.run import ChildRun
 from txdagu.store.interfaces import IRunSink, StepLogs
 
@@ -107,6 +107,15 @@ async def evaluate_inputs(request: RunRequest, tools: Tools, stop: Stop) -> Inpu
     return Inputs(env, params, evaluation)
 
 
+async def with_log_directory(request: RunRequest, tools: Tools, stop: Stop, inputs: Inputs) -> Dag:
+    """The DAG with the directory of its logs evaluated: `env` counts there, params do not."""
+    dag = request.dag
+    if not dag.log_dir:
+        return dag
+    backticks = BacktickRunner(tools, stop, lambda: inputs.evaluation, request.working_dir, dag.max_output_size)
+    return replace(dag, log_dir=await Evaluator(Scope(inputs.env, inputs.evaluation), backticks).field(dag.log_dir))
+
+
 async def _checked(
     params: Mapping[str, str], location: str, places: tuple[str, ...], tools: Tools, stop: Stop
 ) -> dict[str, str]:
@@ -120,16 +129,22 @@ async def _checked(
 
 
 async def prepare_run(
-    request: RunRequest, tools: Tools, stop: Stop, sink: IRunSink, warn: Callable[[str], None]
+    request: RunRequest,
+    tools: Tools,
+    stop: Stop,
+    sink: IRunSink,
+    warn: Callable[[str], None],
+    inputs: Inputs | None = None,
 ) -> PreparedRun:
     """
-    Evaluate env, then params; find and make the working directory; read dotenv files, then secrets.
+    Evaluate env, then params, unless `inputs` has them already; find and make the working directory; read dotenv files, then
+    secrets.
 
     `warn` is told of dotenv files that cannot be read. Raises `DaguError` with one sentence for whatever does not work,
     `StopRequested` if the run is stopped meanwhile.
     """
     dag = request.dag
-    inputs = await evaluate_inputs(request, tools, stop)
+    inputs = inputs or await evaluate_inputs(request, tools, stop)
     written = expand(dag.working_dir, inputs.evaluation.get)
     directory = files.absolute_directory(written, dag.base_dir, (request.working_dir, dag.base_dir))
     await tools.in_thread(partial(files.make_directory, directory))

@@ -44,6 +44,9 @@ class RunRecord:
         self._sink: IRunSink | None = None
         self._hidden: HiddenSecrets | None = None
         earlier = request.previous
+        self._created_at_ms = (
+            earlier.created_at_ms if earlier is not None else 0
+        )  # listings keep a retried run at its place
         self.status = RunStatus(
             request.run,
             request.root,
@@ -73,7 +76,7 @@ class RunRecord:
                 changes["preconditions"] = self._hidden.conditions(changes["preconditions"])
             if "error" in changes:
                 changes["error"] = self._hidden.text(changes["error"])
-        now_ms = int(self._tools.now().timestamp() * 1000)
+        now_ms = self._created_at_ms or int(self._tools.now().timestamp() * 1000)
         self.status = replace(self.status, created_at_ms=now_ms, **changes)
         return self.status
 

@@ -15,12 +15,12 @@ class RunRequest:
     """
     One run to execute.
 
-    `params` lie over the DAG's defaults, in the command line's syntax. `attempt_name` is the directory name that a coordinator
-    chose. With `previous`, a retry: its well ended nodes and its evaluated params are kept, the rest runs. `working_dir` is
-    the caller's, for a DAG without its own. `new` refuses an id that exists. `inherited_env` is what a calling run of the
-    same process adds to the environment in which ``env`` and ``params`` are evaluated; steps do not see it.
-    `inherited_secrets` are the caller's, to be masked here as well. `trace_parent` is the
-    place in a trace from which the run was called (W3C ``traceparent``).
+    `params` lie over the DAG's defaults, in the command line's syntax. `attempt_name` is the directory name that a
+    coordinator chose. With `previous`, a retry: its well ended nodes and its evaluated params are kept, the rest runs; with
+    `step`, all that had ended is kept but that one. `working_dir` is the caller's, for a DAG without its own. `new` refuses
+    an id that exists. `inherited_env` is what a calling run of the same process adds to the environment in which ``env`` and
+    ``params`` are evaluated; steps do not see it. `inherited_secrets` are the caller's, to be masked here as well.
+    `trace_parent` is the place in a trace from which the run was called (W3C ``traceparent``).
     """
 
     dag: Dag
@@ -31,6 +31,7 @@ class RunRequest:
     worker_id: str = "local"
     attempt_name: str = ""
     previous: RunStatus | None = None
+    step: str = ""
     working_dir: str = ""
     new: bool = False
     queued_at: datetime | None = None

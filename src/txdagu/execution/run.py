@@ -11,7 +11,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from txdagu.execution.plan import FinishRun, RunCore
-from txdagu.execution.preparation import prepare_run
+from txdagu.execution.preparation import Inputs, evaluate_inputs, prepare_run, with_log_directory
 from txdagu.execution.record import OnStatus, RunRecord, sentence
 from txdagu.execution.request import RunRequest
 from txdagu.execution.runmail import RunMail
@@ -20,6 +20,7 @@ from txdagu.execution.steps.context import Tools
 from txdagu.execution.stop import Stop, StopRequested
 from txdagu.execution.tracing.tracing import Tracing
 from txdagu.execution.walk import Walk
+from txdagu.model.dag import Dag
 from txdagu.model.errors import DaguError
 from txdagu.model.run import RunStatus
 from txdagu.model.status import RunState
@@ -45,6 +46,8 @@ class Run:
         self._waiters: list[Deferred[RunStatus]] = []
         self._stop = Stop()  # ends what comes before the first step
         self._walk: Walk | None = None
+        self._inputs: Inputs | None = None
+        self._trouble: Exception | None = None  # before there was a log
         self._reason = ""
         self._kill_timer: IDelayedCall | None = None
         self._tracing: Tracing | None = None
@@ -120,9 +123,10 @@ class Run:
     async def _execute(self) -> None:
         request = self.request
         self._record.change(started_at=self._tools.now())
+        dag = await self._with_log_directory()
         try:
             sink: IRunSink = await self._tools.store.open_attempt(
-                request.dag, request.run, request.root, attempt_name=request.attempt_name, new=request.new
+                dag, request.run, request.root, attempt_name=request.attempt_name, new=request.new
             )
         except DaguError as error:
             self._record.finish(RunState.FAILED, str(error))
@@ -137,6 +141,20 @@ class Run:
         await sink.close(self._record.finish(state, problem))
         if self._tracing is not None:
             self._tools.exports.send(self._tracing, self.status, self._exit_codes)
+
+    async def _with_log_directory(self) -> Dag:
+        """The DAG with its log directory evaluated, for which its env has to be. What goes wrong is told when there is a log."""
+        request, tools = self.request, self._tools
+        if not request.dag.log_dir:
+            return request.dag
+        try:
+            inputs = await evaluate_inputs(request, tools, self._stop)
+            dag = await with_log_directory(request, tools, self._stop, inputs)
+        except (DaguError, StopRequested) as error:
+            self._trouble = error
+            return request.dag
+        self._inputs = inputs
+        return dag
 
     def _told(self, on_status: OnStatus | None) -> OnStatus:
         """What is told of each state of the run: the listener, and those who want mail of failed steps."""
@@ -169,14 +187,16 @@ class Run:
     async def _run_steps(self, sink: IRunSink) -> FinishRun:
         request = self.request
         previous = request.previous.nodes if request.previous is not None else ()
-        core = RunCore(request.dag, previous)
+        core = RunCore(request.dag, previous, request.step)
         self._record.change(
             state=RunState.RUNNING, nodes=core.nodes, handlers=core.handlers, preconditions=core.preconditions
         )
+        if self._trouble is not None:
+            raise self._trouble
         use = self._slot.use()
         try:
             await self._stop.race(use.work())
-            prepared = await prepare_run(request, self._tools, self._stop, sink, self._warn)
+            prepared = await prepare_run(request, self._tools, self._stop, sink, self._warn, self._inputs)
         finally:
             use.leave()
         self._tracing = prepared.tracing

@@ -64,9 +64,12 @@ class RunMail:
                 self._pending.append(Deferred.fromCoroutine(self._send(mail)))
 
     async def run_ended(self, status: RunStatus) -> None:
-        """Mail the end; returns when all mails of the run are sent or given up."""
+        """Mail the end, once more for each handler that failed and wants it; returns when all is sent or given up."""
         self.status_told(status)
         if self._dag.smtp is not None:
+            for node in status.handlers.values():
+                if node.state is NodeState.FAILED and node.step.mail_on_error:
+                    await self._send(run_mail(self._dag, status, self._dag.error_mail))
             await self._send(end_mail(self._dag, status))
         await gatherResults(self._pending)
 

@@ -37,7 +37,7 @@ class CoroutineRunner(ABC):
         """The coroutine ended with an exception, which is being handled while this is called."""
 
     def run(self, coroutine: Coroutine[Any, Any, Any]) -> None:
-        """Run a coroutine, for now up to its first wait. It gets a context (`contextvars`) of its own."""
+        """Run a coroutine up to its first wait, from where it goes on by itself. It gets a context (`contextvars`) of its own."""
         self._coroutine = coroutine
         self._variables = copy_context()
         self._go_on(None)

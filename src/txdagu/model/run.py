@@ -95,6 +95,11 @@ class RunStatus:
         nodes = (self.handlers.get(handler) for handler in Handler)
         return tuple(node for node in nodes if node is not None and node.state is not NodeState.NOT_STARTED)
 
+    def kept(self, node: NodeStatus) -> bool:
+        """Whether a node was taken over from an earlier attempt: its step began before this one did."""
+        began = self.started_at
+        return began is not None and node.started_at is not None and node.started_at < began
+
     def node(self, step_name: str) -> NodeStatus:
         """The node of that step; `KeyError` if there is none."""
         for node in self.nodes:

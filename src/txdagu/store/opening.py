@@ -160,16 +160,9 @@ class Opening:
             )
 
     def _log_base(self, dag: Dag) -> Path:
-        if not dag.log_dir:
+        """Where logs go. A run that nobody could begin may have a directory that is not evaluated: its log goes with others."""
+        if not dag.log_dir or "$" in dag.log_dir or "`" in dag.log_dir or dag.log_dir.startswith("~"):
             return Path(self._paths.log_dir)
-        if "$" in dag.log_dir or "`" in dag.log_dir or dag.log_dir.startswith("~"):
-            raise InvalidInputError(
-                [
-                    Problem(
-                        f"logDir {dag.log_dir!r} of DAG {dag.name} is not evaluated", dag.location, "write out the path"
-                    )
-                ]
-            )
         return Path(dag.base_dir or self._paths.data_dir, dag.log_dir)
 
     def _new_log(self, base: Path, run: RunRef, at: datetime) -> Path:

@@ -31,15 +31,15 @@ Question = CheckConditions | EvaluateRetry | StartStep | RunHandler | SearchLog
 
 class PlanDriver:
     """
-    Drives a `RunCore` through one run of `dag`, which has begun.
+    Drives a `RunCore` through one run of `dag`, which has begun; `previous` and `only` make it a retry.
 
     `open` holds what the core waits for, by name of step (``dag`` for the DAG's conditions); `started` the names of all
     executions in order; `settled` the names of what is over; `stops` what was asked to end, as (name, signal, force);
     `finished` all ends that were told.
     """
 
-    def __init__(self, dag: Dag, previous: Iterable[NodeStatus] = ()) -> None:
-        self.core = RunCore(dag, previous)
+    def __init__(self, dag: Dag, previous: Iterable[NodeStatus] = (), only: str = "") -> None:
+        self.core = RunCore(dag, previous, only)
         self.now = BEGINNING
         self.open: dict[str, Question] = {}
         self.started: list[str] = []

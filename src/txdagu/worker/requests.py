@@ -11,9 +11,10 @@ from typing import Any
 from twisted.logger import Logger
 
 from txdagu.dagfile import load_dag
+from txdagu.execution.plan import check_step
 from txdagu.execution.request import RunRequest
 from txdagu.model.dag import Dag
-from txdagu.model.errors import DaguError, NotFoundError
+from txdagu.model.errors import NotFoundError
 from txdagu.model.task import Operation, Task
 from txdagu.store.dagfiles import read_base
 from txdagu.store.interfaces import IRunStore
@@ -52,13 +53,11 @@ class Requests:
         """
         The request for a task, with the name of the attempt as the coordinator chose it.
 
-        Raises `DaguError` with the reason if there is no DAG, if it cannot be read, or if the task asks for what we do not do.
+        Raises `DaguError` with the reason if there is no DAG, if it cannot be read, or if it has no such step as the task names.
         """
-        if task.step:
-            raise DaguError(
-                f"the task asks to retry only step {task.step!r}, which this worker does not do: retry the whole run"
-            )
         dag = await self._dag(task)
+        if task.step:
+            check_step(dag, task.step)
         previous = await self._store.read_status(task.run, task.root)
         own_directory = ""
         if not dag.working_dir and not dag.base_dir:
@@ -72,6 +71,7 @@ class Requests:
             worker_id=self._worker_id,
             attempt_name=attempt_name,
             previous=previous,
+            step=task.step,
             working_dir=own_directory,
             queued_at=previous.queued_at if previous is not None else None,
             trace_parent=task.trace_parent,

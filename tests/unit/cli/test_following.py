@@ -54,6 +54,17 @@ class FollowerTests(SynchronousTestCase):
         self.follower.saw(LOST)
         self.assertIs(self.successResultOf(self.follower_finishes()).top, LOST)
 
+    def test_attempt_before(self) -> None:
+        """Who follows a retry is not told the end of the attempt before it."""
+        follower = Follower(self.store, RUN, self.told.append, earlier="aa")
+        self.store.put(SUCCEEDED)
+        follower.watch_top()
+        self.assertNoResult(follower.ended)
+        again = replace(SUCCEEDED, attempt_id="bb")
+        self.store.put(again)
+        self.assertIs(self.successResultOf(follower.ended).top, again)
+        self.assertEqual([family.top for family in self.told], [again])
+
     def follower_finishes(self) -> Deferred[Family]:
         """The family as the follower leaves it."""
         return Deferred.fromCoroutine(self.follower.finish())

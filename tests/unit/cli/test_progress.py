@@ -2,7 +2,7 @@
 
 import io
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from rich.console import Console
 from twisted.trial.unittest import SynchronousTestCase
@@ -43,6 +43,14 @@ class ChangeLinesTests(SynchronousTestCase):
             self.lines,
             ["▶ call calls kid", "call > ▶ work started, worker gpu-1", "call > ✔ work succeeded", "✔ call succeeded"],
         )
+
+    def test_kept(self) -> None:
+        """A step that a retry keeps is not told as if it had run; one that runs again is."""
+        began = datetime(2026, 1, 1, tzinfo=UTC)
+        old = NodeStatus(Step("old"), NodeState.SUCCEEDED, started_at=began - timedelta(hours=1))
+        new = NodeStatus(Step("new"), NodeState.SUCCEEDED, started_at=began)
+        self.view.show(Family(replace(TOP, nodes=(old, new), started_at=began)))
+        self.assertEqual(self.lines, ["▶ new started, here", "✔ new succeeded"])
 
     def test_handlers(self) -> None:
         """A handler is told when it has its turn, like a step."""

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
 from twisted.trial.unittest import SynchronousTestCase
 
 from txdagu.cli.running import exit_code, failure_sentence
@@ -41,6 +44,14 @@ class ExitCodeTests(SynchronousTestCase):
             (ended(RunState.REJECTED, NodeState.REJECTED), 1),
         ):
             self.assertEqual(exit_code(status), code, status)
+
+    def test_kept_failures(self) -> None:
+        """A failed step that a retry of another one kept says nothing about the attempt that ended."""
+        began = datetime(2026, 1, 1, tzinfo=UTC)
+        for started, code in ((began - timedelta(seconds=1), 0), (began, 1)):
+            status = ended(RunState.PARTIALLY_SUCCEEDED, NodeState.SUCCEEDED, NodeState.FAILED)
+            nodes = tuple(replace(node, started_at=started) for node in status.nodes)
+            self.assertEqual(exit_code(replace(status, nodes=nodes, started_at=began)), code)
 
     def test_sentence(self) -> None:
         """Where no step has an error, that of the handler is told."""

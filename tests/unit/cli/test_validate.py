@@ -47,6 +47,17 @@ class Validate(SynchronousTestCase):
         self.assertTrue(bullet.startswith("- bad.yaml:4:"), bullet)
         self.assertIn("etl is valid", self.out.getvalue())
 
+    def test_schema_of_params(self) -> None:
+        """Params as written are checked against their schema, if it is on this host; else that is a warning."""
+        text = "params:\n  schema: %s\n  values:\n    n: 5\nsteps:\n  - command: echo ${n}\n"
+        (self.home / "dags" / "s.json").write_text('{"properties": {"n": {"maximum": 3}}, "required": ["given"]}')
+        (self.home / "dags" / "bad.yaml").write_text(text % "s.json")
+        (self.home / "dags" / "good.yaml").write_text(text % "elsewhere.json")
+        self.assertEqual(cli.main(["validate", "bad"]), 1)
+        self.assertIn("- params.n: parameter validation failed: 5 is greater", self.err.getvalue())
+        self.assertEqual(cli.main(["validate", "good"]), 0)
+        self.assertIn('Warning: params.schema: schema file not found for "elsewhere.json"', self.err.getvalue())
+
     def test_base_configuration(self) -> None:
         """What DAGs inherit is checked along, and told by the file that it stands in."""
         (self.home / "dags" / "etl.yaml").write_text(GOOD)

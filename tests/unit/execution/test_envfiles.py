@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from shutil import rmtree
 from tempfile import mkdtemp
@@ -12,9 +13,9 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from txdagu.execution.envfiles import SecretError, read_dotenv_files, resolve_secrets
 from txdagu.execution.evaluation.dotenv import parse_dotenv
-from txdagu.execution.paramschema import apply_schema, is_url, parse_schema, read_schema_file
-from txdagu.model.dag import Secret
-from txdagu.model.errors import InvalidInputError
+from txdagu.execution.paramschema import apply_schema, check_as_written, is_url, parse_schema, read_schema_file
+from txdagu.model.dag import Dag, ParamsSchema, Secret
+from txdagu.model.errors import InvalidInputError, NotFoundError
 
 
 class DirectoryCase(SynchronousTestCase):
@@ -155,6 +156,30 @@ class SchemaTests(DirectoryCase):
         """The file is looked for in all places, which are told where there is none."""
         self.write("s.json", "{}")
         self.assertEqual(read_schema_file("s.json", ("/nowhere", self.directory)), b"{}")
-        error = self.assertRaises(InvalidInputError, read_schema_file, "t.json", ("/nowhere", self.directory))
+        error = self.assertRaises(NotFoundError, read_schema_file, "t.json", ("/nowhere", self.directory))
         self.assertIn(f"tried /nowhere/t.json, {self.directory}/t.json", str(error))
         self.assertEqual((is_url("https://x/s.json"), is_url("s.json"), is_url("c:/s.json")), (True, False, False))
+
+    def test_as_written(self) -> None:
+        """Before a run, what is certainly wrong is told: values that are still to be evaluated, or given, may be right."""
+        self.write("s.json", self.schema.decode())
+        dag = Dag("d", base_dir=self.directory, params_schema=ParamsSchema("s.json"))
+        for params, over, complete, phrase in (
+            ("n=5 s=x", "", True, ""),
+            ("n=0 s=x", "", True, "params.n"),
+            ("n=0 s=x", "n=2", True, ""),
+            ("n=$N s=`x`", "", True, ""),
+            ("n=$N b=7 s=x", "", True, "params.b"),
+            ("n=5", "", True, "required"),
+            ("n=5", "", False, ""),
+            ("n=$N s=x zz=1", "", False, "zz"),
+        ):
+            written = replace(dag, params=params)
+            if phrase:
+                error = self.assertRaises(InvalidInputError, check_as_written, written, over, complete=complete)
+                self.assertIn(phrase, str(error))
+                self.assertEqual(len(error.problems), 1)
+            else:
+                check_as_written(written, over, complete=complete)
+        self.assertRaises(NotFoundError, check_as_written, replace(dag, params_schema=ParamsSchema("gone.json")), "")
+        check_as_written(replace(dag, params_schema=ParamsSchema("https://x.org/s.json")), "")

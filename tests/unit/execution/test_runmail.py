@@ -11,7 +11,7 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from txdagu.execution.reports import end_mail
-from txdagu.model.dag import Command, Dag, Step
+from txdagu.model.dag import Command, Dag, Handler, Step
 from txdagu.model.mail import MailAddressing, MailOn, SmtpServer
 from txdagu.model.run import NodeStatus, RunRef, RunStatus
 from txdagu.model.status import NodeState, RunState
@@ -112,6 +112,20 @@ class RunMailTests(TestCase):
         self.assertEqual(len(subjects), 2)
         attached = [part.get_content() for part in self.server.messages[-1].iter_attachments()]
         self.assertIn("oops\n", attached)
+
+    async def test_handlers(self) -> None:
+        """A handler that fails and wants it is mailed with the end of the run, also where no end is mailed; others are not."""
+        handlers = {
+            handler: Step(handler.value, commands=(Command(command),), mail_on_error=wanted)
+            for handler, command, wanted in (
+                (Handler.INIT, "true", True),
+                (Handler.SUCCESS, "false", True),
+                (Handler.EXIT, "false", False),
+            )
+        }
+        dag = self.dag(Step("a", commands=(Command("true"),)), handlers=handlers, mail_on=MailOn())
+        await self.harness.run(dag)
+        self.assertEqual([str(message["Subject"]) for message in self.server.messages], ["[E] d (failed)"])
 
     async def test_nobody_there(self) -> None:
         """A mail that cannot be sent changes nothing but the run's log."""

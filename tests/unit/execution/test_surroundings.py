@@ -230,5 +230,27 @@ class SchemaTests(SurroundingsCase):
         harness = self.surrounded()
         self.write(harness, "s.json", '{"properties": {"n": {"default": 7}}}')
         dag = Dag("d", params_schema=ParamsSchema("s.json"))
-        asking = Deferred.fromCoroutine(harness.engine.params_of(harness.request(dag)))
-        self.assertEqual(self.successResultOf(asking), ("n=7",))
+        asking = Deferred.fromCoroutine(harness.engine.evaluated(harness.request(dag)))
+        self.assertEqual(self.successResultOf(asking), (dag, ("n=7",)))
+
+
+class LogDirectoryTests(SurroundingsCase):
+    def opened_with(self, log_dir: str, *backticks: tuple[str, Script]) -> tuple[RunStatus, str]:
+        """How a run ended, and the log directory of the DAG with which its attempt was opened."""
+        harness = self.surrounded(*backticks)
+        dag = Dag("d", (step("a", "x"),), env=("E=/logs",), params="P=/no", log_dir=log_dir)
+        return self.finish(harness, dag), harness.store.sinks[0].dag.log_dir
+
+    def test_evaluated(self) -> None:
+        """It knows env, backticks and what a shell expands, but no params."""
+        for written, evaluated in (("${E}/x", "/logs/x"), ("a${P}b", "ab"), ("`tick`/x", "/t/x"), ("plain", "plain")):
+            status, log_dir = self.opened_with(written, ("tick", Script(stdout="/t\n")))
+            self.assertEqual(log_dir, evaluated)
+            self.assertIs(status.state, RunState.SUCCEEDED)
+
+    def test_wrong(self) -> None:
+        """A run whose log directory cannot be evaluated has a record that says why."""
+        status, log_dir = self.opened_with("`tick`", ("tick", Script(3)))
+        self.assertIs(status.state, RunState.FAILED)
+        self.assertIn("tick", status.error)
+        self.assertEqual(log_dir, "`tick`")

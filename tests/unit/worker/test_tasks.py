@@ -325,9 +325,12 @@ class TasksTests(SynchronousTestCase):
         self.assertEqual(len(self.flushLoggedErrors(TypeError)), 1)
 
     def test_single_step(self) -> None:
-        """A retry of a single step is refused in words, not done as something else."""
-        self._offer(step="one")
-        self.assertIn("retry only step 'one'", self.store.written[0].error)
+        """A retry of a single step is handed to the engine as such; a step that is not there fails the task, by name."""
+        self._offer("r1", step="one")
+        self.assertEqual(self.engine.runs[0].request.step, "one")
+        self.engine.runs[0].end(RunState.SUCCEEDED)
+        self._offer("r2", step="two")
+        self.assertIn('no step "two"', self.store.written[0].error)
 
     # -- what runs
 

@@ -22,6 +22,7 @@ from txdagu.execution.plan.effects import (
     Verdict,
     WakeAt,
 )
+from txdagu.execution.plan.graph import check_step
 
 __all__ = [
     "CheckConditions",
@@ -38,4 +39,5 @@ __all__ = [
     "Target",
     "Verdict",
     "WakeAt",
+    "check_step",
 ]

@@ -4,8 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from txdagu.model.dag import Step
+from txdagu.model.dag import Dag, Step
 from txdagu.model.errors import InvalidInputError, Problem
+
+
+def check_step(dag: Dag, name: str) -> None:
+    """Raise `InvalidInputError` if the DAG has no step of that name."""
+    names = [step.name for step in dag.steps]
+    if name not in names:
+        advice = f"its steps are {', '.join(names)}" if names else "it has no steps"
+        raise InvalidInputError([Problem(f'DAG {dag.name} has no step "{name}"', advice=advice)])
 
 
 class StepGraph:

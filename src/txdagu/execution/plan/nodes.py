@@ -6,14 +6,19 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
 from txdagu.execution.plan.effects import Target
-from txdagu.execution.plan.settling import KEPT
+from txdagu.execution.plan.settling import KEPT, was_excused
 from txdagu.model.dag import Handler, Step
 from txdagu.model.run import NodeStatus
 from txdagu.model.status import NodeState
 
 
 class Nodes:
-    """All nodes; `counts` has the steps by state, `excused` the indexes of failed steps whose failure is excused."""
+    """
+    All nodes.
+
+    `counts` has the steps by state, without those that an earlier attempt left aborted: they say nothing about this one.
+    `excused` are the indexes of failed steps whose failure is excused.
+    """
 
     def __init__(self, steps: Sequence[Step], handlers: Mapping[Handler, Step]) -> None:
         self.steps = [NodeStatus(step) for step in steps]
@@ -46,6 +51,22 @@ class Nodes:
             node = finished.get(self.steps[index].step.name)
             if node is not None and all(self.steps[other].state in KEPT for other in needs[index]):
                 self[index] = node
+
+    def keep_all_but(self, name: str, previous: Iterable[NodeStatus], needs: Sequence[Iterable[int]]) -> None:
+        """Take over everything that is over in an earlier attempt, however it ended, except the step of that name."""
+        ended = {node.step.name: node for node in previous if node.state.settled and node.step.name != name}
+        policies = [node.step.continue_on for node in self.steps]
+        held_up: set[int] = set()
+        for index, fresh in enumerate(self.steps):
+            node = ended.get(fresh.step.name)
+            if node is not None:
+                self[index] = node
+            if node is not None and node.state is NodeState.ABORTED:
+                self.counts[NodeState.ABORTED] -= 1
+                held_up.update(needs[index])
+        for index, node in enumerate(self.steps):
+            if node.state is NodeState.FAILED and was_excused(policies[index], node.error, index in held_up):
+                self.excused.add(index)
 
     @property
     def well(self) -> int:

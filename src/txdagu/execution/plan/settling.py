@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 from txdagu.execution.plan.effects import StepEnd
@@ -17,6 +18,8 @@ VERDICTS: Mapping[NodeState, tuple[NodeState, str]] = {
     NodeState.REJECTED: (NodeState.ABORTED, "upstream rejected"),
 }
 """What becomes of a step when one that it depends on ended like this and is not excused."""
+
+_EXIT = re.compile(r"\bexit status (\d+)|\bsignal: ")
 
 _CLOSING: Mapping[RunState, tuple[Handler, ...]] = {
     RunState.SUCCEEDED: (Handler.SUCCESS, Handler.EXIT),
@@ -36,6 +39,16 @@ def closing_handlers(state: RunState) -> tuple[Handler, ...]:
 def excuses(policy: ContinueOn, end: StepEnd) -> bool:
     """Whether a failure is excused by what is known without its log."""
     return policy.failure or end.exit_code in policy.exit_codes
+
+
+def was_excused(policy: ContinueOn, error: str, held_up: bool) -> bool:
+    """
+    Whether a failure of an earlier attempt was excused, by what its record tells: the exit code stands in the step's error
+    alone. Where lines of its log may have excused it, it was not if it `held_up` others.
+    """
+    found = _EXIT.search(error)
+    code = int(found[1] or -1) if found else 1
+    return policy.failure or code in policy.exit_codes or (bool(policy.outputs) and not held_up)
 
 
 def lets_go_on(state: NodeState, policy: ContinueOn, excused: bool) -> bool:

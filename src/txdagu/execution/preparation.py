@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from txdagu.execution import files
 from txdagu.execution.backtick import BacktickRunner
@@ -33,6 +34,9 @@ from txdagu.model.dag import Step
 from txdagu.model.run import ChildRun
 from txdagu.store.interfaces import IRunSink, StepLogs
 
+if TYPE_CHECKING:
+    from txdagu.execution.containers.shared import RunContainer
+
 
 @dataclass(frozen=True)
 class PreparedRun:
@@ -40,7 +44,8 @@ class PreparedRun:
     A run that is ready for its steps.
 
     `base` is the part of the processes' environment that all steps share, `evaluation` the engine's own environment with the
-    DAG's; `call_environment` is what children in this process inherit of it. `masker` hides the secrets.
+    DAG's; `call_environment` is what children in this process inherit of it. `masker` hides the secrets. `container` is that of
+    the DAG, once it runs.
     """
 
     request: RunRequest
@@ -51,6 +56,7 @@ class PreparedRun:
     evaluation: Mapping[str, str]
     call_environment: Mapping[str, str]
     masker: Masker
+    container: RunContainer | None = None
 
     @property
     def params(self) -> tuple[str, ...]:
@@ -230,4 +236,5 @@ async def prepare_step(
         tap=tap,
         printer=StepPrinter(logs, tap, run.tools.in_thread),
         params=environment.params,
+        container=run.container,
     )

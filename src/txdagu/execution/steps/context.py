@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from twisted.internet.interfaces import IReactorTime
 
@@ -25,6 +25,9 @@ from txdagu.model.run import ChildRun, RunStatus
 from txdagu.peers.interfaces import ICoordinators
 from txdagu.store.interfaces import IRunStore, StepLogs
 from txdagu.system.threads import InThread
+
+if TYPE_CHECKING:
+    from txdagu.execution.containers.shared import RunContainer
 
 
 class ChildHandle(Protocol):
@@ -69,7 +72,7 @@ class StepContext:
     process inherits for evaluating its own ``env`` and ``params``. `called` notes a child in the run's status. `step.stdout` and
     `step.stderr` are absolute paths already. `masker` hides the run's secrets in all that is shown: programs' output goes through
     `tap`, where there is one, the step's own words through `printer`, which is closed by who made the context. `params` are the
-    run's, evaluated.
+    run's, evaluated. `container` is that of the DAG, where it has one.
     """
 
     request: RunRequest
@@ -87,6 +90,7 @@ class StepContext:
     tap: Tap | None
     printer: StepPrinter
     params: Mapping[str, str]
+    container: RunContainer | None = None
 
     @property
     def dag(self) -> Dag:

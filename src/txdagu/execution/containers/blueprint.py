@@ -6,6 +6,7 @@ import os.path
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from txdagu.model.container import Container, PullPolicy
@@ -13,7 +14,9 @@ from txdagu.model.errors import DaguError
 
 KEEPALIVE = ("sh", "-c", "while true; do sleep 86400; done")
 RESTARTS = ("no", "always", "unless-stopped")
-_PORT = re.compile(r"(?:(?:(?P<ip>[\d.]+|\[[\da-fA-F:]+\]):)?(?P<host>\d*):)?(?P<inner>\d+)(?P<kind>/(?:tcp|udp|sctp))?")
+_PORT = re.compile(
+    r"(?:(?:(?P<ip>[\d.]+|\[[\da-fA-F:]+\]):)?(?P<host>\d*):)?(?P<inner>\d+)(?P<kind>/(?:tcp|udp|sctp))?"
+)
 _MODES = re.compile(r"(?:ro|rw|z|Z|cached|delegated|consistent|shared|slave|private|rshared|rslave|rprivate|nocopy|,)+")
 
 
@@ -156,7 +159,8 @@ def of_options(options: DockerOptions, env: Mapping[str, str], directory: str) -
 
 _CONTAINER = {key.lower(): key for key in ("Env", "Cmd", "Entrypoint", "User", "WorkingDir", "Tty", "Labels")}
 _HOST = {
-    key.lower(): key for key in ("AutoRemove", "Binds", "Mounts", "NetworkMode", "Init", "RestartPolicy", "PortBindings")
+    key.lower(): key
+    for key in ("AutoRemove", "Binds", "Mounts", "NetworkMode", "Init", "RestartPolicy", "PortBindings")
 }
 _EXECUTION = {key.lower(): key for key in ("Env", "User", "WorkingDir", "Privileged", "Tty")}
 
@@ -193,7 +197,7 @@ def _volumes(texts: Iterable[str], directory: str) -> tuple[list[str], list[dict
             raise DaguError(f"container: invalid volume format: {text}; write host:/container or host:/container:ro")
         mode = rest[1] if len(rest) == 2 else "rw"
         if source.startswith(("/", ".", "~")):
-            path = os.path.normpath(os.path.join(directory, os.path.expanduser(source)))
+            path = os.path.normpath(Path(directory, Path(source).expanduser()))
             binds.append(f"{path}:{rest[0]}:{mode}")
         else:
             mount: dict[str, Any] = {"Type": "volume", "Source": source, "Target": rest[0]}

@@ -84,4 +84,6 @@ async def _signal(engine: ContainerEngine, container: str, options: Mapping[str,
     signalling = await engine.create_exec(container, {**user, "Cmd": words})
     await engine.listen(await engine.start_exec(signalling), hear)
     if await engine.exec_status(signalling):
-        raise DaguError(f"no signal can be sent there, for which sh is needed: {said.decode('utf-8', 'replace').strip()}")
+        raise DaguError(
+            f"no signal can be sent there, for which sh is needed: {said.decode('utf-8', 'replace').strip()}"
+        )

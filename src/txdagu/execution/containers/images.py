@@ -50,8 +50,8 @@ def registry_header(auths: Mapping[str, Any], registry: str) -> str:
     """
     What the header ``X-Registry-Auth`` says for a registry; empty where the `auths` name nobody for it.
 
-    `auths` are evaluated. Each is a mapping with ``username`` and ``password``, or with ``auth`` (both, with a colon between them,
-    in base64), or such a mapping as JSON, or the base64 text alone. All together they may be the JSON of a client's
+    `auths` are evaluated. Each is a mapping with ``username`` and ``password``, or with ``auth`` (both, with a colon between
+    them, in base64), or such a mapping as JSON, or the base64 text alone. All together they may be the JSON of a client's
     ``config.json``. Raises `DaguError` for what is none of these; it never quotes a credential.
     """
     for name, auth in _by_registry(auths).items():

@@ -60,7 +60,7 @@ async def create(engine: ContainerEngine, plan: Blueprint, body: Mapping[str, An
     try:
         return await engine.create(body, plan.name, plan.platform)
     except EngineError as error:
-        if error.status == HTTPStatus.NOT_FOUND and "image" in error.reason.lower():
+        if error.status == HTTPStatus.NOT_FOUND and "no such image" in error.reason.lower():
             raise NotFoundError(
                 f"the image {plan.image} is not there, and may not be fetched: {error.reason}; "
                 f"run docker pull {plan.image}, or write pullPolicy: missing"
@@ -153,8 +153,12 @@ async def find_running(engine: ContainerEngine, name: str, stop: Stop, clock: IR
         if not needed:
             return ""
         if status not in _COMING or clock.seconds() > deadline:
-            what = f"there is no container {name} at {engine.where}" if known is None else f"container {name} is {status}"
-            raise NotFoundError(f"{what}: it has to run before the step begins; start it, or write image instead of exec")
+            what = (
+                f"there is no container {name} at {engine.where}" if known is None else f"container {name} is {status}"
+            )
+            raise NotFoundError(
+                f"{what}: it has to run before the step begins; start it, or write image instead of exec"
+            )
         await stop.race(deferLater(clock, pause))
         pause = min(pause * 2, LOOK_LATE)
 
@@ -196,7 +200,7 @@ async def _is_ready(engine: ContainerEngine, plan: Blueprint, container: str, st
         await warn(f"the image {plan.image} has no health check: waited until it ran\n")
     if health == "unhealthy":
         raise DaguError(f"the container of {plan.image} is unhealthy" + await _last_words(engine, container))
-    return health != "starting"
+    return bool(health != "starting")
 
 
 async def _wait_for_line(

@@ -19,7 +19,7 @@ from twisted.internet.defer import TimeoutError as LateError
 from twisted.internet.endpoints import HostnameEndpoint, UNIXClientEndpoint, wrapClientTLS
 from twisted.internet.error import ConnectError, ConnectionClosed, DNSLookupError
 from twisted.internet.interfaces import IReactorTCP, IReactorTime, IReactorUNIX
-from twisted.web.client import Agent, RequestNotSent, RequestTransmissionFailed, ResponseFailed
+from twisted.web.client import Agent, RequestTransmissionFailed, ResponseFailed
 from twisted.web.iweb import IAgentEndpointFactory
 from zope.interface import implementer
 
@@ -31,7 +31,7 @@ from txdagu.system.threads import InThread
 REPLY_SECONDS = 60.0  # for calls that an engine answers at once
 LARGEST = 16 * 1024 * 1024  # bytes of an answer that is read as a whole
 NO_CONNECTION = (ConnectError, DNSLookupError, TlsError)
-GONE = (ResponseFailed, RequestNotSent, RequestTransmissionFailed, ConnectionClosed)
+GONE = (ResponseFailed, RequestTransmissionFailed, ConnectionClosed)
 
 
 class EngineError(DaguError):
@@ -66,7 +66,7 @@ class _One:
     def __init__(self, endpoint: Any) -> None:
         self._endpoint = endpoint
 
-    def endpointForURI(self, uri: Any) -> Any:  # noqa: ARG002, N802 - zope interface of Twisted
+    def endpointForURI(self, uri: Any) -> Any:  # noqa: N802 - zope interface of Twisted
         return self._endpoint
 
 
@@ -157,12 +157,11 @@ class Transport:
         client = await self._connected()
         url = f"http://docker{path}" + (f"?{urlencode(query)}" if query else "")
         data = None if body is None else json.dumps(body).encode()
-        sent = {"Connection": "close", **(headers or {})}
+        sent: dict[bytes | str, bytes | str] = {"Connection": "close"}
+        sent.update(headers or {})
         if data is not None:
             sent["Content-Type"] = "application/json"
-        asked = client.request(
-            method, url, headers=sent, data=data, unbuffered=True, allow_redirects=False, reactor=self._reactor
-        )
+        asked = client.request(method, url, headers=sent, data=data, unbuffered=True, allow_redirects=False)
         return await self._told(asked)
 
     async def _told(self, waiting: Any) -> Any:
@@ -202,7 +201,9 @@ class Transport:
         where = f"the container engine at {self.address.written} cannot be reached"
         number = getattr(error, "osError", None)
         if number == errno.ENOENT:
-            return f"{where}: there is no such socket; start Docker or Podman's service, or name its socket in DOCKER_HOST"
+            return (
+                f"{where}: there is no such socket; start Docker or Podman's service, or name its socket in DOCKER_HOST"
+            )
         if number in (errno.EACCES, errno.EPERM):
             return (
                 f"{where}: this user may not use the socket; add the user to the socket's group (docker), "

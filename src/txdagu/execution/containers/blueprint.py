@@ -5,7 +5,7 @@ from __future__ import annotations
 import os.path
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +41,10 @@ class Blueprint:
     command: tuple[str, ...] = ()
     wait_for: str = "running"
     log_pattern: str = ""
+
+    def labelled(self, labels: Mapping[str, str]) -> Blueprint:
+        """The same with labels, by which people find the container; those that were asked for win."""
+        return replace(self, body={**self.body, "Labels": {**labels, **(self.body.get("Labels") or {})}})
 
     def for_command(self, words: Sequence[str]) -> dict[str, Any]:
         """The request for a container that runs one command, or what its image runs, and ends. It is never restarted."""

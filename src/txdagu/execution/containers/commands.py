@@ -21,8 +21,11 @@ LOOK_SOON, LOOK_LATE = 0.02, 0.5
 
 # The API cannot signal a command that was executed in a container, and process ids mean nothing from outside of it. So the
 # command carries a word of its own in its environment, which its children inherit, and who has to be stopped is found by it.
+# They are signalled in the order of their numbers, so that who started others learns of it before these are gone.
+_PROCESSES = " ".join("/proc/" + "[0-9]" * digits for digits in range(1, 8))
 _SIGNAL = (
-    'for p in /proc/[0-9]*; do case "$(cat "$p/environ" 2>/dev/null)" in '
+    f"for p in {_PROCESSES}; do "
+    'case "$(cat "$p/environ" 2>/dev/null)" in '
     '*"$2"*) kill -"$1" "${p#/proc/}" 2>/dev/null;; esac; done; exit 0'
 )
 

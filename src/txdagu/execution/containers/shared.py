@@ -14,6 +14,7 @@ from txdagu.execution.containers.lifecycle import Warn, create, discard, find_ru
 from txdagu.execution.containers.transport import Transport
 from txdagu.execution.evaluation.params import evaluate_assignments
 from txdagu.execution.evaluation.stages import Evaluator
+from txdagu.execution.request import RunRequest
 from txdagu.execution.steps.config import evaluated
 from txdagu.execution.steps.context import Tools
 from txdagu.execution.stop import Stop
@@ -68,6 +69,12 @@ async def evaluated_container(container: Container, evaluator: Evaluator, where:
         log_pattern=container.log_pattern,
         restart_policy=await field(container.restart_policy),
     )
+
+
+def labels_of(request: RunRequest, step: str = "") -> dict[str, str]:
+    """What says of a container whose it is: the DAG, the run's id, the step."""
+    labels = {"dagu.dag": request.dag.name, "dagu.run": request.run.id}
+    return {**labels, "dagu.step": step} if step else labels
 
 
 async def begin(
@@ -137,5 +144,6 @@ async def open_container(prepared: PreparedRun, stop: Stop, warn: Warn) -> RunCo
     if not plan.image:
         found = await find_running(engine, plan.name, stop, tools.clock, needed=True)
         return RunContainer(engine, found, plan, ours=False)
+    plan = plan.labelled(labels_of(prepared.request))
     auths = await evaluated_auths(dag, evaluator)
     return RunContainer(engine, await begin(engine, plan, auths, stop, tools, warn), plan, ours=True)

@@ -26,15 +26,18 @@ async def until_stopped(
     """
     timers: list[IDelayedCall] = []
     troubles: list[str] = []
+    tellings: list[Deferred[None]] = []
 
     async def tell(force: bool) -> None:
         try:
             await pass_on(force)
         except DaguError as error:
             troubles.append(str(error))
+        except CancelledError:
+            troubles.append("the container engine does not answer")
 
     def told(force: bool) -> None:
-        Deferred.fromCoroutine(tell(force))
+        tellings.append(Deferred.fromCoroutine(tell(force)))
         if force and not timers:
             timers.append(clock.callLater(AFTER_KILL, ending.cancel))
 
@@ -49,3 +52,5 @@ async def until_stopped(
         for timer in timers:
             if timer.active():
                 timer.cancel()
+        for telling in tellings:  # what was begun is brought to its end, so that nobody misses a signal
+            await telling.addTimeout(AFTER_KILL, clock)

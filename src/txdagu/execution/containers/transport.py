@@ -17,7 +17,7 @@ from twisted.internet import ssl
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.defer import TimeoutError as LateError
 from twisted.internet.endpoints import HostnameEndpoint, UNIXClientEndpoint, wrapClientTLS
-from twisted.internet.error import ConnectError, ConnectionClosed, DNSLookupError
+from twisted.internet.error import ConnectError, ConnectingCancelledError, ConnectionClosed, DNSLookupError
 from twisted.internet.interfaces import IReactorTCP, IReactorTime, IReactorUNIX
 from twisted.web.client import Agent, RequestTransmissionFailed, ResponseFailed
 from twisted.web.iweb import IAgentEndpointFactory
@@ -167,6 +167,8 @@ class Transport:
     async def _told(self, waiting: Any) -> Any:
         try:
             return await waiting
+        except ConnectingCancelledError as error:
+            raise CancelledError from error
         except NO_CONNECTION as error:
             raise UnavailableError(self._unreachable(error)) from error
         except GONE as error:

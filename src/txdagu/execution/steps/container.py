@@ -14,7 +14,7 @@ from txdagu.execution.containers.blueprint import Blueprint, DockerOptions, of_c
 from txdagu.execution.containers.commands import run_in
 from txdagu.execution.containers.engine import ContainerEngine
 from txdagu.execution.containers.lifecycle import discard, find_running, provide_image, run_alone
-from txdagu.execution.containers.shared import begin, connect, evaluated_auths, evaluated_container
+from txdagu.execution.containers.shared import begin, connect, evaluated_auths, evaluated_container, labels_of
 from txdagu.execution.plan import StepEnd
 from txdagu.execution.steps.config import Config, evaluated
 from txdagu.execution.steps.context import StepContext
@@ -93,6 +93,7 @@ async def _run(context: StepContext, commands: Sequence[Words]) -> _Ended:
         running = await find_running(engine, plan.name, stop, clock, needed=not plan.image)
         if running:
             return await _run_each(context, engine, running, commands, plan.in_running)
+    plan = plan.labelled(labels_of(context.request, context.step.name))
     auths = await evaluated_auths(context.dag, context.evaluator)
     if len(commands) < 2:
         await provide_image(engine, plan, auths, stop)

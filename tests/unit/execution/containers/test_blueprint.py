@@ -36,7 +36,7 @@ class ContainerTests(SynchronousTestCase):
         body = self.body(ports=("8080:80", "127.0.0.1:9:9/udp", "70"))
         self.assertEqual(set(body["ExposedPorts"]), {"80/tcp", "9/udp", "70/tcp"})
         published = body["HostConfig"]["PortBindings"]
-        self.assertEqual(published["80/tcp"], [{"HostIp": "0.0.0.0", "HostPort": "8080"}])  # noqa: S104
+        self.assertEqual(published["80/tcp"], [{"HostIp": "0.0.0.0", "HostPort": "8080"}])
         self.assertEqual(published["9/udp"], [{"HostIp": "127.0.0.1", "HostPort": "9"}])
         self.assertEqual(published["70/tcp"][0]["HostPort"], "")
 

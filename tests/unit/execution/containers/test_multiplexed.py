@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
@@ -20,9 +22,7 @@ class MultiplexedTests(SynchronousTestCase):
         whole = b"".join(frame(data, error=error) for error, data in frames)
         places = [0, *sorted(min(cut, len(whole)) for cut in cuts), len(whole)]
         stream = MultiplexedStream()
-        pieces = [
-            piece for start, end in zip(places, places[1:], strict=False) for piece in stream.feed(whole[start:end])
-        ]
+        pieces = [piece for start, end in pairwise(places) for piece in stream.feed(whole[start:end])]
         self.assertTrue(all(data for _, data in pieces))
         merged: list[tuple[bool, bytes]] = []
         wanted: list[tuple[bool, bytes]] = []

@@ -75,6 +75,7 @@ class ContainerStepTests(TestCase):
         self.assertIs(node.state, NodeState.SUCCEEDED, node.error)
         self.assertEqual((out, err, node.outputs), ("out\n", "err\n", {"O": "out"}))
         self.assertEqual(self.docker.made[0].body["Env"], ["S=s", "C=vals"])
+        self.assertEqual(self.docker.made[0].body["Labels"], {"dagu.dag": "d", "dagu.run": "run-0", "dagu.step": "a"})
         self.assertEqual(self.docker.containers, {})
         recorded = node.step.commands[0]
         self.assertEqual((recorded.text, recorded.args), (command, ("val", "env", "q  q", "date")))
@@ -272,7 +273,7 @@ class ContainerStepTests(TestCase):
 
     async def test_no_engine(self) -> None:
         """One sentence says where the engine was looked for and what to do: no socket, nobody behind it, no address."""
-        Path(self.directory, "dead").touch()
+        Path(self.directory, "dead").touch()  # noqa: ASYNC240 - a test
         for written, phrase in (
             (f"unix://{self.directory}/none", "there is no such socket; start Docker"),
             (f"unix://{self.directory}/dead", "nobody listens there"),

@@ -2,7 +2,8 @@
 Steps in containers through Dagu 1.30.2 and through us, over one Docker engine: the same statuses, outputs, logs and errors.
 
 Each file in ``container_dags`` runs once in each program, as in ``test_differential``. The engine is one of our own, without
-network (`apt-get install docker.io busybox-static`, as root); the container ``company`` runs in it all the time. Where no engine can be started these tests are skipped.
+network (`apt-get install docker.io busybox-static`, as root); the container ``company`` runs in it all the time. Where no
+engine can be started these tests are skipped.
 """
 
 from __future__ import annotations

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import tarfile
 import time
+from contextlib import suppress
 from io import BytesIO
 from pathlib import Path
 
@@ -46,7 +47,8 @@ class OwnEngine:
         while self._docker("version", check=False).returncode:
             said = Path(where, "log").read_text("utf-8", "replace")[-2000:]
             assert self._process.poll() is None and time.monotonic() < deadline, f"dockerd does not work here: {said}"
-            time.sleep(0.1)
+            with suppress(subprocess.TimeoutExpired):
+                self._process.wait(0.1)
         self._docker("import", "--change", 'CMD ["sh", "-c", "echo the image itself"]', "-", IMAGE, data=_root())
 
     def begin(self, name: str, *words: str) -> None:

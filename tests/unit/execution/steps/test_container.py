@@ -214,7 +214,7 @@ class ContainerStepTests(TestCase):
 
     async def test_container_of_dag(self) -> None:
         """All steps and handlers without a type of their own work in one container, which ends with the run."""
-        steps = (self.step("one", env=("S=1",)), self.step("two", name="b"))
+        steps = (self.step("one", env=("S=1",)), self.step("two", name="b", depends=("a",)))
         status = await self.start(*steps, container=Container(image="img:1", env=("C=1",)))
         self.assertIs(status.state, RunState.SUCCEEDED, status.error)
         self.assertEqual((len(self.docker.made), self.docker.containers), (1, {}))

@@ -125,6 +125,11 @@ class ScriptedEngine(Resource):
         """Answer on a UNIX socket."""
         self._listening = reactor.listenUNIX(path, Site(self))
 
+    def listen_tls(self, reactor: Any, options: Any) -> int:
+        """Answer over TLS with these options, on a port of this host; which one."""
+        self._listening = reactor.listenSSL(0, Site(self), options, interface="127.0.0.1")
+        return int(self._listening.getHost().port)
+
     async def close(self) -> None:
         """Answer no more."""
         await self._listening.stopListening()

@@ -12,7 +12,6 @@ from typing import Any
 from urllib.parse import urlencode
 
 from OpenSSL.crypto import Error as CryptoError
-from OpenSSL.SSL import Connection
 from OpenSSL.SSL import Error as TlsError
 from treq.client import HTTPClient
 from twisted.internet import ssl
@@ -20,13 +19,14 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.defer import TimeoutError as LateError
 from twisted.internet.endpoints import HostnameEndpoint, UNIXClientEndpoint, wrapClientTLS
 from twisted.internet.error import ConnectError, ConnectingCancelledError, ConnectionClosed, DNSLookupError
-from twisted.internet.interfaces import IOpenSSLClientConnectionCreator, IReactorTCP, IReactorTime, IReactorUNIX
+from twisted.internet.interfaces import IReactorTCP, IReactorTime, IReactorUNIX
 from twisted.web.client import Agent, RequestTransmissionFailed, ResponseFailed
 from twisted.web.iweb import IAgentEndpointFactory
 from zope.interface import implementer
 
 from txdagu.execution.containers.address import EngineAddress
 from txdagu.execution.steps.body import read_body
+from txdagu.execution.unverified import UnverifiedPeer
 from txdagu.model.errors import DaguError, UnavailableError
 from txdagu.system.threads import InThread
 
@@ -224,17 +224,6 @@ class Transport:
         )
 
 
-@implementer(IOpenSSLClientConnectionCreator)
-class _Unverified:
-    """Connections on which the peer may show any certificate, of any name."""
-
-    def __init__(self, options: ssl.CertificateOptions) -> None:
-        self._options = options
-
-    def clientConnectionForTLS(self, tlsProtocol: Any) -> Connection:  # noqa: N802, N803 - interface of Twisted
-        return Connection(self._options.getContext(), None)
-
-
 def _tls_options(address: EngineAddress) -> Any:
     """Who we are, and whom we trust. Blocks. Raises `DaguError` for files that cannot be read."""
     directory = Path(address.certificates)
@@ -243,7 +232,7 @@ def _tls_options(address: EngineAddress) -> Any:
             (directory / "key.pem").read_bytes() + b"\n" + (directory / "cert.pem").read_bytes()
         )
         if not address.verify:
-            return _Unverified(ssl.CertificateOptions(own.privateKey.original, own.original))
+            return UnverifiedPeer(ssl.CertificateOptions(own.privateKey.original, own.original))
         authority = ssl.Certificate.loadPEM((directory / "ca.pem").read_bytes())
         return ssl.optionsForClientTLS(address.host, trustRoot=authority, clientCertificate=own)
     except OSError as error:

@@ -7,7 +7,6 @@ Every file in ``dags`` runs once in each program, in homes of their own; its com
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shutil
@@ -19,8 +18,8 @@ from unittest import TestCase, skipUnless
 import pytest
 
 from txdagu.testing.differential.cases import Case, read_cases
-from txdagu.testing.differential.comparison import covered, differences, value_at
 from txdagu.testing.differential.programs import Result, run_ours, run_reference
+from txdagu.testing.differential.verdicts import facts_missed, remarks
 
 REFERENCE = os.environ.get("TXDAGU_REFERENCE", "")
 DIRECTORY = Path(__file__).parent / "dags"
@@ -34,35 +33,6 @@ parallel_no_item parallel_one_fails parallel_separators parallel_with_params
 NOT_YET = frozenset(_NOT_YET.split())
 
 CASES = {case.name: case for case in read_cases(DIRECTORY)}
-
-
-def facts_missed(case: Case, theirs: Result) -> list[str]:
-    """Where the released program does not do what the file says of it, one text for each value."""
-    found = [f"it does not refuse it with {phrase!r}" for phrase in case.refused if not _refused(theirs, phrase)]
-    for path, wanted in case.expected.items():
-        if (value := value_at(theirs.observed, path)) != wanted:
-            found.append(f"{path} is {_shown(value)}, not {_shown(wanted)}")
-    return found
-
-
-def remarks(case: Case, theirs: Result, ours: Result) -> list[str]:
-    """Where we are not as we should be, one text for each value."""
-    found = [f"it is not refused with {phrase!r}" for phrase in case.refused if not _refused(ours, phrase)]
-    seen = set()
-    for path, dagu, txdagu in differences(theirs.observed, ours.observed):
-        allowed = covered(path, case.differs)
-        if not allowed:
-            found.append(f"{path}\n    Dagu:   {_shown(dagu)}\n    txdagu: {_shown(txdagu)}")
-        seen.add(allowed)
-    return found + [f"{path} does not differ, though the file says so" for path in case.differs if path not in seen]
-
-
-def _refused(result: Result, phrase: str) -> bool:
-    return not result.observed["valid"] and phrase in result.messages
-
-
-def _shown(value: object) -> str:
-    return json.dumps(value, ensure_ascii=False)[:2000]
 
 
 class CatalogueTests(TestCase):

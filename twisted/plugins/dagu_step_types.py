@@ -8,6 +8,12 @@ http = StepType("http", target=f"{_STEPS}.http:run_http_step", traits=StepTraits
 jq = StepType("jq", target=f"{_STEPS}.jq:run_jq_step", traits=StepTraits(command=True, script=True))
 mail = StepType("mail", target=f"{_STEPS}.mail:run_mail_step", traits=StepTraits())
 archive = StepType("archive", target=f"{_STEPS}.archive:run_archive_step", traits=StepTraits(command=True))
+container = StepType(
+    "docker",
+    "container",
+    target=f"{_STEPS}.container:run_container_step",
+    traits=StepTraits(command=True, several_commands=True, container=True),
+)
 python = StepType("python", target=f"{_STEPS}.python:run_python_step", traits=StepTraits(script=True))
 ssh = StepType(
     "ssh",

@@ -134,7 +134,6 @@ STEP_TYPES = (
         "Runs commands in a container.",
         ("command", "several", "container"),
         _DOCKER,
-        acted_on=False,
     ),
     StepType(("ssh",), "Runs commands on another host.", ("command", "several", "shell"), _SSH),
     StepType(

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from txdagu.execution import files
 from txdagu.execution.backtick import BacktickRunner
@@ -35,6 +36,9 @@ from txdagu.model.dag import Dag, Step
 from txdagu.model.run import ChildRun
 from txdagu.store.interfaces import IRunSink, StepLogs
 
+if TYPE_CHECKING:
+    from txdagu.execution.containers.shared import RunContainer
+
 
 @dataclass(frozen=True)
 class PreparedRun:
@@ -43,7 +47,7 @@ class PreparedRun:
 
     `base` is the part of the processes' environment that all steps share, `evaluation` the engine's own environment with the
     DAG's; `call_environment` is what children in this process inherit of it. `masker` hides the secrets;
-    `conversations` are those of chat steps, `tracing` is its place in a trace.
+    `conversations` are those of chat steps, `tracing` is its place in a trace. `container` is that of the DAG, once it runs.
     """
 
     request: RunRequest
@@ -56,6 +60,7 @@ class PreparedRun:
     masker: Masker
     conversations: Conversations
     tracing: Tracing
+    container: RunContainer | None = None
 
     @property
     def params(self) -> tuple[str, ...]:
@@ -256,4 +261,5 @@ async def prepare_step(
         params=environment.params,
         conversations=run.conversations,
         trace_parent=str(run.tracing.step(step.name)),
+        container=run.container,
     )

@@ -11,7 +11,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from txdagu.execution.plan import FinishRun, RunCore
-from txdagu.execution.preparation import Inputs, evaluate_inputs, prepare_run, with_log_directory
+from txdagu.execution.preparation import Inputs, PreparedRun, evaluate_inputs, prepare_run, with_log_directory
 from txdagu.execution.record import OnStatus, RunRecord, sentence
 from txdagu.execution.request import RunRequest
 from txdagu.execution.runmail import RunMail
@@ -204,6 +204,29 @@ class Run:
         self._record.hide(prepared.masker)
         self._record.publish(params=prepared.params)
         await self._mail.evaluate(prepared.evaluator(self._stop))
+        if request.dag.container is None:
+            return await self._walk_through(core, prepared, sink)
+        return await self._walk_in_container(core, prepared, sink)
+
+    async def _walk_in_container(self, core: RunCore, prepared: PreparedRun, sink: IRunSink) -> FinishRun:
+        from txdagu.execution.containers.shared import open_container  # takes a while to load, and few DAGs need it
+
+        async def tell(problem: str) -> None:
+            self._warn(problem.strip())
+
+        container = await open_container(prepared, self._stop, tell)
+        try:
+            self._stop.check()
+            return await self._walk_through(core, replace(prepared, container=container), sink)
+        finally:
+            if container is not None:
+                try:
+                    seconds = max(self.request.dag.max_clean_up_seconds, 0)
+                    await container.close(gently=not self._stop.forced, seconds=seconds)
+                except DaguError as error:
+                    self._warn(f"the container of the run was not ended: {error}")
+
+    async def _walk_through(self, core: RunCore, prepared: PreparedRun, sink: IRunSink) -> FinishRun:
         self._walk = Walk(core, prepared, sink, self._record, self._slot)
         finished = await self._walk.begin()
         self._exit_codes = {node.step.name: core.exit_code(number) for number, node in enumerate(core.nodes)}

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from shutil import rmtree
 from tempfile import mkdtemp
 from typing import Any, cast
 
+from twisted.internet.defer import Deferred
 from twisted.trial.unittest import TestCase
 from twisted.web.resource import Resource
 from twisted.web.server import Site
@@ -17,6 +19,7 @@ from txdagu.dagfile import load_dag
 from txdagu.execution.steps.interfaces import IStepType
 from txdagu.model.run import RunStatus
 from txdagu.model.status import RunState
+from txdagu.testing.containers import Program, ScriptedEngine
 from txdagu.testing.steps import StepHarness
 
 PAGE = (Path(__file__).parents[3] / "docs" / "step-types.md").read_text()
@@ -75,6 +78,20 @@ class ExampleTests(TestCase):
         status = await self.run_example("python")
         self.assertEqual(status.outputs, {"SQUARES": "[0, 1, 4]", "LARGEST": "4", "TEXT": "up to 4"})
         self.assertEqual(Path(status.nodes[0].stdout).read_text(), "made 3\n")  # noqa: ASYNC240
+
+    async def test_container(self) -> None:
+        """One step has a container of its own, one works in another's."""
+        docker = ScriptedEngine()
+        docker.images.add("python:3.13")
+        docker.run("database", Program(endless=True))
+        docker.listen(self.reactor, f"{self.directory}/docker.sock")
+        self.addCleanup(lambda: Deferred.fromCoroutine(docker.close()))
+        dag = load_dag(EXAMPLES["container"], "container.yaml", name="container")
+        status = await self.harness.run(replace(dag, env=(f"DOCKER_HOST=unix://{self.directory}/docker.sock",)))
+        self.assertIs(status.state, RunState.SUCCEEDED, [node.error for node in status.nodes])
+        self.assertEqual(docker.made[1].body["HostConfig"], {"Binds": [f"{self.directory}/src:/src:ro"]})
+        self.assertEqual(docker.made[1].body["Env"], ["LEVEL=2"])
+        self.assertEqual(list(docker.containers), [docker.made[0].id])
 
     def test_every_type_has_its_place(self) -> None:
         """The page's table has a row for each type that comes with us."""

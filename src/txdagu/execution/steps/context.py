@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from twisted.internet.interfaces import IReactorTime
 
@@ -27,6 +27,9 @@ from txdagu.model.run import ChildRun, RunStatus
 from txdagu.peers.interfaces import ICoordinators
 from txdagu.store.interfaces import IRunStore, StepLogs
 from txdagu.system.threads import InThread
+
+if TYPE_CHECKING:
+    from txdagu.execution.containers.shared import RunContainer
 
 
 class ChildHandle(Protocol):
@@ -73,7 +76,7 @@ class StepContext:
     `step.stderr` are absolute paths already. `masker` hides the run's secrets in all that is shown: programs' output goes through
     `tap`, where there is one, the step's own words through `printer`, which is closed by who made the context. `params` are the
     run's, evaluated, `conversations` those of its chat steps. `trace_parent` is its place in a trace, for runs that it
-    calls.
+    calls. `container` is that of the DAG, where it has one.
     """
 
     request: RunRequest
@@ -93,6 +96,7 @@ class StepContext:
     params: Mapping[str, str]
     conversations: Conversations
     trace_parent: str
+    container: RunContainer | None = None
 
     @property
     def dag(self) -> Dag:

@@ -10,6 +10,7 @@ from urllib.parse import urlencode, urlsplit
 
 from treq.client import HTTPClient
 from twisted.internet import ssl
+from twisted.internet.abstract import isIPAddress, isIPv6Address
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorTCP
 from twisted.web.client import Agent, BrowserLikePolicyForHTTPS
@@ -23,6 +24,7 @@ from txdagu.execution.steps import gojson
 from txdagu.execution.steps.body import read_body
 from txdagu.execution.steps.context import StepContext
 from txdagu.execution.steps.reaching import UNREACHABLE, reason
+from txdagu.execution.unverified import UnverifiedPeer
 from txdagu.model.errors import DaguError
 from txdagu.model.status import NodeState
 
@@ -52,9 +54,8 @@ class _AnyCertificate:
     """Accepts whatever certificate a server shows."""
 
     def creatorForNetloc(self, hostname: bytes, port: int) -> Any:  # noqa: N802 - zope interface of Twisted
-        return ssl.optionsForClientTLS(
-            hostname.decode("ascii"), extraCertificateOptions={"verify": False, "requireCertificate": False}
-        )
+        is_name = not isIPAddress(hostname.decode("ascii")) and not isIPv6Address(hostname.decode("ascii"))
+        return UnverifiedPeer(ssl.CertificateOptions(), hostname if is_name else b"")
 
 
 async def run_http_step(context: StepContext) -> StepEnd:

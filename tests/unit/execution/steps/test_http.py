@@ -8,6 +8,7 @@ from shutil import rmtree
 from tempfile import mkdtemp
 from typing import Any, cast
 
+from twisted.internet import ssl
 from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
@@ -17,6 +18,7 @@ from twisted.web.server import NOT_DONE_YET, Site
 from txdagu.model.dag import Command, Dag, Output, Step
 from txdagu.model.run import NodeStatus
 from txdagu.model.status import NodeState
+from txdagu.testing.certificates import Authority
 from txdagu.testing.steps import StepHarness
 
 BIG = 3 * 1024 * 1024
@@ -115,6 +117,19 @@ class HttpTests(TestCase):
         node, out, _ = await self.ask("GET /404", silent=True)
         self.assertTrue(out.startswith("404 Not Found\nContent-Length: 11\r\n"), out)
         self.assertEqual(node.error, 'failed to execute step "a": http status code not 2xx: 404')
+
+    async def test_any_certificate(self) -> None:
+        """A certificate that nobody vouches for is taken with skipTLSVerify, and only with it."""
+        own = Authority().issue("nobody", names=["localhost"])
+        options = ssl.PrivateCertificate.loadPEM(own.key_pem() + own.pem).options()
+        port = self.reactor.listenSSL(0, Site(self.answers), options, interface="127.0.0.1")
+        self.addCleanup(port.stopListening)
+        for host in ("127.0.0.1", "localhost"):
+            self.base = f"https://{host}:{port.getHost().port}"
+            node, out, _ = await self.ask("GET /text", silent=True, skipTLSVerify=True)
+            self.assertEqual(out, "plain text\n", node.error)
+        node, _, _ = await self.ask("GET /text")
+        self.assertIn("certificate", node.error)
 
     async def test_request(self) -> None:
         """Headers, query and body are evaluated and sent; the query is appended to one that is there."""

@@ -9,3 +9,4 @@ jq = StepType("jq", target=f"{_STEPS}.jq:run_jq_step", traits=StepTraits(command
 mail = StepType("mail", target=f"{_STEPS}.mail:run_mail_step", traits=StepTraits())
 archive = StepType("archive", target=f"{_STEPS}.archive:run_archive_step", traits=StepTraits(command=True))
 python = StepType("python", target=f"{_STEPS}.python:run_python_step", traits=StepTraits(script=True))
+hitl = StepType("hitl", target=f"{_STEPS}.hitl:run_hitl_step", traits=StepTraits())

@@ -13,6 +13,7 @@ from txdagu.model.run import RunRef
 
 if TYPE_CHECKING:
     from txdagu.cli.reactor import Interruption
+    from txdagu.cli.running import Foreground
     from txdagu.config.settings import Settings
     from txdagu.execution.engine import RunRequest
 
@@ -82,24 +83,33 @@ def _family(options: Options, run: RunRef) -> tuple[RunRef, RunRef | None]:
 async def _start(
     settings: Settings, request: RunRequest, reactor: Any, interruption: Interruption, *, quiet: bool
 ) -> int:
+    from txdagu.cli.running import foreground
+
+    async with foreground(settings, reactor) as parts:
+        return await follow(settings, parts, request, interruption, quiet=quiet)
+
+
+async def follow(
+    settings: Settings, parts: Foreground, request: RunRequest, interruption: Interruption, *, quiet: bool
+) -> int:
+    """Run it to its end, or to its wait for a person, showing progress and the report; the exit code."""
     from rich.console import Console
 
     from txdagu.cli.logging import StandardError, begin_logging
     from txdagu.cli.progress import Silence, progress_view
     from txdagu.cli.report import report
-    from txdagu.cli.running import ForegroundRun, exit_code, failure_sentence, foreground
+    from txdagu.cli.running import ForegroundRun, exit_code, failure_sentence
     from txdagu.system.clock import local_now
 
     console = Console(stderr=True)
     begin_logging(StandardError(), settings.log_format, debug=settings.debug, quiet=quiet or console.is_terminal)
     view = Silence() if quiet else progress_view(console, local_now)
-    async with foreground(settings, reactor) as parts:
-        running = ForegroundRun(parts, request, view)
-        interruption.on(lambda signal: running.cancel(f"{signal} was received", signal), running.kill)
-        with view:
-            family = await running.follow()
+    running = ForegroundRun(parts, request, view)
+    interruption.on(lambda signal: running.cancel(f"{signal} was received", signal), running.kill)
+    with view:
+        family = await running.follow()
     if not quiet:
-        sys.stdout.write(report(family.top, family.workers()))
+        sys.stdout.write(report(family.top, family.workers()) + family.answers())
     code = exit_code(family.top)
     if code:
         sys.stderr.write(f"Error: {request.run.name} (run {request.run.id}): {failure_sentence(family.top)}\n")

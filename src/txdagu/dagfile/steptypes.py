@@ -159,7 +159,7 @@ STEP_TYPES = (
     StepType(
         ("gha", "github_action", "github-action"), "Runs a GitHub action.", ("command", "params"), _GHA, acted_on=False
     ),
-    StepType(("hitl",), "Waits for approval.", config=_HITL, acted_on=False),
+    StepType(("hitl",), "Waits for approval.", config=_HITL),
     StepType(("chat",), "Talks with a language model.", ("messages",), acted_on=False),
     StepType(("python",), "Runs a Python script.", ("script",), _PYTHON),
 )

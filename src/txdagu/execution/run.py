@@ -164,7 +164,7 @@ class Run:
     async def _run_steps(self, sink: IRunSink) -> FinishRun:
         request = self.request
         previous = request.previous.nodes if request.previous is not None else ()
-        core = RunCore(request.dag, previous)
+        core = RunCore(request.dag, previous, request.resumes)
         self._record.change(
             state=RunState.RUNNING, nodes=core.nodes, handlers=core.handlers, preconditions=core.preconditions
         )

@@ -38,6 +38,11 @@ class RunState(IntEnum):
         """Whether nothing more will happen to the run."""
         return self is not RunState.NOT_STARTED and not self.active
 
+    @property
+    def at_rest(self) -> bool:
+        """Whether nobody works on the run any more: it has ended, or waits for a person."""
+        return self.ended or self is RunState.WAITING
+
 
 class NodeState(IntEnum):
     """State of a step within a run. Number 5 means another thing than for runs."""

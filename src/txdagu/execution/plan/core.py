@@ -19,7 +19,7 @@ from txdagu.execution.plan.course import Courses, recorded
 from txdagu.execution.plan.effects import CheckConditions, Effect, FinishRun, StepEnd, StopStep, Target, Verdict, WakeAt
 from txdagu.execution.plan.graph import StepGraph
 from txdagu.execution.plan.nodes import Nodes
-from txdagu.execution.plan.settling import KEPT, VERDICTS, closing_handlers, lets_go_on, run_state
+from txdagu.execution.plan.settling import VERDICTS, closing_handlers, lets_go_on, run_state
 from txdagu.model.conditions import Condition
 from txdagu.model.dag import Dag, Handler
 from txdagu.model.run import ChildRun, NodeStatus
@@ -46,10 +46,11 @@ class RunCore:
     Raises `InvalidInputError` for unknown dependencies, names given twice, and circles.
 
     `previous` are the nodes of the attempt that a retry continues: those that ended well (succeeded, skipped, partially
-    succeeded) are kept, unless one of their dependencies has to run again; all others start anew.
+    succeeded) are kept, unless one of their dependencies has to run again; all others start anew. Where the run `resumes`
+    after a rest, all nodes that had settled are kept, however they ended.
     """
 
-    def __init__(self, dag: Dag, previous: Iterable[NodeStatus] = ()) -> None:
+    def __init__(self, dag: Dag, previous: Iterable[NodeStatus] = (), resumes: bool = False) -> None:
         graph = StepGraph(dag.steps)
         self.order = graph.order
         self.cancelled = False
@@ -60,7 +61,10 @@ class RunCore:
         self._open = [len(dependencies) for dependencies in graph.dependencies]
         self._stage = Stage.NEW
         self._nodes = Nodes(dag.steps, dag.handlers)
-        self._nodes.keep(previous, graph.order, graph.dependencies)
+        if resumes:
+            self._nodes.resume(previous)
+        else:
+            self._nodes.keep(previous, graph.order, graph.dependencies)
         self._alarms = Alarms()
         self._effects: list[Effect] = []
         self._courses = Courses(self._nodes, self._alarms, self._effects.append, self._settled, lambda: self.state)
@@ -241,7 +245,7 @@ class RunCore:
         for index, count in enumerate(self._open):
             if count == 0 and self._nodes[index].state is NodeState.NOT_STARTED:
                 heappush(self._ready, index)
-        for index in [index for index, node in enumerate(self._nodes.steps) if node.state in KEPT]:
+        for index in [index for index, node in enumerate(self._nodes.steps) if node.state.settled]:
             self._spread(index, now)
 
     def _settled(self, target: Target, now: datetime) -> None:

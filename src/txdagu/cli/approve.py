@@ -160,7 +160,6 @@ async def _decide(
 
 async def _chosen(approvals: Approvals, root: RunRef, waits: Sequence[Wait], options: _Options) -> Wait:
     """The step that is meant: the one that is named, or the only one that waits."""
-    from txdagu.cli.asking import command
     from txdagu.execution.plan.approval import NotWaitingError, Wait
     from txdagu.model.dag import Step
     from txdagu.model.run import NodeStatus
@@ -174,13 +173,21 @@ async def _chosen(approvals: Approvals, root: RunRef, waits: Sequence[Wait], opt
         return fitting[0]
     if len(fitting) > 1:
         raise InvalidInputError(
-            [Problem("several steps wait; say which", command("approve", root, wait)) for wait in fitting]
+            [
+                Problem(f"several steps wait, one is {wait.node.step.name}", advice=_named(wait, root))
+                for wait in fitting
+            ]
         )
     if options["step"] is None:
         raise NotWaitingError(f"no step of run {root} waits for approval")
     # The one that was named does not wait: whoever decides on it says why.
     run = root if options["child"] is None else await approvals.find_child(root, options["child"])
     return Wait(run, NodeStatus(Step(options["step"])))
+
+
+def _named(wait: Wait, root: RunRef) -> str:
+    """The options that name one step."""
+    return f"--step {wait.node.step.name}" + ("" if wait.run == root else f" --child {wait.run.id}")
 
 
 async def _go_on(settings: Settings, parts: Any, root: RunRef, interruption: Interruption, *, quiet: bool) -> int:

@@ -49,9 +49,7 @@ BAD: list[tuple[str, list[tuple[str, str, str]]]] = [
     ("run_config: {disable_param_edit: true}\n", [("1:1", "field 'run_config' is not supported by this version", "")]),
     ("onWorkerLost: fail\n", [("1:1", "field 'onWorkerLost' is not supported", "")]),
     ("otel: {enabled: true}\n", [("1:1", "field 'otel' is not supported", "")]),
-    ("skipIfSuccessful: true\n", [("1:1", "field 'skipIfSuccessful' is not supported", "")]),
     ("schedule: {stop: '0 1 * * *'}\n", [("1:12", "field 'schedule.stop' is not supported by this version", "")]),
-    ("restartWaitSec: 1\n", [("1:1", "field 'restartWaitSec' is not supported by this version", "")]),
     ("restart_wait_sec: 1\n", [("1:1", "field 'restart_wait_sec' is not supported by this version", "")]),
     # Types of values
     ("name: 2024\n", [("1:7", "field 'name': expected type 'string', got unconvertible type 'int'", 'write "2024"')]),

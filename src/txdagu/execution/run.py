@@ -176,7 +176,7 @@ class Run:
             use.leave()
         self._stop.check()
         self._record.hide(prepared.masker)
-        self._record.publish(params=prepared.params)
+        self._record.publish(params=prepared.params, nodes=core.nodes)  # told again: now secrets in them are known
         await self._mail.evaluate(prepared.evaluator(self._stop))
         self._walk = Walk(core, prepared, sink, self._record, self._slot)
         return await self._walk.begin()

@@ -101,18 +101,17 @@ class Amending:
         found = self._latest(directory) if directory else None
         if not found:
             raise NotFoundError(f"there is no run {run}" + (f" below {root}" if run != root else ""))
-        root_place = found[1] if run.id == root.id else self._place_of(root)
-        if root_place and self._alive(root, root_place):
+        if self._alive(root):
             raise ConflictError(f"run {root} is being executed: wait until it has come to rest")
         return found
 
-    def _place_of(self, root: RunRef) -> Path | None:
+    def _alive(self, root: RunRef) -> bool:
+        """Whether anybody executes a root run, even one that has not written a state yet."""
         directory = self._find(root, root)
-        found = self._latest(directory) if directory else None
-        return found[1] if found else None
-
-    def _alive(self, root: RunRef, place: Path) -> bool:
-        path = place / DAG_FILE
+        attempts = attempts_of(directory) if directory else []
+        if not directory or not attempts:
+            return False
+        path = directory / attempts[0] / DAG_FILE
         try:
             queue, name = liveness_names(path.read_bytes(), str(path))
         except (FileNotFoundError, CorruptRecordError):

@@ -38,8 +38,8 @@ class PlanDriver:
     `finished` all ends that were told.
     """
 
-    def __init__(self, dag: Dag, previous: Iterable[NodeStatus] = ()) -> None:
-        self.core = RunCore(dag, previous)
+    def __init__(self, dag: Dag, previous: Iterable[NodeStatus] = (), resumes: bool = False) -> None:
+        self.core = RunCore(dag, previous, resumes)
         self.now = BEGINNING
         self.open: dict[str, Question] = {}
         self.started: list[str] = []

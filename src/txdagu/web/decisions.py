@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any, TypeVar
 
 import msgspec
@@ -75,10 +76,8 @@ class Decisions:
     async def _go_on(self, root: RunRef, decided: Decided) -> bool:
         if not decided.goes_on:
             return False
-        try:
+        with suppress(ConflictError):  # somebody who decided at the same moment was faster
             await self._store.requeue(root)
-        except ConflictError:
-            pass  # somebody who decided at the same moment was faster
         return True
 
 

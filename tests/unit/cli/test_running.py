@@ -26,11 +26,13 @@ def ended(state: RunState, *nodes: NodeState, **handlers: NodeState) -> RunStatu
 
 class ExitCodeTests(SynchronousTestCase):
     def test_states(self) -> None:
-        """The table of exit statuses; a partial success is 1 where a step failed, and a failing handler always is."""
+        """The table of exit statuses; a partial success is 1 where a step failed, and so is a wait."""
         good, bad, partial = NodeState.SUCCEEDED, NodeState.FAILED, NodeState.PARTIALLY_SUCCEEDED
         for status, code in (
             (ended(RunState.SUCCEEDED, good), 0),
             (ended(RunState.WAITING, NodeState.WAITING), 0),
+            (ended(RunState.WAITING, NodeState.WAITING, bad), 1),
+            (ended(RunState.WAITING, NodeState.WAITING, WAIT=bad), 0),
             (ended(RunState.ABORTED, NodeState.ABORTED), 0),
             (ended(RunState.ABORTED, NodeState.NOT_STARTED, INIT=bad), 1),
             (ended(RunState.ABORTED, NodeState.ABORTED, ABORT=bad), 1),

@@ -293,7 +293,7 @@ class SnapshotsTests(TestCase):
         """What this version cannot do is named, all of it at once, and not left out in silence."""
         with self.assertRaises(InvalidInputError) as caught:
             decode_dag(
-                b'{"name":"d","otel":{"enabled":true},"runConfig":{"disableParamEdit":true},"llm":{"provider":"local"},'
+                b'{"name":"d","otel":{"enabled":true},"llm":{"provider":"local"},'
                 b'"steps":[{"name":"a","shellPackages":["x"]},{"name":"b","executorConfig":{"type":"chat"},'
                 b'"messages":[{"role":"user","content":"hi"}]}],'
                 b'"localDAGs":{"c":{"name":"c","otel":{"enabled":true}}}}',
@@ -303,7 +303,6 @@ class SnapshotsTests(TestCase):
             {problem.message.removesuffix(" is not supported") for problem in caught.exception.problems},
             {
                 "otel",
-                "runConfig",
                 "llm",
                 "step 'b': messages",
                 "step 'b': type 'chat'",

@@ -43,7 +43,7 @@ def listening_port(pid: int, seconds: float = 30) -> int:
     """The port that a process has opened, as soon as it has; its log names only the one it was asked for."""
     until = time.monotonic() + seconds
     while time.monotonic() < until:
-        sockets = {os.readlink(entry) for entry in Path(f"/proc/{pid}/fd").iterdir() if entry.is_symlink()}
+        sockets = {str(entry.readlink()) for entry in Path(f"/proc/{pid}/fd").iterdir() if entry.is_symlink()}
         for line in Path(f"/proc/{pid}/net/tcp").read_text().splitlines()[1:]:
             local, state, inode = (line.split()[column] for column in (1, 3, 9))
             if state == "0A" and f"socket:[{inode}]" in sockets:

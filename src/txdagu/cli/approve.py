@@ -142,7 +142,7 @@ async def _decide(
         if status.state is RunState.WAITING and not waits and options["step"] is None:
             sys.stdout.write(f"All steps of {root.name} (run {root.id}) are decided on; the run goes on.\n")
         else:
-            wait = await _chosen(approvals, root, waits, options)
+            wait = await chosen(approvals, root, waits, options)
             decided = await decide(approvals, root, wait)
             sys.stdout.write(f"{done} step {wait.node.step.name} of {wait.run.name} (run {wait.run.id}).\n")
             if decided.status.state.ended:
@@ -158,7 +158,7 @@ async def _decide(
         return await _go_on(settings, parts, root, interruption, quiet=bool(options["quiet"]))
 
 
-async def _chosen(approvals: Approvals, root: RunRef, waits: Sequence[Wait], options: _Options) -> Wait:
+async def chosen(approvals: Approvals, root: RunRef, waits: Sequence[Wait], options: _Options) -> Wait:
     """The step that is meant: the one that is named, or the only one that waits."""
     from txdagu.execution.plan.approval import NotWaitingError, Wait
     from txdagu.model.dag import Step

@@ -198,9 +198,11 @@ async def _go_on(settings: Settings, parts: Any, root: RunRef, interruption: Int
     dag = await parts.store.read_dag(root, root)
     if dag is None:
         raise NotFoundError(f"run {root} has no snapshot of its DAG to go on with")
-    try:
-        queued = await parts.store.requeue(root, queued=False)
-    except DaguError as error:
-        raise DaguError(f"{error}; the decision is kept") from error
+    queued = await parts.store.requeue(root, queued=False)
     request = RunRequest(dag=dag, run=root, root=root, previous=queued, queued_at=queued.queued_at)
-    return await follow(settings, parts, request, interruption, quiet=quiet)
+    try:
+        return await follow(settings, parts, request, interruption, quiet=quiet)
+    except DaguError as error:
+        raise DaguError(
+            f"{error} (the decision is kept; dagu approve {root.name} --run-id {root.id} tries again)"
+        ) from error

@@ -30,7 +30,7 @@ class RunState(IntEnum):
 
     @property
     def active(self) -> bool:
-        """Whether a waiting parent goes on waiting: running, queued, or waiting for a person."""
+        """Whether more is to come: running, queued, or waiting for a person."""
         return self in (RunState.RUNNING, RunState.QUEUED, RunState.WAITING)
 
     @property

@@ -15,7 +15,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from txdagu.model.dag import Command, Dag, Output, Step
-from txdagu.model.errors import ConflictError, NotFoundError
+from txdagu.model.errors import ConflictError, InvalidInputError, NotFoundError, Problem
 from txdagu.model.run import NodeStatus, RunRef, RunStatus
 from txdagu.model.status import NodeState, RunState
 from txdagu.store.shared_disk import SharedDiskStore
@@ -336,6 +336,67 @@ class Contract(Suite):
         sink = self.wait(self.store.open_attempt(DAG, RUN, RUN))
         self.assertFalse(self.wait(self.store.withdraw(RUN)))
         self.wait(sink.close(ended()))
+
+    def leave_waiting(self, run: RunRef = RUN) -> None:
+        """A run, new or one that went on, comes to rest and waits for a person."""
+        sink = self.wait(self.store.open_attempt(DAG, run, run))
+        self.wait(sink.close(replace(ended(run, run), state=RunState.WAITING)))
+
+    def test_amend(self) -> None:
+        """What is made of the latest state stands in its place; what raises leaves it as it was."""
+        self.leave_waiting()
+        attempt_id = self.wait(self.store.read_status(RUN, RUN)).attempt_id
+        changed = self.wait(self.store.amend(RUN, RUN, lambda status: replace(status, state=RunState.REJECTED)))
+        self.assertEqual(self.wait(self.store.read_status(RUN, RUN)), changed)
+        self.assertEqual((changed.state, changed.attempt_id), (RunState.REJECTED, attempt_id))
+
+        def refuse(status: RunStatus) -> RunStatus:
+            raise InvalidInputError([Problem("no")])
+
+        self.fails(self.store.amend(RUN, RUN, refuse), InvalidInputError)
+        self.assertEqual(self.wait(self.store.read_status(RUN, RUN)), changed)
+
+    def test_amend_of_a_child(self) -> None:
+        """A called run is changed while nobody executes the one that called it."""
+        root = self.wait(self.store.open_attempt(DAG, RUN, RUN))
+        child = self.wait(self.store.open_attempt(CHILD_DAG, CHILD, RUN))
+        self.wait(child.close(replace(ended(CHILD, RUN), state=RunState.WAITING)))
+        self.fails(self.store.amend(CHILD, RUN, lambda status: status), ConflictError)
+        self.wait(root.close(replace(ended(), state=RunState.WAITING)))
+        self.wait(self.store.amend(CHILD, RUN, lambda status: replace(status, state=RunState.REJECTED)))
+        self.assertIs(self.wait(self.store.read_status(CHILD, RUN)).state, RunState.REJECTED)
+        self.fails(self.store.amend(replace(CHILD, id="other"), RUN, lambda status: status), NotFoundError)
+
+    def test_amend_while_it_runs(self) -> None:
+        """Nobody changes what somebody executes; what is not there cannot be changed."""
+        self.fails(self.store.amend(RUN, RUN, lambda status: status), NotFoundError)
+        sink = self.wait(self.store.open_attempt(DAG, RUN, RUN))
+        sink.write_status(running())
+        self.clock.advance(1)
+        self.fails(self.store.amend(RUN, RUN, lambda status: status), ConflictError)
+        self.wait(sink.close(ended()))
+
+    def test_requeue(self) -> None:
+        """A run that waits is queued once, with its nodes, snapshot and log, and is then executed like any queued run."""
+        self.fails(self.store.requeue(RUN), NotFoundError)
+        self.leave_waiting()
+        before = self.wait(self.store.read_status(RUN, RUN))
+        self.clock.advance(1)
+        queued = self.wait(self.store.requeue(RUN))
+        told = self.wait(self.store.read_status(RUN, RUN))
+        self.assertEqual(replace(told, queued_at=queued.queued_at), queued)
+        self.assertLess(abs(queued.queued_at - told.queued_at), timedelta(seconds=1))
+        self.assertEqual((queued.state, queued.nodes, queued.log), (RunState.QUEUED, before.nodes, before.log))
+        self.assertEqual((queued.started_at, queued.finished_at, queued.pid, queued.worker_id), (None, None, 0, ""))
+        self.assertNotEqual(queued.attempt_id, before.attempt_id)
+        self.assertEqual(self.wait(self.store.queue.items()), [("shared-q", RUN)])
+        self.assertEqual(self.wait(self.store.read_dag(RUN, RUN)).steps, DAG.steps)
+        self.fails(self.store.requeue(RUN), ConflictError)
+        self.assertFalse(self.wait(self.store.withdraw(RUN)))
+        self.leave_waiting()
+        self.wait(self.store.queue.remove("shared-q", RUN))
+        self.wait(self.store.requeue(RUN, queued=False))
+        self.assertEqual(self.wait(self.store.queue.items()), [])
 
     def test_queued_run_that_was_cancelled(self) -> None:
         """Asking for the end of a queued run asks whoever executes it; a later attempt is not asked again."""

@@ -379,9 +379,9 @@ steps:
     def test_we_refuse_what_we_cannot_do(self) -> None:
         """A snapshot of its that asks for more than we can do is refused by name; its state is read all the same."""
         path = self.home / "dags" / "more.yaml"
-        path.write_text("name: more\nsteps:\n  - name: a\n    command: 'true'\nrunConfig:\n  disableParamEdit: true\n")
+        path.write_text("name: more\nsteps:\n  - name: a\n    command: 'true'\nllm:\n  provider: local\n  model: m\n")
         self.dagu("start", "--run-id=m1", str(path))
         run = RunRef("more", "m1")
         self.assertEqual(self.status(run).state, RunState.SUCCEEDED)
-        with self.assertRaisesRegex(InvalidInputError, "runConfig is not supported"):
+        with self.assertRaisesRegex(InvalidInputError, "llm is not supported"):
             self.runs.read_dag(run, run)

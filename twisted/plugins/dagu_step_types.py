@@ -24,3 +24,4 @@ chat = StepType("chat", target=f"{_STEPS}.chat.step:run_chat_step", traits=StepT
 gha = StepType(
     "gha", "github_action", "github-action", target=f"{_STEPS}.gha:run_gha_step", traits=StepTraits(command=True)
 )
+hitl = StepType("hitl", target=f"{_STEPS}.hitl:run_hitl_step", traits=StepTraits())

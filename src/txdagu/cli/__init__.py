@@ -7,7 +7,7 @@ error, one line a problem, with exit code 1. To add one: write the module, add a
 `output` is about the streams of the process, `arguments` parses options, `settings` makes settings of them, `logging` writes the
 log lines of services, `reactor` runs a coroutine to its end and turns signals into a wish to stop. `rundag` is what the
 commands that begin a run share, `running` runs one in the foreground, `attended` in front of somebody; `following` collects
-its states, `progress` and `report` show them. `cluster` and `demoplan` are the demo's.
+its states, `progress` and `report` show them, `asking` what people are asked. `cluster` and `demoplan` are the demo's.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "retry": ("txdagu.cli.retry:retry", "Run again what of a run did not succeed, or one step of it"),
     "enqueue": ("txdagu.cli.enqueue:enqueue", "Queue a run for the main instance to start"),
     "status": ("txdagu.cli.status:status", "Show what became of a run"),
+    "approve": ("txdagu.cli.approve:approve", "Approve a step that waits for a person; its run goes on"),
+    "reject": ("txdagu.cli.approve:reject", "Reject a step that waits for a person"),
     "doctor": ("txdagu.cli.doctor:doctor", "Look for what is wrong: doctor peer examines coordinators"),
     "demo": ("txdagu.cli.demo:demo", "Start a small cluster here and run a pipeline across it"),
     "validate": ("txdagu.cli.validate:validate", "Check DAG files"),

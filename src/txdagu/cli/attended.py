@@ -19,7 +19,7 @@ from txdagu.system.clock import local_now
 async def attend(
     settings: Settings, parts: Foreground, request: RunRequest, interruption: Interruption, *, quiet: bool
 ) -> int:
-    """Run it to its end and print its report; the exit code. With `quiet`, only what went wrong is printed."""
+    """Run it to its end, or to its wait for a person, and print its report; the exit code. With `quiet`, only what went wrong is printed."""
     console = Console(stderr=True)
     begin_logging(StandardError(), settings.log_format, debug=settings.debug, quiet=quiet or console.is_terminal)
     view = Silence() if quiet else progress_view(console, local_now)
@@ -28,7 +28,7 @@ async def attend(
     with view:
         family = await running.follow()
     if not quiet:
-        sys.stdout.write(report(family.top, family.workers()))
+        sys.stdout.write(report(family.top, family.workers()) + family.answers())
     code = exit_code(family.top)
     if code:
         sys.stderr.write(f"Error: {request.run.name} (run {request.run.id}): {failure_sentence(family.top)}\n")

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
+from txdagu.cli.asking import answers
+from txdagu.execution.plan.approval import waits_of
 from txdagu.model.run import NodeStatus, RunRef, RunStatus
 from txdagu.store.interfaces import IRunStore
 
@@ -26,6 +28,10 @@ class Family:
     def workers(self) -> dict[str, str]:
         """Which worker executed each run below, by run id."""
         return {run_id: status.worker_id for run_id, status in self.below.items() if status.worker_id}
+
+    def answers(self) -> str:
+        """What its steps ask people, and how to answer; empty if none waits."""
+        return answers(self.top.run, tuple(waits_of(self.top, self.below)))
 
 
 class Follower:

@@ -146,6 +146,11 @@ def _all_told(node: NodeStatus, children: list[RunStatus]) -> bool:
     return len(children) == len(node.children) and all(child.state.ended for child in children)
 
 
+def _kept(node: NodeStatus, status: RunStatus) -> bool:
+    """Whether a step ended in an attempt before this one; there is nothing new to tell of it."""
+    return node.started_at is not None and status.started_at is not None and node.started_at < status.started_at
+
+
 class ChangeLines(_OffScreen):
     """One line for each step that starts or ends; for pipes and log files."""
 
@@ -172,7 +177,10 @@ class ChangeLines(_OffScreen):
                 self._told[key] = node.state
                 continue
             # A short step may have ended before anybody looked; it is told like any other.
-            begun = node.state is NodeState.RUNNING or (node.started_at is not None and node.state.settled)
+            over = node.state.settled or node.state is NodeState.WAITING
+            begun = node.state is NodeState.RUNNING or (node.started_at is not None and over)
+            if over and _kept(node, status):
+                self._told.setdefault(key, node.state)
             if begun and key not in self._told:
                 self._told[key] = NodeState.RUNNING
                 self._write(f"{prefix}{self._start(node, status)}\n")

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
 
-from txdagu.model.run import NodeStatus, RunStatus
+from txdagu.model.run import Decision, NodeStatus, RunStatus
 from txdagu.model.status import NodeState, RunState
 
 TAIL_BYTES = 8192
@@ -55,6 +55,22 @@ def _block(name: str, lines: list[str]) -> list[str]:
     return [f"{name}:", *(f"  {line}" for line in lines)]
 
 
+def decision_text(decision: Decision | None) -> str:
+    """What a person decided, who and when, and why; empty if nobody did."""
+    if decision is None:
+        return ""
+    text = "approved" if decision.approved else "rejected"
+    text += f" by {decision.by}" if decision.by else ""
+    if decision.at is not None:
+        text += f" at {_stamp(decision.at)}"
+    said = [f"{name}={value}" for name, value in decision.inputs.items()]
+    return f"{text}: {decision.reason or ' '.join(said)}" if decision.reason or said else text
+
+
+def _stamp(at: datetime) -> str:
+    return at.isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
 def _commands(node: NodeStatus) -> Iterator[str]:
     for command in node.step.commands:
         yield command.text or " ".join((command.program, *command.args))
@@ -68,6 +84,7 @@ def _results(node: NodeStatus, workers: Mapping[str, str], read: Callable[[str],
         worker = workers.get(child.run_id, "local")
         place = "" if worker == "local" else f" on {worker}"
         yield [f"subdag: {child.run_id} [{' '.join(child.params.splitlines())}]{place}"]
+    yield _block("decision", decision_text(node.decision).splitlines())
     yield _block("error", node.error.rstrip().splitlines())
 
 
@@ -105,7 +122,7 @@ def report(
     show of a log file.
     """
     began = status.started_at or status.queued_at
-    stamp = "" if began is None else began.isoformat(timespec="seconds").replace("+00:00", "Z")
+    stamp = "" if began is None else _stamp(began)
     took = duration(status.started_at, status.finished_at)
     lines = [
         status.state.title + (f" - {stamp}" if stamp else ""),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import SystemRandom
 from typing import Any
 
@@ -21,7 +21,7 @@ from txdagu.execution.engine import Engine, Run, RunRequest
 from txdagu.execution.remote import RemoteRun
 from txdagu.execution.stop import Stop
 from txdagu.execution.tracing.context import VARIABLE
-from txdagu.model.dag import Dag
+from txdagu.model.dag import Dag, Handler
 from txdagu.model.errors import ConflictError, DaguError
 from txdagu.model.run import RunStatus
 from txdagu.model.status import NodeState, RunState
@@ -157,7 +157,14 @@ class ForegroundRun:
         except DaguError:
             if previous is None:
                 await parts.store.withdraw(run)
+            elif self._request.resumes:
+                await parts.store.amend(run, run, _waiting_again)
             raise
+
+
+def _waiting_again(status: RunStatus) -> RunStatus:
+    """A run that no worker took up after its rest; one that was begun all the same stays as it is."""
+    return replace(status, state=RunState.WAITING) if status.state is RunState.QUEUED else status
 
 
 async def queued(runs: Engine, request: RunRequest) -> tuple[Dag, RunStatus]:
@@ -170,13 +177,14 @@ def exit_code(status: RunStatus) -> int:
     """
     0 for success, a run that waits for a person and one that was stopped; 1 for everything else.
 
-    A partial success is 0 where a child's partial success made it, 1 where a step failed; a failing handler is always 1.
+    A partial success is 0 where a child's partial success made it, 1 where a step failed, and so is a wait; a failing handler is
+    1, except that for the wait.
     """
-    if any(node.state is NodeState.FAILED for node in status.handlers.values()):
+    if any(node.state is NodeState.FAILED and handler is not Handler.WAIT for handler, node in status.handlers.items()):
         return 1
-    if status.state is RunState.PARTIALLY_SUCCEEDED:
+    if status.state in (RunState.PARTIALLY_SUCCEEDED, RunState.WAITING):
         return int(any(node.state is NodeState.FAILED and not status.kept(node) for node in status.nodes))
-    return 0 if status.state in (RunState.SUCCEEDED, RunState.WAITING, RunState.ABORTED) else 1
+    return 0 if status.state in (RunState.SUCCEEDED, RunState.ABORTED) else 1
 
 
 def failure_sentence(status: RunStatus) -> str:

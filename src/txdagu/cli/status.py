@@ -72,7 +72,7 @@ async def _status(settings: Settings, options: Options, reactor: Any, interrupti
         which = f"no run {run.id} of" if run else "no run of"
         raise NotFoundError(f'there is {which} "{name}" in {settings.paths.dag_runs_dir}')
     family = await _follow(store, run, interruption, wait=bool(options["wait"]))
-    sys.stdout.write(report(family.top, family.workers()))
+    sys.stdout.write(report(family.top, family.workers()) + family.answers())
     return exit_code(family.top) if options["wait"] else 0
 
 

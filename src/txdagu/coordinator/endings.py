@@ -57,8 +57,12 @@ def read_report(json_data: str) -> Report:
 
 
 def outcome_of(state: RunState, error: str, json_data: str = "") -> Outcome | None:
-    """The outcome that a run's state means; None if the run has not ended."""
-    if state is RunState.NOT_STARTED or state.active:
+    """
+    The outcome that a run's state means; None while somebody works on it.
+
+    A run that waits for a person needs no worker: its task is over, and going on will be another one.
+    """
+    if not state.at_rest:
         return None
     return Outcome(state, f"{state.label}: {error}" if error else state.label, json_data)
 

@@ -33,7 +33,8 @@ class Field:
 
     `name` is its spelling in Dagu 1.30.2. `schema` says as JSON Schema which values it takes, and `default` which one stands
     for it where it is absent. `era` tells until or since when Dagu had the word, where that is not always; `now` is the word that
-    took its place. Without `acted_on` the engine of this version does nothing about it, and asking for it is refused.
+    took its place. Without `acted_on` the engine of this version does nothing about it, and asking for it is refused. A field
+    `for_scheduler` says when runs are started, and means nothing to a run that has been.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Field:
     era: str = ""
     now: str = ""
     acted_on: bool = True
+    for_scheduler: bool = False
 
     @property
     def spellings(self) -> tuple[str, ...]:

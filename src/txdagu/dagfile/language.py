@@ -122,8 +122,8 @@ DAG = Level(
         Field("description", TEXT, "What the DAG is for."),
         Field("type", words("", "chain", "graph"), "`chain`: steps run in turn; `graph`: by `depends` alone.", "chain"),
         Field("tags", TEXTS, "Words to find the DAG by; a text is split at commas."),
-        Field("schedule", SCHEDULES, "Cron expressions: when runs start."),
-        Field("skipIfSuccessful", SWITCH, "No run if one succeeded since it was due.", False, acted_on=False),
+        Field("schedule", SCHEDULES, "Cron expressions: when runs start.", for_scheduler=True),
+        Field("skipIfSuccessful", SWITCH, "No run if one succeeded since it was due.", False, for_scheduler=True),
         Field("params", PARAMS, "Params with their defaults."),
         Field("env", VARIABLES, "Variables of all steps."),
         Field("dotenv", TEXTS, "Files with variables; `[]` switches them off.", ".env"),
@@ -141,7 +141,7 @@ DAG = Level(
         Field("histRetentionDays", WHOLE, "Days that runs are kept.", DEFAULT_HISTORY_DAYS),
         Field("timeoutSec", AT_LEAST_ZERO, "Seconds that a run may take; 0 is no limit.", 0),
         Field("delaySec", AT_LEAST_ZERO, "Seconds between the starts of steps.", 0),
-        Field("restartWaitSec", AT_LEAST_ZERO, "Seconds between stop and start of a restart.", 0, acted_on=False),
+        Field("restartWaitSec", AT_LEAST_ZERO, "Seconds between stop and start of a restart.", 0, for_scheduler=True),
         Field("maxActiveRuns", WHOLE, "How many runs at once; below 0 switches queueing off.", 1),
         Field("maxActiveSteps", AT_LEAST_ZERO, "How many steps of a run at once; 0 is no limit.", 0),
         Field("maxCleanUpTimeSec", AT_LEAST_ZERO, "Seconds from stop to kill.", DEFAULT_CLEAN_UP_SECONDS),
@@ -170,7 +170,7 @@ DAG = Level(
         Field(
             "onWorkerLost", LOST, "What becomes of a run whose worker is lost; not a word of Dagu's.", acted_on=False
         ),
-        Field("runConfig", RUN_CONFIG.reference, "What a page lets its users change.", acted_on=False),
+        Field("runConfig", RUN_CONFIG.reference, "What a page lets its users change."),
         Field(
             "steps",
             either(

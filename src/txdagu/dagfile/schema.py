@@ -57,6 +57,8 @@ def _of_field(field: Field) -> dict[str, Any]:
     sentences = [field.description]
     if field.era:
         sentences.append(f"In Dagu {field.era}.")
+    if field.for_scheduler:
+        sentences.append("For the scheduler; a run that was started in another way does not look at it.")
     if not field.acted_on:
         sentences.append("Not supported by this version.")
     schema: dict[str, Any] = {"description": " ".join(sentences)}

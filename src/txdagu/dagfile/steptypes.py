@@ -156,7 +156,7 @@ STEP_TYPES = (
     ),
     StepType(("mail",), "Sends a mail.", config=_MAIL),
     StepType(("gha", "github_action", "github-action"), "Runs a GitHub action.", ("command", "params"), _GHA),
-    StepType(("hitl",), "Waits for approval.", config=_HITL, acted_on=False),
+    StepType(("hitl",), "Waits for approval.", config=_HITL),
     StepType(("chat",), "Talks with a language model.", ("messages",)),
     StepType(("python",), "Runs a Python script.", ("script",), _PYTHON),
 )

@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping
 from txdagu.dagfile.fields import Level, snake_case
 from txdagu.dagfile.language import DAG, STEP
 from txdagu.dagfile.steptypes import step_type
-from txdagu.dagfile.values import SCHEDULE
 from txdagu.model.dag import Dag, Step
 
 _NO_ATTRIBUTES = ("name", "steps", "command", "handlerOn")
@@ -37,9 +36,6 @@ def unsupported_in(dag: Dag) -> list[str]:
     found = list(_unsupported(dag, DAG, {name: DAG_ATTRIBUTES.get(name, ()) for name in _refused(DAG)}))
     if not DAG.named("handlerOn").acted_on:
         found += [f"handlerOn.{handler.value}" for handler in dag.handlers]
-    for name in ("stop", "restart"):
-        if getattr(dag, f"{name}_schedule") and not SCHEDULE.named(name).acted_on:
-            found.append(f"schedule.{name}")
     for step in (*dag.steps, *dag.handlers.values()):
         asked = list(_unsupported(step, STEP, _STEP_ATTRIBUTES))
         if not step_type(step.type).acted_on:

@@ -17,9 +17,9 @@ SCHEDULE = Level(
     "schedule",
     "schedule",
     (
-        Field("start", _CRON, "When runs start."),
-        Field("stop", _CRON, "When a running one is stopped.", acted_on=False),
-        Field("restart", _CRON, "When a running one is started again.", acted_on=False),
+        Field("start", _CRON, "When runs start.", for_scheduler=True),
+        Field("stop", _CRON, "When a running one is stopped.", for_scheduler=True),
+        Field("restart", _CRON, "When a running one is started again.", for_scheduler=True),
     ),
     exact=True,
     unknown='unknown key "{}" (expected start, stop, or restart)',

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 from txdagu.execution.evaluation.masking import Masker, Sealed
 from txdagu.model.conditions import Condition
 from txdagu.model.dag import Handler, Step
-from txdagu.model.run import ChildRun, NodeStatus
+from txdagu.model.run import ChildRun, Decision, NodeStatus
 
 
 class HiddenSecrets:
@@ -57,10 +58,17 @@ class HiddenSecrets:
             children_repeated=self._children(node.children_repeated),
             outputs={name: text(value) for name, value in node.outputs.items()},
             sealed_outputs=sealed,
+            decision=self._decision(node.decision),
         )
         hidden = node if hidden == node else hidden
         self._known[key] = (node, hidden)
         return hidden
+
+    def _decision(self, decision: Decision | None) -> Decision | None:
+        if decision is None:
+            return None
+        inputs = {name: self._masker.text(value) for name, value in decision.inputs.items()}
+        return replace(decision, inputs=inputs, reason=self._masker.text(decision.reason))
 
     def _children(self, children: Sequence[ChildRun]) -> tuple[ChildRun, ...]:
         return tuple(ChildRun(child.run_id, self._masker.text(child.params)) for child in children)
@@ -77,11 +85,22 @@ class HiddenSecrets:
                 for command in step.commands
             ),
             script=text(step.script),
+            config={key: self._values(value) for key, value in step.config.items()},
             preconditions=self.conditions(step.preconditions),
             stdout=text(step.stdout),
             stderr=text(step.stderr),
             child=replace(step.child, params=text(step.child.params)) if step.child is not None else None,
         )
+
+    def _values(self, value: Any) -> Any:
+        """An option of a step type, whatever it is made of."""
+        if isinstance(value, str):
+            return self._masker.text(value)
+        if isinstance(value, Mapping):
+            return {key: self._values(item) for key, item in value.items()}
+        if isinstance(value, list | tuple):
+            return [self._values(item) for item in value]
+        return value
 
 
 def known_outputs(node: NodeStatus, masker: Masker) -> Mapping[str, str]:

@@ -126,9 +126,9 @@ class RemoteRun:
             self._waits(sentence)
 
     async def _ended_in_store(self) -> RunStatus | None:
-        """The state in the store, if it is an end, and not still that of the attempt before ours."""
+        """The state in the store, if nobody works on the run any more, and it is not still that of the attempt before ours."""
         status: RunStatus | None = await self._store.read_status(self._run, self._root)
-        if status is None or not status.state.ended:
+        if status is None or not status.state.at_rest:
             return None
         return None if self._earlier_attempt and self._earlier_attempt == status.attempt_id else status
 
@@ -144,7 +144,7 @@ class RemoteRun:
 
     async def _settle(self, told: RunStatus) -> RunStatus:
         """The task has ended; what the store says is richer, if it comes soon."""
-        successful = told.state in (RunState.SUCCEEDED, RunState.PARTIALLY_SUCCEEDED)
+        successful = told.state in (RunState.SUCCEEDED, RunState.PARTIALLY_SUCCEEDED, RunState.WAITING)
         until = self._clock.seconds() + (FILE_PATIENCE if successful else 0.0)
         while (status := await self._ended_in_store()) is None and self._clock.seconds() < until:
             await self._wake.wait(LOOK_EVERY)

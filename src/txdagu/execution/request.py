@@ -8,6 +8,7 @@ from datetime import datetime
 
 from txdagu.model.dag import Dag
 from txdagu.model.run import RunRef, RunStatus
+from txdagu.model.status import RunState
 
 
 @dataclass(frozen=True)
@@ -38,3 +39,8 @@ class RunRequest:
     inherited_env: Mapping[str, str] = field(default_factory=dict)
     inherited_secrets: Mapping[str, str] = field(default_factory=dict)
     trace_parent: str = ""
+
+    @property
+    def resumes(self) -> bool:
+        """Whether the run goes on where it stood, queued or waiting for a person; else it is a retry of one that ended."""
+        return self.previous is not None and self.previous.state in (RunState.QUEUED, RunState.WAITING)

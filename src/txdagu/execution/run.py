@@ -187,7 +187,7 @@ class Run:
     async def _run_steps(self, sink: IRunSink) -> FinishRun:
         request = self.request
         previous = request.previous.nodes if request.previous is not None else ()
-        core = RunCore(request.dag, previous, request.step)
+        core = RunCore(request.dag, previous, request.step, resumes=request.resumes)
         self._record.change(
             state=RunState.RUNNING, nodes=core.nodes, handlers=core.handlers, preconditions=core.preconditions
         )
@@ -202,7 +202,7 @@ class Run:
         self._tracing = prepared.tracing
         self._stop.check()
         self._record.hide(prepared.masker)
-        self._record.publish(params=prepared.params)
+        self._record.publish(params=prepared.params, nodes=core.nodes)  # told again: now secrets in them are known
         await self._mail.evaluate(prepared.evaluator(self._stop))
         if request.dag.container is None:
             return await self._walk_through(core, prepared, sink)

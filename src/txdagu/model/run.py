@@ -32,6 +32,21 @@ class ChildRun:
 
 
 @dataclass(frozen=True, slots=True)
+class Decision:
+    """
+    What a person said to a step that waited: `approved`, with the `inputs` by name, or rejected, for a `reason`.
+
+    `by` names the person, where that is known.
+    """
+
+    approved: bool
+    at: datetime | None = None
+    by: str = ""
+    inputs: Mapping[str, str] = field(default_factory=dict)
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class NodeStatus:
     """
     A step and what became of it.
@@ -40,7 +55,8 @@ class NodeStatus:
     `outputs` maps the names of captured variables to their values. Where the values of secrets are hidden in them,
     `sealed_outputs` has them in pieces: text and names of secrets in turn, text first. `retry_count` counts retries after
     failures, the last begun at `retried_at`; `done_count` counts rounds, of which there are several where the step `repeated`.
-    `children` are the runs that the last round called, `children_repeated` those of the rounds before.
+    `children` are the runs that the last round called, `children_repeated` those of the rounds before. `excused` is said of a
+    failure after which the run went on; `decision` is there once a person has decided.
     """
 
     step: Step
@@ -58,6 +74,8 @@ class NodeStatus:
     children_repeated: tuple[ChildRun, ...] = ()
     outputs: Mapping[str, str] = field(default_factory=dict)
     sealed_outputs: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    excused: bool = False
+    decision: Decision | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,13 +30,18 @@ class RunState(IntEnum):
 
     @property
     def active(self) -> bool:
-        """Whether a waiting parent goes on waiting: running, queued, or waiting for a person."""
+        """Whether more is to come: running, queued, or waiting for a person."""
         return self in (RunState.RUNNING, RunState.QUEUED, RunState.WAITING)
 
     @property
     def ended(self) -> bool:
         """Whether nothing more will happen to the run."""
         return self is not RunState.NOT_STARTED and not self.active
+
+    @property
+    def at_rest(self) -> bool:
+        """Whether nobody works on the run any more: it has ended, or waits for a person."""
+        return self.ended or self is RunState.WAITING
 
 
 class NodeState(IntEnum):

@@ -15,7 +15,6 @@ from zope.interface import implementer
 from txdagu.config.settings import Settings
 from txdagu.model.errors import ConflictError, InvalidInputError, Problem, UnavailableError
 from txdagu.model.run import RunRef, RunStatus
-from txdagu.model.status import RunState
 from txdagu.model.task import Task, WorkerStatus
 from txdagu.peers.backoff import FullJitter
 from txdagu.peers.connecting import Connect, RpcChannel
@@ -146,8 +145,7 @@ class Coordinators(Service):
                     error=error,
                 )
                 return None
-            ended = status.state is not RunState.NOT_STARTED and not status.state.active
-            return status if ended else None
+            return status if status.state.at_rest else None
 
         answers, _ = await self._ask_all(ask)
         return next((status for status in answers if status is not None), None)

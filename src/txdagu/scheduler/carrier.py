@@ -174,7 +174,7 @@ class Carrier:
         try:
             while True:
                 status = await self._store.read_status(run, run)
-                if status is None or (status.state is not RunState.QUEUED and not status.state.active):
+                if status is None or status.state is RunState.NOT_STARTED or status.state.at_rest:
                     await self._ended(carried)
                     return
                 now = self._clock.seconds()

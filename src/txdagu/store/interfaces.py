@@ -95,6 +95,21 @@ class IRunStore(Interface):
         dispatched at once. Nodes and time of queueing are filled in where `status` has none. `ConflictError` if the run exists.
         """
 
+    def amend(run: RunRef, root: RunRef, change: Callable[[RunStatus], RunStatus]) -> Awaitable[RunStatus]:
+        """
+        Put what `change` makes of the latest state in its place; the new state. Nobody else changes the run meanwhile.
+
+        What `change` raises leaves the run as it was. Raises `NotFoundError`, and `ConflictError` while anybody executes the
+        run or its root.
+        """
+
+    def requeue(run: RunRef, queued: bool = True) -> Awaitable[RunStatus]:
+        """
+        Let a root run that waits for a person go on: writes a queued attempt with the snapshot and the nodes it has, and with
+        `queued` its queue item; the queued state. Of several who ask one succeeds. Raises `ConflictError` for the others, and
+        `NotFoundError`.
+        """
+
     def withdraw(run: RunRef) -> Awaitable[bool]:
         """Take away a queued run that nobody has begun, as if it had never been; False if it is none."""
 

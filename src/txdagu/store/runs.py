@@ -34,6 +34,7 @@ from txdagu.system.places import Place, Places
 
 if TYPE_CHECKING:
     from txdagu.config.settings import PathSettings
+    from txdagu.store.amending import Amending, Change
     from txdagu.store.attempt import Attempt
     from txdagu.store.opening import Opening
 
@@ -98,6 +99,14 @@ class Runs:
         with suppress(OSError):
             Path(found[0].log).parent.rmdir()
         return True
+
+    def amend(self, run: RunRef, root: RunRef, change: Change) -> RunStatus:
+        """Change the latest record of a run that nobody executes; what `change` raises leaves it as it was."""
+        return self._amending.amend(run, root, change)
+
+    def requeue(self, run: RunRef, queued: bool) -> RunStatus:
+        """Write a queued attempt of a run that waits for a person, and with `queued` its queue item."""
+        return self._amending.requeue(run, queued)
 
     def read_status(self, run: RunRef, root: RunRef) -> RunStatus | None:
         """The latest state; a running root run that nobody executes any more is told as failed. Nothing is written."""
@@ -187,6 +196,21 @@ class Runs:
 
         return Opening(
             self._paths, self._now, self._randomness, self.directories, self._locks, self.liveness, self._latest
+        )
+
+    @cached_property
+    def _amending(self) -> Amending:
+        from txdagu.store.amending import Amending
+
+        return Amending(
+            self._now,
+            self._randomness,
+            self.directories,
+            self._locks,
+            self.liveness,
+            self.queue,
+            self.run_directory,
+            self._latest,
         )
 
     def _attempts(self, run: RunRef, root: RunRef) -> list[Path]:

@@ -99,6 +99,16 @@ class SharedDiskStore:
         with writing():
             await self._in_thread(lambda: self._runs.enqueue(dag, status, queue))
 
+    async def amend(self, run: RunRef, root: RunRef, change: Callable[[RunStatus], RunStatus]) -> RunStatus:
+        """See `IRunStore`. `change` is called in a thread."""
+        with writing():
+            return await self._in_thread(lambda: self._runs.amend(run, root, change))
+
+    async def requeue(self, run: RunRef, queued: bool = True) -> RunStatus:
+        """See `IRunStore`."""
+        with writing():
+            return await self._in_thread(lambda: self._runs.requeue(run, queued))
+
     async def withdraw(self, run: RunRef) -> bool:
         """See `IRunStore`."""
         return await self._in_thread(lambda: self._runs.withdraw(run))

@@ -16,9 +16,9 @@ import msgspec
 
 from txdagu.model.dag import Handler, Step
 from txdagu.model.errors import DaguError
-from txdagu.model.run import ChildRun, NodeStatus, RunRef, RunStatus
+from txdagu.model.run import ChildRun, Decision, NodeStatus, RunRef, RunStatus
 from txdagu.model.status import NodeState, RunState
-from txdagu.store.policyjson import ConditionRecord, condition_document, conditions_of
+from txdagu.store.policyjson import ConditionRecord, condition_document, conditions_of, without_empty
 from txdagu.store.stepjson import OWN, StepRecord, encode_json, step_document, step_of
 
 _NO_STEP = Step("")
@@ -121,14 +121,26 @@ class StatusEncoder:
             document["childrenRepeated"] = [_child_document(child) for child in node.children_repeated]
         if node.outputs:
             document["outputVariables"] = {name: f"{name}={value}" for name, value in node.outputs.items()}
-        if node.sealed_outputs:
-            document[OWN] = {"sealedOutputs": dict(node.sealed_outputs)}
+        if node.decision is not None:
+            document |= _decision_document(node.decision)
+        own = {"sealedOutputs": dict(node.sealed_outputs), "excused": node.excused}
+        if any(own.values()):
+            document[OWN] = without_empty(own)
         return encode_json(document)
 
 
 def encode_status(status: RunStatus) -> bytes:
     """One state as one line, with its end."""
     return StatusEncoder().encode(status)
+
+
+def _decision_document(decision: Decision) -> dict[str, Any]:
+    at = format_time(decision.at)
+    if decision.approved:
+        document = {"approvedAt": at, "approvedBy": decision.by, "approvalInputs": dict(decision.inputs)}
+    else:
+        document = {"rejectedAt": at, "rejectedBy": decision.by, "rejectionReason": decision.reason}
+    return {key: value for key, value in document.items() if value}
 
 
 def _child_document(child: ChildRun) -> dict[str, str]:
@@ -186,6 +198,7 @@ class _ChildRunRecord(msgspec.Struct, rename="camel"):
 
 class _OwnNodeRecord(msgspec.Struct, rename="camel"):
     sealed_outputs: dict[str, list[str]] | None = None
+    excused: bool | None = None
 
 
 class _NodeRecord(msgspec.Struct, rename="camel"):
@@ -203,6 +216,12 @@ class _NodeRecord(msgspec.Struct, rename="camel"):
     children: list[_ChildRunRecord | None] | None = None
     children_repeated: list[_ChildRunRecord | None] | None = None
     output_variables: dict[str, Any] | None = None
+    approved_at: str | None = None
+    approved_by: str | None = None
+    approval_inputs: dict[str, str] | None = None
+    rejected_at: str | None = None
+    rejected_by: str | None = None
+    rejection_reason: str | None = None
     txdagu: _OwnNodeRecord | None = None
 
 
@@ -313,6 +332,7 @@ def _node(record: _NodeRecord, zone: tzinfo) -> NodeStatus:
     for name, value in (record.output_variables or {}).items():
         if isinstance(value, str) and value.startswith(name + "=") and not name.startswith(_HIDDEN_OUTPUT):
             outputs[name] = value[len(name) + 1 :]
+    own = record.txdagu or _OwnNodeRecord()
     return NodeStatus(
         step=step_of(record.step) if record.step else _NO_STEP,
         state=_node_state(record.status or 0),
@@ -328,11 +348,20 @@ def _node(record: _NodeRecord, zone: tzinfo) -> NodeStatus:
         children=_children(record.children),
         children_repeated=_children(record.children_repeated),
         outputs=outputs,
-        sealed_outputs={
-            name: tuple(pieces)
-            for name, pieces in ((record.txdagu.sealed_outputs if record.txdagu else None) or {}).items()
-        },
+        sealed_outputs={name: tuple(pieces) for name, pieces in (own.sealed_outputs or {}).items()},
+        excused=bool(own.excused),
+        decision=_decision(record, zone),
     )
+
+
+def _decision(record: _NodeRecord, zone: tzinfo) -> Decision | None:
+    if record.rejected_at:
+        at = parse_time(record.rejected_at, zone)
+        return Decision(False, at, record.rejected_by or "", reason=record.rejection_reason or "")
+    if record.approved_at:
+        at = parse_time(record.approved_at, zone)
+        return Decision(True, at, record.approved_by or "", record.approval_inputs or {})
+    return None
 
 
 def _children(records: list[_ChildRunRecord | None] | None) -> tuple[ChildRun, ...]:

@@ -38,8 +38,8 @@ class PlanDriver:
     `finished` all ends that were told.
     """
 
-    def __init__(self, dag: Dag, previous: Iterable[NodeStatus] = (), only: str = "") -> None:
-        self.core = RunCore(dag, previous, only)
+    def __init__(self, dag: Dag, previous: Iterable[NodeStatus] = (), only: str = "", *, resumes: bool = False) -> None:
+        self.core = RunCore(dag, previous, only, resumes=resumes)
         self.now = BEGINNING
         self.open: dict[str, Question] = {}
         self.started: list[str] = []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import datetime
 from itertools import count
 from pathlib import Path
@@ -14,6 +15,7 @@ from txdagu.model.chat import ChatMessage
 from txdagu.model.dag import Dag
 from txdagu.model.errors import ConflictError
 from txdagu.model.run import RunRef, RunStatus
+from txdagu.model.status import RunState
 from txdagu.store.interfaces import IRunSink, IRunStore, StepLogs
 
 
@@ -149,6 +151,17 @@ class RecordingStore:
     def read_dag(self, run: RunRef, root: RunRef) -> Deferred[Dag | None]:
         """What the latest attempt was opened with."""
         return succeed(next((sink.dag for sink in reversed(self.sinks) if sink.run == run), None))
+
+    async def amend(self, run: RunRef, root: RunRef, change: Callable[[RunStatus], RunStatus]) -> RunStatus:
+        """Somebody changes what the run's latest state says."""
+        status = await self.read_status(run, root)
+        assert status is not None, f"there is no run {run}"
+        self.put(change(status))
+        return self._foreign[run.id]
+
+    async def requeue(self, run: RunRef, queued: bool = True) -> RunStatus:
+        """The same run, queued once more."""
+        return await self.amend(run, run, lambda status: replace(status, state=RunState.QUEUED))
 
     def latest_run(self, dag_name: str) -> Deferred[RunRef | None]:
         """The run opened last."""

@@ -153,7 +153,7 @@ class ConsumerTestCase(SynchronousTestCase):
         self.settle()
         return sink
 
-    def finish(self, sink: Any, run: RunRef) -> None:
+    def finish(self, sink: Any, run: RunRef, state: RunState = RunState.SUCCEEDED) -> None:
         """And ends it."""
-        self.successResultOf(Deferred.fromCoroutine(sink.close(RunStatus(run, run, RunState.SUCCEEDED))))
+        self.successResultOf(Deferred.fromCoroutine(sink.close(RunStatus(run, run, state))))
         self.settle()

@@ -250,6 +250,48 @@ class MemoryStore:
         if queue:
             self.queue.add(queue, run)
 
+    async def amend(self, run: RunRef, root: RunRef, change: Callable[[RunStatus], RunStatus]) -> RunStatus:
+        """See `IRunStore`."""
+        attempt = self._at_rest(run, root)
+        assert attempt.status
+        status = attempt.status = change(attempt.status)
+        attempt.history.append(status)
+        self.changed(run)
+        return status
+
+    async def requeue(self, run: RunRef, queued: bool = True) -> RunStatus:
+        """See `IRunStore`."""
+        earlier = self._at_rest(run, run)
+        assert earlier.status
+        if earlier.status.state is not RunState.WAITING:
+            raise ConflictError(f"run {run} waits for nobody any more")
+        attempt = self._add(earlier.dag, run, self.attempts(run, run), "")
+        parsed = parse_attempt_dir(attempt.name)
+        attempt.log = earlier.log
+        attempt.status = replace(
+            earlier.status,
+            state=RunState.QUEUED,
+            attempt_id=parsed.id if parsed else "",
+            queued_at=self.now(),
+            started_at=None,
+            finished_at=None,
+            worker_id="",
+            pid=0,
+        )
+        self.changed(run)
+        if queued:
+            self.queue.add(earlier.dag.queue_name, run)
+        return attempt.status
+
+    def _at_rest(self, run: RunRef, root: RunRef) -> MemoryAttempt:
+        """The attempt that tells the latest state of a run, while nobody executes it."""
+        attempt = next((one for one in reversed(self.attempts(run, root)) if one.status), None)
+        if attempt is None:
+            raise NotFoundError(f"there is no run {run}")
+        if any(one.alive for one in self.attempts(root, root)):
+            raise ConflictError(f"run {root} is being executed")
+        return attempt
+
     async def withdraw(self, run: RunRef) -> bool:
         """See `IRunStore`."""
         attempts = self.attempts(run, run)

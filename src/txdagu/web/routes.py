@@ -15,17 +15,23 @@ from werkzeug.exceptions import MethodNotAllowed, NotFound
 
 from txdagu import __version__
 from txdagu.model.errors import DaguError
+from txdagu.model.run import RunRef
 from txdagu.web.answers import API, GZIP_FROM, Answers, shown_path, takes_gzip
 from txdagu.web.assets import StaticFile
 from txdagu.web.census import Census
+from txdagu.web.decisions import Decisions
 from txdagu.web.documents import health_document, rfc3339
+
+_RUN = f"{API}/dag-runs/<name>/<run_id>"
+_STEP = f"{_RUN}/steps/<step>"
+_STEP_BELOW = f"{_RUN}/sub-dag-runs/<child>/steps/<step>"
 
 
 class Routes:
     """
     The pages and the API, below the base path.
 
-    `wall` gives Unix seconds; uptime counts from construction, by `clock`.
+    `wall` gives Unix seconds; uptime counts from construction, by `clock`. `decisions` are made on steps of runs.
     """
 
     log = Logger()
@@ -37,12 +43,14 @@ class Routes:
     def __init__(
         self,
         census: Census,
+        decisions: Decisions,
         answers: Answers,
         files: Mapping[str, StaticFile],
         clock: IReactorTime,
         wall: Callable[[], float],
     ) -> None:
         self._census = census
+        self._decisions = decisions
         self._answers = answers
         self._files = files
         self._clock = clock
@@ -64,6 +72,28 @@ class Routes:
             request.setHeader("Content-Encoding", "gzip")
             return self._answers.json(request, snapshot.compressed)
         return self._answers.json(request, snapshot.body)
+
+    @app.route(f"{_STEP}/approve", methods=["POST"])
+    async def approve(self, request: Request, name: str, run_id: str, step: str) -> bytes:
+        """A step of a run is approved."""
+        return await self.approve_below(request, name, run_id, "", step)
+
+    @app.route(f"{_STEP_BELOW}/approve", methods=["POST"])
+    async def approve_below(self, request: Request, name: str, run_id: str, child: str, step: str) -> bytes:
+        """A step of a run that another one called is approved."""
+        document = await self._decisions.approve(RunRef(name, run_id), child, step, request)
+        return self._answers.document(request, document)
+
+    @app.route(f"{_STEP}/reject", methods=["POST"])
+    async def reject(self, request: Request, name: str, run_id: str, step: str) -> bytes:
+        """A step of a run is rejected."""
+        return await self.reject_below(request, name, run_id, "", step)
+
+    @app.route(f"{_STEP_BELOW}/reject", methods=["POST"])
+    async def reject_below(self, request: Request, name: str, run_id: str, child: str, step: str) -> bytes:
+        """A step of a run that another one called is rejected."""
+        document = await self._decisions.reject(RunRef(name, run_id), child, step, request)
+        return self._answers.document(request, document)
 
     @app.route("/workers", methods=["GET"])
     async def workers_page(self, request: Request) -> bytes:

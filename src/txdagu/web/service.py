@@ -22,10 +22,11 @@ from txdagu.model.addresses import EVERYWHERE, join_host_port
 from txdagu.peers.interfaces import ICoordinators
 from txdagu.peers.protection import Protection
 from txdagu.registry.publication import server_publication
-from txdagu.system.clock import monotonic, unix_now
+from txdagu.system.clock import local_now, monotonic, unix_now
 from txdagu.web.answers import Answers
 from txdagu.web.assets import page_templates, static_files
 from txdagu.web.census import Census
+from txdagu.web.decisions import Decisions
 from txdagu.web.front import Front
 from txdagu.web.listening import host_in_links, listen
 from txdagu.web.routes import Routes
@@ -101,6 +102,7 @@ class WebService(Service):
         settings: Settings,
         reactor: Any,
         coordinators: ICoordinators,
+        decisions: Decisions,
         publish: Publish,
         companions: Sequence[IService] = (),
         wall: Callable[[], float] = unix_now,
@@ -110,7 +112,7 @@ class WebService(Service):
         self._publish = publish
         self._companions = tuple(companions)
         self._census = Census(coordinators, reactor, wall)
-        self.resource = site_resource(settings.server.base_path, self._census, reactor, wall)
+        self.resource = site_resource(settings.server.base_path, self._census, decisions, reactor, wall)
         site = QuietSite(self.resource, timeout=IDLE_TIMEOUT, reactor=reactor)  # type: ignore[no-untyped-call]
         site.noisy = False
         self._connections = Connections(site)  # type: ignore[no-untyped-call]
@@ -190,23 +192,29 @@ def _published_host(host: str) -> str:
     return socket.gethostname() if host in EVERYWHERE else host
 
 
-def site_resource(base_path: str, census: Census, reactor: Any, wall: Callable[[], float]) -> IResource:
+def site_resource(
+    base_path: str, census: Census, decisions: Decisions, reactor: Any, wall: Callable[[], float]
+) -> IResource:
     """Everything that is served, as one resource. Reads the package's templates and files."""
     answers = Answers(base_path, page_templates(), __version__)
-    routes = Routes(census, answers, static_files(), reactor, wall)
+    routes = Routes(census, decisions, answers, static_files(), reactor, wall)
     return Front(routes.app.resource(), answers)
 
 
 def web_service(settings: Settings, reactor: Any, protected: Protection | None = None) -> IService:
     """The web server of the main instance, with its own channels to the coordinators. `protected`: see `connector`."""
+    from txdagu.execution.approvals import Approvals
+    from txdagu.execution.assembly import run_store
     from txdagu.peers.connecting import connector
     from txdagu.peers.coordinators import Coordinators
 
+    store = run_store(settings, reactor)
     coordinators = Coordinators(settings, reactor, SystemRandom(), monotonic, connector(settings, reactor, protected))
     return WebService(
         settings,
         reactor,
         coordinators,
+        Decisions(Approvals(store, local_now), store, queues_enabled=settings.queues.enabled),
         lambda host, port: server_publication(settings, reactor, host, port),
         [coordinators],
     )

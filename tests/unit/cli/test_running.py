@@ -4,13 +4,22 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from txdagu.cli.running import exit_code, failure_sentence
-from txdagu.model.dag import Handler, Step
+from txdagu.cli.progress import Silence
+from txdagu.cli.running import Foreground, ForegroundRun, exit_code, failure_sentence
+from txdagu.execution.request import RunRequest
+from txdagu.model.dag import Dag, Handler, Step
+from txdagu.model.errors import UnavailableError
 from txdagu.model.run import NodeStatus, RunRef, RunStatus
 from txdagu.model.status import NodeState, RunState
+from txdagu.model.task import Operation, Task
+from txdagu.testing.coordinators import ScriptedCoordinators
+from txdagu.testing.store import MemoryStore
 
 RUN = RunRef("d", "r")
 
@@ -29,11 +38,13 @@ def ended(state: RunState, *nodes: NodeState, **handlers: NodeState) -> RunStatu
 
 class ExitCodeTests(SynchronousTestCase):
     def test_states(self) -> None:
-        """The table of exit statuses; a partial success is 1 where a step failed, and a failing handler always is."""
+        """The table of exit statuses; a partial success is 1 where a step failed, and so is a wait."""
         good, bad, partial = NodeState.SUCCEEDED, NodeState.FAILED, NodeState.PARTIALLY_SUCCEEDED
         for status, code in (
             (ended(RunState.SUCCEEDED, good), 0),
             (ended(RunState.WAITING, NodeState.WAITING), 0),
+            (ended(RunState.WAITING, NodeState.WAITING, bad), 1),
+            (ended(RunState.WAITING, NodeState.WAITING, WAIT=bad), 0),
             (ended(RunState.ABORTED, NodeState.ABORTED), 0),
             (ended(RunState.ABORTED, NodeState.NOT_STARTED, INIT=bad), 1),
             (ended(RunState.ABORTED, NodeState.ABORTED, ABORT=bad), 1),
@@ -58,3 +69,52 @@ class ExitCodeTests(SynchronousTestCase):
         self.assertEqual(
             failure_sentence(ended(RunState.FAILED, NodeState.SUCCEEDED, EXIT=NodeState.FAILED)), "exit status 3"
         )
+
+
+class GoingOnTests(SynchronousTestCase):
+    """The rest of a run that waited for a person, on a worker."""
+
+    def setUp(self) -> None:
+        """A run in memory that waits, and coordinators with nobody behind them."""
+        self.clock: Any = Clock()
+        self.store = MemoryStore(
+            self.clock, lambda: datetime(2026, 1, 1, tzinfo=UTC) + timedelta(seconds=self.clock.seconds())
+        )
+        self.coordinators = ScriptedCoordinators(taken=self.begin)
+        self.dag = Dag("d", (Step("s0"),), yaml_text="steps: []\n")
+        self.rest(RunState.WAITING)
+
+    def rest(self, state: RunState) -> None:
+        """An attempt comes to this end."""
+        sink = self.successResultOf(Deferred.fromCoroutine(self.store.open_attempt(self.dag, RUN, RUN)))
+        self.successResultOf(Deferred.fromCoroutine(sink.close(ended(state, NodeState.SUCCEEDED))))
+
+    def begin(self, task: Task) -> None:
+        """The worker that takes a task ends it at once."""
+        self.rest(RunState.SUCCEEDED)
+
+    def go_on(self) -> Deferred[Any]:
+        """What `dagu approve` does after a decision."""
+        queued = self.successResultOf(Deferred.fromCoroutine(self.store.requeue(RUN, queued=False)))
+        engine: Any = None  # nothing runs here
+        parts = Foreground(self.store, engine, self.coordinators, self.clock, "distributed")
+        running = ForegroundRun(parts, RunRequest(self.dag, RUN, RUN, previous=queued), Silence())
+        return Deferred.fromCoroutine(running.follow())
+
+    def test_on_a_worker(self) -> None:
+        """The run is handed in again as the same run, and followed to its end."""
+        family = self.successResultOf(self.go_on())
+        self.assertIs(family.top.state, RunState.SUCCEEDED)
+        expected = Task(RUN, RUN, Operation.RETRY, "d", definition="steps: []\n")
+        self.assertEqual(self.coordinators.tasks, [expected])
+
+    def test_nobody_takes_it(self) -> None:
+        """Where no coordinator takes it the run waits as before, and can be let go on again."""
+        for _ in range(2):
+            self.coordinators.refusal = UnavailableError("no coordinator answers")
+            self.failureResultOf(self.go_on(), UnavailableError)
+            status = self.successResultOf(Deferred.fromCoroutine(self.store.read_status(RUN, RUN)))
+            assert status is not None
+            self.assertIs(status.state, RunState.WAITING)
+        self.coordinators.refusal = None
+        self.assertIs(self.successResultOf(self.go_on()).top.state, RunState.SUCCEEDED)

@@ -46,12 +46,7 @@ BAD: list[tuple[str, list[tuple[str, str, str]]]] = [
     ),
     ("steps: [a]\nSteps: [b]\n", [("2:1", "field 'steps' is given twice, as 'steps' and as 'Steps'", "remove one")]),
     # Fields that are left out
-    ("run_config: {disable_param_edit: true}\n", [("1:1", "field 'run_config' is not supported by this version", "")]),
     ("onWorkerLost: fail\n", [("1:1", "field 'onWorkerLost' is not supported", "")]),
-    ("skipIfSuccessful: true\n", [("1:1", "field 'skipIfSuccessful' is not supported", "")]),
-    ("schedule: {stop: '0 1 * * *'}\n", [("1:12", "field 'schedule.stop' is not supported by this version", "")]),
-    ("restartWaitSec: 1\n", [("1:1", "field 'restartWaitSec' is not supported by this version", "")]),
-    ("restart_wait_sec: 1\n", [("1:1", "field 'restart_wait_sec' is not supported by this version", "")]),
     # Types of values
     ("name: 2024\n", [("1:7", "field 'name': expected type 'string', got unconvertible type 'int'", 'write "2024"')]),
     ("group: [a]\n", [("1:8", "field 'group': expected type 'string', got unconvertible type 'list'", "")]),
@@ -223,7 +218,6 @@ BAD: list[tuple[str, list[tuple[str, str, str]]]] = [
             ("1:9", "provider and model are required", ""),
         ],
     ),
-    ("steps: [{executor: {type: hitl}}]\n", [("1:27", "the step type 'hitl' is not supported by this version", "")]),
     ("steps: [{type: dag}]\n", [("1:9", 'step command is required: a step of type "dag" calls a DAG', "add call")]),
     (
         "steps: [{type: shell, executor: shell, command: a}]\n",

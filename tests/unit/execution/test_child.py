@@ -237,16 +237,17 @@ class RemoteTests(ChildCase):
         self.assertEqual(self.cluster.processes.started, [])
 
     def test_states(self) -> None:
-        """Each end of a child has its meaning for the step; waiting for a person is no end."""
+        """Each end of a child has its meaning for the step; one that waits for a person lets its caller rest."""
         for state, node in (
             (RunState.PARTIALLY_SUCCEEDED, NodeState.PARTIALLY_SUCCEEDED),
             (RunState.FAILED, NodeState.FAILED),
             (RunState.ABORTED, NodeState.FAILED),
             (RunState.REJECTED, NodeState.FAILED),
+            (RunState.WAITING, NodeState.WAITING),
         ):
             self.setUp()
             run = self.start()
-            self.write(RunState.WAITING)
+            self.write(RunState.RUNNING)
             self.assertNoResult(run.wait())
             self.write(state)
             status = self.end(run).node("call")

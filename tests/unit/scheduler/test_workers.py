@@ -110,3 +110,12 @@ class WorkerTests(ConsumerTestCase):
         self.consumer.start()
         self.settle()
         self.assertEqual(2, len(self.coordinators.tasks))
+
+    def test_run_that_waits_for_a_person(self) -> None:
+        """It needs nobody until then: it is followed no longer, and once it is queued again it is handed in again."""
+        run = self.enqueue("r1", worker_selector=GPU)
+        sink = self.begin(run)
+        self.finish(sink, run, RunState.WAITING)
+        self.successResultOf(Deferred.fromCoroutine(self.store.requeue(run)))
+        self.wait(3)
+        self.assertEqual(2, len(self.coordinators.tasks))

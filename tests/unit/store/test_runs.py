@@ -8,6 +8,9 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
@@ -19,7 +22,7 @@ from txdagu.model.errors import ConflictError, DaguError, InvalidInputError
 from txdagu.model.ids import new_run_id
 from txdagu.model.run import NodeStatus, RunRef, RunStatus
 from txdagu.model.status import NodeState, RunState
-from txdagu.store.directories import RunDirectories
+from txdagu.store.directories import RunDirectories, attempts_of
 from txdagu.store.errors import CorruptRecordError
 from txdagu.store.runs import Runs
 from txdagu.system.files import names_in
@@ -409,3 +412,34 @@ class DirectoriesTests(OnDisk):
         other = self.reader()
         with self.assertRaises(ConflictError):
             other.begin(DAG, RUN, RUN, new=True)
+
+
+class SimultaneousTests(OnDisk):
+    """Several who change one run at the same moment, each as a process of its own would."""
+
+    def test_one_decision_counts(self) -> None:
+        """Of many who decide on a step and let the run go on one succeeds; the others are told."""
+        attempt = self.runs.begin(DAG, RUN, RUN)
+        attempt.close(RunStatus(RUN, RUN, RunState.WAITING, nodes=(NodeStatus(STEP, NodeState.WAITING),)), [])
+        readers = [self.reader() for _ in range(8)]
+        start = threading.Barrier(len(readers))
+
+        def decide(status: RunStatus) -> RunStatus:
+            if status.nodes[0].state is not NodeState.WAITING:
+                raise ConflictError("somebody was faster")
+            return replace(status, nodes=(replace(status.nodes[0], state=NodeState.SUCCEEDED),))
+
+        def attempted(change: Callable[[], object]) -> bool:
+            start.wait()
+            try:
+                change()
+            except ConflictError:
+                return False
+            return True
+
+        with ThreadPoolExecutor(len(readers)) as pool:
+            decided = list(pool.map(lambda runs: attempted(lambda: runs.amend(RUN, RUN, decide)), readers))
+            queued = list(pool.map(lambda runs: attempted(lambda: runs.requeue(RUN, True)), readers))
+        self.assertEqual((sum(decided), sum(queued)), (1, 1))
+        self.assertEqual([run for _, run in self.runs.queue.items()], [RUN])
+        self.assertEqual(len(attempts_of(next(self.home.glob("data/dag-runs/*/dag-runs/*/*/*/dag-run_*")))), 2)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from txdagu.model.conditions import Condition
 from txdagu.model.dag import ChildCall, Command, Handler, Output, Step
 from txdagu.model.labels import WorkerSelector
-from txdagu.model.run import ChildRun, NodeStatus, RunRef, RunStatus
+from txdagu.model.run import ChildRun, Decision, NodeStatus, RunRef, RunStatus
 from txdagu.model.status import NodeState, RunState
 from txdagu.store.statusjson import (
     StatusEncoder,
@@ -151,6 +151,10 @@ steps = st.builds(
     | st.just(WorkerSelector(local=True)),
 )
 children = st.lists(st.builds(ChildRun, run_id=names, params=words), max_size=2).map(tuple)
+moments = times.filter(lambda at: at is not None)
+decisions = st.builds(Decision, st.just(True), moments, words, st.dictionaries(names, words, max_size=2)) | st.builds(
+    Decision, st.just(False), moments, words, reason=words
+)
 nodes = st.builds(
     NodeStatus,
     step=steps,
@@ -167,6 +171,8 @@ nodes = st.builds(
     children=children,
     children_repeated=children,
     outputs=st.dictionaries(names, words, max_size=3),
+    excused=st.booleans(),
+    decision=st.none() | decisions,
 )
 refs = st.builds(RunRef, name=names, id=names)
 statuses = st.builds(
@@ -205,6 +211,18 @@ class LinesTests(TestCase):
         status = decode_status(line)
         self.assertEqual(encode_status(status), line)
         self.assertEqual([node.step.name for node in status.handlers_begun], ["onCancel"])
+
+    def test_decisions(self) -> None:
+        """Decisions of a person in real records survive being read and written, in Dagu's order of keys."""
+        for keys in (
+            '"outputVariables":{"WHO":"WHO=me"},"approvedAt":"2026-11-24T02:16:56Z","approvalInputs":{"who":"me"}',
+            '"rejectedAt":"2026-11-24T02:16:56Z","rejectionReason":"no way"',
+        ):
+            node = (
+                f'{{"step":{{"name":"gate"}},"stdout":"","stderr":"","startedAt":"","finishedAt":"","status":8,{keys}}}'
+            )
+            line = f'{{"root":{{"name":"h","id":"r"}},"name":"h","dagRunId":"r","attemptId":"a","status":8,"nodes":[{node}]}}\n'
+            self.assertEqual(encode_status(decode_status(line.encode())), line.encode())
 
     @given(statuses)
     def test_round_trip(self, status: RunStatus) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import re
-from typing import Any
+from typing import Any, cast
 
 import treq
 from treq.testing import RequestTraversalAgent
@@ -21,6 +21,7 @@ from txdagu.model.task import RunningTask, WorkerStatus
 from txdagu.peers.interfaces import WorkersView
 from txdagu.testing.coordinators import ScriptedCoordinators
 from txdagu.web.census import Census
+from txdagu.web.decisions import Decisions
 from txdagu.web.service import site_resource
 
 HOSTILE = "<script>alert(1)</script>"
@@ -42,7 +43,8 @@ class RouteTestCase(SynchronousTestCase):
         self.clock: Any = Clock()
         self.coordinators = ScriptedCoordinators(workers())
         census = Census(self.coordinators, self.clock, self.wall)
-        self.resource = site_resource(self.base_path, census, self.clock, self.wall)
+        decisions = cast("Decisions", None)  # test_decisions asks for them
+        self.resource = site_resource(self.base_path, census, decisions, self.clock, self.wall)
         self.agent: Any = RequestTraversalAgent(self.resource)
 
     def wall(self) -> float:

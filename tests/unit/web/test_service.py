@@ -19,6 +19,7 @@ from txdagu.peers.interfaces import WorkersView
 from txdagu.registry.entries import Kind
 from txdagu.registry.publication import server_publication
 from txdagu.testing.coordinators import ScriptedCoordinators
+from txdagu.web.decisions import Decisions
 from txdagu.web.listening import host_in_links
 from txdagu.web.service import WebService
 
@@ -90,7 +91,10 @@ class WebServiceTests(TestCase):
         """A web server on a free port."""
         settings = Settings(PATHS, ServerSettings(**({"port": 0} | server)), origins={"port": "--port"})
         companion = RecordingService("companion", self.events)
-        return WebService(settings, self.reactor, self.coordinators, self.publish, [cast("IService", companion)])
+        decisions = cast("Decisions", None)  # nobody asks for them
+        return WebService(
+            settings, self.reactor, self.coordinators, decisions, self.publish, [cast("IService", companion)]
+        )
 
     async def connect(self, service: WebService, talker: Talker) -> None:
         """A connection to the server."""

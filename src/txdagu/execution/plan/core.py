@@ -48,10 +48,11 @@ class RunCore:
     `previous` are the nodes of the attempt that a retry continues: those that ended well (succeeded, skipped, partially
     succeeded) are kept, unless one of their dependencies has to run again; all others start anew. With `only`, all
     that had ended are kept except the step of that name, which starts anew if its dependencies let it; where none has that
-    name, that is an `InvalidInputError`.
+    name, that is an `InvalidInputError`. Where the run `resumes` after a rest, all nodes that had settled are kept, however
+    they ended.
     """
 
-    def __init__(self, dag: Dag, previous: Iterable[NodeStatus] = (), only: str = "") -> None:
+    def __init__(self, dag: Dag, previous: Iterable[NodeStatus] = (), only: str = "", *, resumes: bool = False) -> None:
         graph = StepGraph(dag.steps)
         self.order = graph.order
         self.cancelled = False
@@ -65,6 +66,8 @@ class RunCore:
         if only:
             check_step(dag, only)
             self._nodes.keep_all_but(only, previous, graph.dependencies)
+        elif resumes:
+            self._nodes.resume(previous)
         else:
             self._nodes.keep(previous, graph.order, graph.dependencies)
         self._alarms = Alarms()

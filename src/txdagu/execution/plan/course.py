@@ -37,6 +37,7 @@ from txdagu.model.status import NodeState, RunState
 
 TIMED_OUT_CODE = 124
 _NO_END = StepEnd(NodeState.ABORTED)
+_NO_ANSWER = "a handler cannot wait for a person: nothing follows that could wait with it; ask in a step"
 _MAY_REPEAT = (NodeState.SUCCEEDED, NodeState.PARTIALLY_SUCCEEDED, NodeState.FAILED)
 
 
@@ -223,6 +224,8 @@ class Courses:
         elif course.timed_out:
             error = f"step timed out after {seconds}s (timeout: {seconds}s)"
             end = replace(end, state=NodeState.FAILED, error=error, exit_code=TIMED_OUT_CODE)
+        elif end.state is NodeState.WAITING and isinstance(course.target, Handler):
+            end = replace(end, state=NodeState.FAILED, error=_NO_ANSWER, exit_code=1)
         self._note_end(course, end)
         node = self._nodes[course.target]
         node = replace(node, step=end.step or node.step, error=end.error, outputs=dict(end.outputs))
@@ -303,7 +306,8 @@ class Courses:
             state = NodeState.SUCCEEDED
         elif excused and isinstance(course.target, int):
             self._nodes.excused.add(course.target)
-        self._settle(course, replace(self._nodes[course.target], state=state), now)
+        node = replace(self._nodes[course.target], state=state, excused=excused and state is NodeState.FAILED)
+        self._settle(course, node, now)
 
     def _abort(self, course: Course, now: datetime) -> None:
         self._settle(course, replace(self._nodes[course.target], state=NodeState.ABORTED), now)

@@ -68,6 +68,21 @@ class Nodes:
             if node.state is NodeState.FAILED and was_excused(policies[index], node.error, index in held_up):
                 self.excused.add(index)
 
+    def resume(self, previous: Iterable[NodeStatus]) -> None:
+        """
+        Take over all that was settled when a run came to rest, failures too: it goes on where it stood, and is not tried again.
+
+        Records of Dagu do not say which failures were excused; there the policy alone tells.
+        """
+        settled = {node.step.name: node for node in previous if node.state.settled}
+        for index, fresh in enumerate(self.steps):
+            node = settled.get(fresh.step.name)
+            if node is None:
+                continue
+            self[index] = node
+            if node.state is NodeState.FAILED and (node.excused or fresh.step.continue_on.failure):
+                self.excused.add(index)
+
     @property
     def well(self) -> int:
         """How many steps ended well."""

@@ -23,6 +23,7 @@ from txdagu.peers.routing import find_route
 _STATES = {
     RunState.SUCCEEDED: NodeState.SUCCEEDED,
     RunState.PARTIALLY_SUCCEEDED: NodeState.PARTIALLY_SUCCEEDED,
+    RunState.WAITING: NodeState.WAITING,
 }
 
 
@@ -45,15 +46,25 @@ async def run_child_step(context: StepContext) -> StepEnd:
     """
     Run the called DAG and wait for its end; the result goes to the step's log, and to its output variable.
 
-    A child that already succeeded is not run again: its result is taken. Raises `DaguError` when it cannot be run at all.
+    A child that already succeeded is not run again: its result is taken, and so is that of one which a person rejected while we
+    waited for it. Raises `DaguError` when it cannot be run at all.
     """
     step, call = await _prepare(context)
     context.called(ChildRun(call.run.id, call.params))
-    if call.previous is not None and call.previous.state is RunState.SUCCEEDED:
+    decided = (RunState.SUCCEEDED, RunState.REJECTED) if _waited(context) else (RunState.SUCCEEDED,)
+    if call.previous is not None and call.previous.state in decided:
         status = call.previous
     else:
         status = await _execute(context, call)
     return await _report(context, step, status)
+
+
+def _waited(context: StepContext) -> bool:
+    """Whether the run rested because of this step: its child waited for a person."""
+    previous = context.request.previous
+    return previous is not None and any(
+        node.step.name == context.step.name and node.state is NodeState.WAITING for node in previous.nodes
+    )
 
 
 async def _prepare(context: StepContext) -> tuple[Step, Call]:
@@ -92,7 +103,7 @@ async def _execute(context: StepContext, call: Call) -> RunStatus:
         return await _run_here(context, call)
     if context.tools.coordinators is None:
         raise DaguError(f"DAG {call.dag.name} has to run on a worker ({way.reason}), but no coordinator is known")
-    if call.previous is not None and call.previous.state.active:
+    if call.previous is not None and not call.previous.state.at_rest:
         # It seems to run, perhaps for a caller that was lost: asking for its start joins it, and its end is the one we want.
         call = replace(call, previous=None)
     definition = definition_for(context.dag, call.dag.name) if call.local else named_definition(call.dag)

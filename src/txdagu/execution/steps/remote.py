@@ -33,14 +33,14 @@ def task_for(context: StepContext, call: RemoteCall) -> Task:
     """
     The task to hand in.
 
-    A child that ended before is taken up again. One that seems to run, perhaps for an attempt of the caller that was lost, is
-    asked for as a start: where it is still open, that joins it instead of running it twice.
+    A child that came to rest before is taken up again. One that seems to run, perhaps for an attempt of the caller that was
+    lost, is asked for as a start: where it is still open, that joins it instead of running it twice.
     """
-    ended = call.previous is not None and not call.previous.state.active
+    rested = call.previous is not None and call.previous.state.at_rest
     return Task(
         run=call.run,
         root=context.request.root,
-        operation=Operation.RETRY if ended else Operation.START,
+        operation=Operation.RETRY if rested else Operation.START,
         target=call.dag.name,
         parent=context.request.run,
         params=call.params,

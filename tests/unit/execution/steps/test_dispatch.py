@@ -88,7 +88,7 @@ class DispatchTests(SynchronousTestCase):
         self.assertRegex(
             node.error,
             r'^failed to execute step "a": executor type "gret" is not registered: known here are absent, archive, command, '
-            r"container, dag, docker, greet, hail, http, jq, mail, python, shell, ssh, subworkflow; ",
+            r"container, dag, docker, greet, hail, hitl, http, jq, mail, python, shell, ssh, subworkflow; ",
         )
 
     def test_own_names(self) -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
+from txdagu.execution.singlestep import run_name
 from txdagu.model.run import NodeStatus, RunRef, RunStatus
 from txdagu.store.interfaces import IRunStore
 
@@ -101,10 +102,10 @@ class Follower:
 
     def _watch_children(self, status: RunStatus) -> None:
         for node in (*status.nodes, *status.handlers_begun):
-            if node.step.child is None:
-                continue
+            # A step that calls nothing and has a child runs on a worker of its own.
+            name = node.step.child.name if node.step.child is not None else run_name(node.step.name)
             for child in (*node.children_repeated, *node.children):
-                self._watch(RunRef(node.step.child.name, child.run_id))
+                self._watch(RunRef(name, child.run_id))
 
     def _look(self, ref: RunRef) -> None:
         if ref in self._reading:

@@ -14,6 +14,7 @@ from twisted.logger import Logger
 from txdagu.cli.following import Family, Follower
 from txdagu.cli.progress import ProgressView
 from txdagu.config.settings import Settings
+from txdagu.dagfile import beyond_dagu
 from txdagu.dispatch.routing import Place, Route
 from txdagu.execution.assembly import engine, run_store
 from txdagu.execution.engine import Engine, Run, RunRequest
@@ -125,7 +126,14 @@ class ForegroundRun:
         parts, dag, run = self._parts, self._request.dag, self._request.run
         await parts.store.enqueue(dag, await queued_status(parts.engine, self._request), "")
         task = Task(
-            run=run, root=run, operation=Operation.RETRY, target=dag.name, selector=selector, definition=dag.yaml_text
+            run=run,
+            root=run,
+            operation=Operation.RETRY,
+            target=dag.name,
+            selector=selector,
+            definition=dag.yaml_text,
+            on_worker_lost=dag.on_worker_lost,
+            needs=beyond_dagu(dag),
         )
         remote = RemoteRun(
             parts.store,

@@ -40,7 +40,8 @@ class NodeStatus:
     `outputs` maps the names of captured variables to their values. Where the values of secrets are hidden in them,
     `sealed_outputs` has them in pieces: text and names of secrets in turn, text first. `retry_count` counts retries after
     failures, the last begun at `retried_at`; `done_count` counts rounds, of which there are several where the step `repeated`.
-    `children` are the runs that the last round called, `children_repeated` those of the rounds before.
+    `children` are the runs that the last round called, `children_repeated` those of the rounds before. `exit_code` is that of the
+    last execution; `waits` says why a step that has its turn has not begun.
     """
 
     step: Step
@@ -50,6 +51,8 @@ class NodeStatus:
     started_at: datetime | None = None
     finished_at: datetime | None = None
     error: str = ""
+    exit_code: int = 0
+    waits: str = ""
     retry_count: int = 0
     retried_at: datetime | None = None
     done_count: int = 0

@@ -7,6 +7,7 @@ from enum import Enum
 
 from txdagu.model.health import Health
 from txdagu.model.labels import Labels
+from txdagu.model.policies import OnWorkerLost
 from txdagu.model.run import RunRef
 
 
@@ -23,7 +24,9 @@ class Task:
     One run that a worker shall execute.
 
     `target` is the DAG's name; `definition` its YAML. `selector` are the labels that a worker must have. A root run has
-    itself as `root` and no `parent`.
+    itself as `root` and no `parent`. `on_worker_lost` says what becomes of it when its worker is lost. A `single_step`, in JSON,
+    is executed in place of the definition. `needs` is a phrase for what Dagu 1.30.2 does not know of it, empty where its workers
+    may have it too.
     """
 
     run: RunRef
@@ -35,6 +38,9 @@ class Task:
     step: str = ""
     selector: Labels = field(default_factory=dict)
     definition: str = ""
+    on_worker_lost: OnWorkerLost = OnWorkerLost()
+    single_step: str = ""
+    needs: str = ""
 
     @property
     def key(self) -> tuple[str, str, str, str]:
@@ -56,7 +62,11 @@ class RunningTask:
 
 @dataclass(frozen=True, slots=True)
 class WorkerStatus:
-    """A worker as its coordinator sees it. `heartbeat_age` is in seconds; `last_heartbeat_at` in Unix seconds, for display."""
+    """
+    A worker as its coordinator sees it. `heartbeat_age` is in seconds; `last_heartbeat_at` in Unix seconds, for display.
+
+    `confirms` tells a worker of ours, which acknowledges offers, from one of Dagu.
+    """
 
     id: str
     labels: Labels
@@ -66,3 +76,4 @@ class WorkerStatus:
     running: tuple[RunningTask, ...] = ()
     heartbeat_age: float = 0.0
     last_heartbeat_at: int = 0
+    confirms: bool = True

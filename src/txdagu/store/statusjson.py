@@ -2,7 +2,7 @@
 A run's state as one line of its status file, and back. Pure.
 
 Each line is a whole record: the last one holds. Times are RFC 3339 with whole seconds; a variable's value repeats its name
-(``"NAME": "NAME=value"``); the exit code has no key. Keys and their order are those of Dagu 1.30.2.
+(``"NAME": "NAME=value"``); the exit code has a key of ours. Keys and their order are those of Dagu 1.30.2.
 """
 
 from __future__ import annotations
@@ -121,8 +121,9 @@ class StatusEncoder:
             document["childrenRepeated"] = [_child_document(child) for child in node.children_repeated]
         if node.outputs:
             document["outputVariables"] = {name: f"{name}={value}" for name, value in node.outputs.items()}
-        if node.sealed_outputs:
-            document[OWN] = {"sealedOutputs": dict(node.sealed_outputs)}
+        own = {"sealedOutputs": dict(node.sealed_outputs), "exitCode": node.exit_code, "waits": node.waits}
+        if any(own.values()):
+            document[OWN] = {key: value for key, value in own.items() if value}
         return encode_json(document)
 
 
@@ -186,6 +187,8 @@ class _ChildRunRecord(msgspec.Struct, rename="camel"):
 
 class _OwnNodeRecord(msgspec.Struct, rename="camel"):
     sealed_outputs: dict[str, list[str]] | None = None
+    exit_code: int = 0
+    waits: str = ""
 
 
 class _NodeRecord(msgspec.Struct, rename="camel"):
@@ -313,6 +316,7 @@ def _node(record: _NodeRecord, zone: tzinfo) -> NodeStatus:
     for name, value in (record.output_variables or {}).items():
         if isinstance(value, str) and value.startswith(name + "=") and not name.startswith(_HIDDEN_OUTPUT):
             outputs[name] = value[len(name) + 1 :]
+    own = record.txdagu or _OwnNodeRecord()
     return NodeStatus(
         step=step_of(record.step) if record.step else _NO_STEP,
         state=_node_state(record.status or 0),
@@ -328,10 +332,9 @@ def _node(record: _NodeRecord, zone: tzinfo) -> NodeStatus:
         children=_children(record.children),
         children_repeated=_children(record.children_repeated),
         outputs=outputs,
-        sealed_outputs={
-            name: tuple(pieces)
-            for name, pieces in ((record.txdagu.sealed_outputs if record.txdagu else None) or {}).items()
-        },
+        sealed_outputs={name: tuple(pieces) for name, pieces in (own.sealed_outputs or {}).items()},
+        exit_code=own.exit_code,
+        waits=own.waits,
     )
 
 
@@ -347,7 +350,7 @@ def told_as_failed(status: RunStatus, reason: str) -> RunStatus:
     def told(node: NodeStatus) -> NodeStatus:
         if node.state is not NodeState.RUNNING:
             return node
-        return replace(node, state=NodeState.FAILED, error=node.error or reason)
+        return replace(node, state=NodeState.FAILED, error=node.error or reason, waits="")
 
     return replace(
         status,

@@ -47,7 +47,6 @@ BAD: list[tuple[str, list[tuple[str, str, str]]]] = [
     ("steps: [a]\nSteps: [b]\n", [("2:1", "field 'steps' is given twice, as 'steps' and as 'Steps'", "remove one")]),
     # Fields that are left out
     ("run_config: {disable_param_edit: true}\n", [("1:1", "field 'run_config' is not supported by this version", "")]),
-    ("onWorkerLost: fail\n", [("1:1", "field 'onWorkerLost' is not supported", "")]),
     ("otel: {enabled: true}\n", [("1:1", "field 'otel' is not supported", "")]),
     ("skipIfSuccessful: true\n", [("1:1", "field 'skipIfSuccessful' is not supported", "")]),
     ("schedule: {stop: '0 1 * * *'}\n", [("1:12", "field 'schedule.stop' is not supported by this version", "")]),
@@ -201,20 +200,6 @@ BAD: list[tuple[str, list[tuple[str, str, str]]]] = [
     (
         "steps: [{call: 5}]\n",
         [("1:16", "field 'call': expected type 'string', got unconvertible type 'int'", 'write "5"')],
-    ),
-    (
-        "steps: [{command: a, workerSelector: {gpu: x}}]\n",
-        [
-            (
-                "1:38",
-                'executor type "command" does not support workerSelector',
-                "only a step that calls a DAG goes to a worker",
-            ),
-        ],
-    ),
-    (
-        "steps: [{script: a, workerSelector: local}]\n",
-        [("1:37", "does not support workerSelector", "only a step that calls")],
     ),
     # Step types
     (

@@ -16,6 +16,7 @@ from txdagu.execution.evaluation.stages import Evaluator
 from txdagu.execution.groups import run_group
 from txdagu.execution.interfaces import ExitStatus, IProcessRunner, ProcessSpec, Tap
 from txdagu.execution.request import RunRequest
+from txdagu.execution.singlestep import StepInputs
 from txdagu.execution.slot import SharedSlot, SlotUse
 from txdagu.execution.steps.config import Config, evaluated
 from txdagu.execution.steps.printing import StepPrinter
@@ -38,6 +39,10 @@ class ChildHandle(Protocol):
 
     def wait(self) -> Awaitable[RunStatus]:
         """Its final state."""
+
+
+def _unheard(_: object) -> None:
+    """Nobody wants to know."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +74,8 @@ class StepContext:
     process inherits for evaluating its own ``env`` and ``params``. `called` notes a child in the run's status. `step.stdout` and
     `step.stderr` are absolute paths already. `masker` hides the run's secrets in all that is shown: programs' output goes through
     `tap`, where there is one, the step's own words through `printer`, which is closed by who made the context. `params` are the
-    run's, evaluated.
+    run's, evaluated. `inputs` is all that the step sees of the run. `waits` notes why nothing happens yet (an empty text: it goes
+    on), `moved` that the step writes to other log files than `logs`. `execution` counts from 1 in this attempt of the run.
     """
 
     request: RunRequest
@@ -87,6 +93,10 @@ class StepContext:
     tap: Tap | None
     printer: StepPrinter
     params: Mapping[str, str]
+    inputs: StepInputs
+    waits: Callable[[str], None] = _unheard
+    moved: Callable[[StepLogs], None] = _unheard
+    execution: int = 1
 
     @property
     def dag(self) -> Dag:

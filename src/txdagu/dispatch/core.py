@@ -159,11 +159,7 @@ class DispatchCore:
             record = self._tasks.open_task(listed.root, listed.run.id)
             if record is None:
                 reason = self._unknown(worker_id, incarnation, listed, now)
-            elif (
-                record.worker_id != worker_id
-                or listed.epoch not in (0, record.epoch)
-                or (record.state is State.QUEUED and record.lost_workers)
-            ):
+            elif _given_away(record, worker_id, listed.epoch):
                 reason = f"it was given away: it is {_whereabouts(record)}"
             elif record.state is not State.RUNNING:
                 reason = f"it was started without a valid confirmation: it is {_whereabouts(record)}"
@@ -362,6 +358,13 @@ class DispatchCore:
 def _inquiry(record: TaskRecord, now: float) -> Inquiry:
     attempt_id = record.attempt_id if record.confirms else ""
     return Inquiry(record.task, record.number, record.epoch, record.worker_id, attempt_id, now - record.offered_at)
+
+
+def _given_away(record: TaskRecord, worker_id: str, epoch: int) -> bool:
+    """Whether a worker that lists a run of that epoch has lost it."""
+    if record.worker_id != worker_id or epoch not in (0, record.epoch):
+        return True
+    return record.state is State.QUEUED and bool(record.lost_workers)
 
 
 def _whereabouts(record: TaskRecord) -> str:

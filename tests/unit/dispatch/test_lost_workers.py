@@ -51,7 +51,8 @@ class RedistributionTests(CoreTestCase):
         self.assertEqual(State.QUEUED, self.state("r1"))
         self.lose("w2", 40)
         self.assertEqual(State.ENDED, self.state("r1"))
-        expected = "worker w2 was silent for 30 s while running job:r1; it has lost 2 in all (w1, w2), and onWorkerLost allows no more"
+        lost = "it has lost 2 in all (w1, w2), and onWorkerLost allows no more"
+        expected = f"worker w2 was silent for 30 s while running job:r1; {lost}"
         self.assertEqual(expected, self.why("r1"))
 
     def test_losses_are_in_the_journal(self) -> None:

@@ -27,6 +27,8 @@ from txdagu.model.task import Operation, WorkerStatus
 from txdagu.peers.interfaces import WorkersView
 from txdagu.testing.elsewhere import WorkerBeside
 from txdagu.testing.processes import Script, by_command
+from txdagu.worker.holding import TaskSlot
+from txdagu.worker.slots import Slots
 
 ROOT = RunRef("main", "run-1")
 FAR = WorkerSelector({"gpu": "true"})
@@ -278,6 +280,22 @@ class WaitingTests(ElsewhereCase):
         self.assertEqual((node.state, node.exit_code), (NodeState.FAILED, 124))
         self.assertEqual(node.error, "step timed out after 3s (timeout: 3s)")
         self.assertEqual(worker.processes.running, [])
+
+    def test_nested_on_one_slot(self) -> None:
+        """A run that holds its worker's only slot lends it to its own step, and takes it again for what follows."""
+        worker = self.worker(held=True)
+        slots = Slots(1)
+        parent = TaskSlot(slots)
+        after = Step("after", commands=(Command("last"),), depends=("far",))
+        run = worker.caller.engine.start(worker.caller.request(self.dag(self.far(), after)), slot=parent)
+        self.assertEqual(slots.busy, 0)
+        child = TaskSlot(slots)
+        self.successResultOf(child.acquire())
+        worker.take()
+        self.assertNoResult(run.wait())
+        child.release()
+        self.assertIs(self.successResultOf(run.wait()).state, RunState.SUCCEEDED)
+        self.assertEqual(worker.caller.lines(), ["last"])
 
     def test_given_up(self) -> None:
         """A step whose workers were lost fails with the coordinator's evidence."""

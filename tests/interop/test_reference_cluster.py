@@ -106,21 +106,13 @@ class SharedClusterTests(SynchronousTestCase):
         self.assertEqual((child["status"], child["workerId"]), (4, worker))
 
     def test_their_worker_runs_a_child_that_our_parent_dispatched(self) -> None:
-        """The released worker finds our coordinator in the registry, polls, and runs the child; our parent has the result."""
+        """The released worker finds our coordinator and runs the child, without our words in it; our parent has the result."""
+        family = PARENT.replace("name: child\n", "name: child\nonWorkerLost: {policy: fail}\n")
+        (self.home / "dags" / "family.yaml").write_text(family)
         coordinator = self.start(*DAGU, "coordinator", "--coordinator.port=0")
         coordinator.wait_for("listens on")
         worker = self.start(REFERENCE, "worker", "--worker.id=theirs", "--worker.labels=gpu=true")
         worker.wait_for("[Ww]orker")
-        started = run([*DAGU, "start", "family"], self.env)
-        self.assertEqual(started.process.returncode, 0, started.output)
-        self.assert_family_ran_on("theirs")
-
-    def test_words_of_ours_do_not_reach_their_worker(self) -> None:
-        """A child with ``onWorkerLost`` runs on the released worker, which refuses files with words that it does not know."""
-        family = PARENT.replace("name: child\n", "name: child\nonWorkerLost: {policy: fail}\n")
-        (self.home / "dags" / "family.yaml").write_text(family)
-        self.start(*DAGU, "coordinator", "--coordinator.port=0").wait_for("listens on")
-        self.start(REFERENCE, "worker", "--worker.id=theirs", "--worker.labels=gpu=true").wait_for("[Ww]orker")
         started = run([*DAGU, "start", "family"], self.env)
         self.assertEqual(started.process.returncode, 0, started.output)
         self.assert_family_ran_on("theirs")
@@ -159,6 +151,7 @@ class SharedClusterTests(SynchronousTestCase):
 
     def test_their_worker_runs_a_root_that_we_enqueued(self) -> None:
         """A run from our queue, dispatched by our main instance, is executed by the released worker from the shared store."""
+        (self.home / "dags" / "rooted.yaml").write_text(f"onWorkerLost: wait\n{ROOT}")
         main = self.start(*DAGU, "start-all", "--port=0", "--coordinator.port=0")
         main.wait_for("listens on")
         worker = self.start(REFERENCE, "worker", "--worker.id=theirs", "--worker.labels=gpu=true")

@@ -51,10 +51,16 @@ class Follower:
         self._stops: dict[RunRef, Callable[[], None]] = {}
         self._reading: set[RunRef] = set()
         self._again: set[RunRef] = set()
+        self._ends = True
         self.ended: Deferred[Family] = Deferred()
 
-    def watch_top(self) -> None:
-        """Read the run's own states from the store."""
+    def watch_top(self, ends: bool = True) -> None:
+        """
+        Read the run's own states from the store.
+
+        Without `ends` only `saw` says that it has ended: an end in its files may be that of an attempt which was lost.
+        """
+        self._ends = ends
         self._watch(self._run)
 
     def saw(self, status: RunStatus) -> None:
@@ -131,7 +137,8 @@ class Follower:
         if status is None or self.ended.called:
             return
         if ref == self._run:
-            self._take_top(status)
+            if self._ends or not status.state.ended:
+                self._take_top(status)
         elif self._below.get(ref.id) != status:
             self._below[ref.id] = status
             self._watch_children(status)

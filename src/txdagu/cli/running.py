@@ -144,7 +144,7 @@ class ForegroundRun:
             tries=DISPATCH_TRIES,
             waits=self._view.note,
         )
-        follower.watch_top()
+        follower.watch_top(ends=False)
         try:
             return await remote.execute(self._stop)
         except DaguError:

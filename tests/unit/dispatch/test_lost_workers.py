@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from txdagu.dispatch.core import Beat, DispatchCore
 from txdagu.dispatch.machine import State
 from txdagu.dispatch.records import Entry
+from txdagu.dispatch.turn import Turn
 from txdagu.model.labels import Labels
 from txdagu.model.policies import LostWorkerPolicy, OnWorkerLost
 from txdagu.model.run import RunRef
@@ -59,7 +62,7 @@ class RedistributionTests(CoreTestCase):
         """A coordinator that is started anew goes on counting."""
         names, newest = CountedNames(), dict[int, Entry]()
         self.core = DispatchCore(names)
-        turns = [self.core.submit(make_task("r1", lost=TWICE), 0)]
+        turns: list[Turn[Any]] = [self.core.submit(make_task("r1", lost=TWICE), 0)]
         turns.append(self.core.poll(make_poll("w1"), 0))
         turns.append(self.core.ack("w1", offers(turns[1])[0].token, 0))
         self.core.run_heartbeat("w1", "one", [running(offers(turns[1])[0].task, 1)], 0)

@@ -167,6 +167,8 @@ nodes = st.builds(
     children=children,
     children_repeated=children,
     outputs=st.dictionaries(names, words, max_size=3),
+    exit_code=st.integers(-1, 255),
+    waits=words,
 )
 refs = st.builds(RunRef, name=names, id=names)
 statuses = st.builds(

@@ -60,6 +60,14 @@ steps:
     output: SAID
 """
 
+SINGLE = """\
+name: single
+steps:
+  - name: far
+    workerSelector: {gpu: "true"}
+    command: touch "$HOME/ran"
+"""
+
 
 @unittest.skipUnless(REFERENCE, "the released program is not installed (python tests/interop/install_reference.py)")
 class SharedClusterTests(SynchronousTestCase):
@@ -98,7 +106,12 @@ class SharedClusterTests(SynchronousTestCase):
         self.assertEqual((child["status"], child["workerId"]), (4, worker))
 
     def test_their_worker_runs_a_child_that_our_parent_dispatched(self) -> None:
-        """The released worker finds our coordinator in the registry, runs child, root and retry; we have the results."""
+        """
+        The released worker finds our coordinator in the registry, runs child, without our words in it, root and retry; we have
+        the results.
+        """
+        family = PARENT.replace("name: child\n", "name: child\nonWorkerLost: {policy: fail}\n")
+        (self.home / "dags" / "family.yaml").write_text(family)
         coordinator = self.start(*DAGU, "coordinator", "--coordinator.port=0")
         coordinator.wait_for("listens on")
         worker = self.start(REFERENCE, "worker", "--worker.id=theirs", "--worker.labels=gpu=true")
@@ -113,6 +126,28 @@ class SharedClusterTests(SynchronousTestCase):
         attempts = list(self.home.glob("data/dag-runs/rooted/dag-runs/*/*/*/*_r1/attempt_*/outputs.json"))
         self.assertEqual(len(attempts), 2)
 
+    def test_single_step_waits_for_our_worker(self) -> None:
+        """A released worker that matches is not given a single step, and the reason is shown; one of ours runs it."""
+        (self.home / "dags" / "single.yaml").write_text(SINGLE)
+        self.start(*DAGU, "coordinator", "--coordinator.port=0").wait_for("listens on")
+        self.start(REFERENCE, "worker", "--worker.id=theirs", "--worker.labels=gpu=true").wait_for("[Ww]orker")
+        started = self.start(*DAGU, "start", "single")
+        started.wait_for("theirs: is a worker of Dagu, which does not know single steps")
+        self.start(*DAGU, "worker", "--worker.id=ours", "--worker.labels=gpu=true").wait_for("coordinator .* answers")
+        self.assertEqual(started.wait(), 0, started.output)
+        self.assertIn("ran on ours", started.output)
+
+    def test_single_step_at_their_coordinator(self) -> None:
+        """Handed out by a released coordinator to a released worker, a single step fails and says why; nothing wrong is run."""
+        (self.home / "dags" / "single.yaml").write_text(SINGLE)
+        coordinator = self.start(REFERENCE, "coordinator", "--coordinator.port=0", "--coordinator.advertise=127.0.0.1")
+        coordinator.wait_for("[Cc]oordinator")
+        self.start(REFERENCE, "worker", "--worker.id=theirs", "--worker.labels=gpu=true").wait_for("[Ww]orker")
+        started = run([*DAGU, "start", "single"], self.env)
+        self.assertEqual(started.process.returncode, 1, started.output)
+        self.assertIn("step far of DAG single is a task for a worker of txdagu", started.output)
+        self.assertFalse((self.home / "ran").exists())
+
     def test_our_worker_serves_their_coordinator_and_their_parent(self) -> None:
         """Our worker takes a child from the released coordinator; the released parent has the result."""
         coordinator = self.start(REFERENCE, "coordinator", "--coordinator.port=0", "--coordinator.advertise=127.0.0.1")
@@ -125,6 +160,7 @@ class SharedClusterTests(SynchronousTestCase):
 
     def test_their_worker_runs_a_root_that_we_enqueued(self) -> None:
         """A run from our queue, dispatched by our main instance, is executed by the released worker from the shared store."""
+        (self.home / "dags" / "rooted.yaml").write_text(f"onWorkerLost: wait\n{ROOT}")
         main = self.start(*DAGU, "start-all", "--port=0", "--coordinator.port=0")
         main.wait_for("listens on")
         worker = self.start(REFERENCE, "worker", "--worker.id=theirs", "--worker.labels=gpu=true")

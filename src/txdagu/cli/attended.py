@@ -19,7 +19,7 @@ from txdagu.system.clock import local_now
 async def attend(
     settings: Settings, parts: Foreground, request: RunRequest, interruption: Interruption, *, quiet: bool
 ) -> int:
-    """Run it to its end, or to its wait for a person, and print its report; the exit code. With `quiet`, only what went wrong is printed."""
+    """Run it to its end, or its wait for a person, and print its report; the exit code. With `quiet`, only what went wrong."""
     console = Console(stderr=True)
     begin_logging(StandardError(), settings.log_format, debug=settings.debug, quiet=quiet or console.is_terminal)
     view = Silence() if quiet else progress_view(console, local_now)

@@ -10,6 +10,7 @@ from twisted.logger import Logger
 
 from txdagu.cli.asking import answers
 from txdagu.execution.plan.approval import waits_of
+from txdagu.execution.singlestep import run_name
 from txdagu.model.run import NodeStatus, RunRef, RunStatus
 from txdagu.store.interfaces import IRunStore
 
@@ -63,10 +64,16 @@ class Follower:
         self._stops: dict[RunRef, Callable[[], None]] = {}
         self._reading: set[RunRef] = set()
         self._again: set[RunRef] = set()
+        self._ends = True
         self.ended: Deferred[Family] = Deferred()
 
-    def watch_top(self) -> None:
-        """Read the run's own states from the store."""
+    def watch_top(self, ends: bool = True) -> None:
+        """
+        Read the run's own states from the store.
+
+        Without `ends` only `saw` says that it has ended: an end in its files may be that of an attempt which was lost.
+        """
+        self._ends = ends
         self._watch(self._run)
 
     def saw(self, status: RunStatus) -> None:
@@ -114,10 +121,10 @@ class Follower:
 
     def _watch_children(self, status: RunStatus) -> None:
         for node in (*status.nodes, *status.handlers_begun):
-            if node.step.child is None:
-                continue
+            # A step that calls nothing and has a child runs on a worker of its own.
+            name = node.step.child.name if node.step.child is not None else run_name(node.step.name)
             for child in (*node.children_repeated, *node.children):
-                self._watch(RunRef(node.step.child.name, child.run_id))
+                self._watch(RunRef(name, child.run_id))
 
     def _look(self, ref: RunRef) -> None:
         if ref in self._reading:
@@ -143,7 +150,8 @@ class Follower:
         if status is None or self.ended.called:
             return
         if ref == self._run:
-            if not self._earlier or status.attempt_id != self._earlier:
+            mine = not self._earlier or status.attempt_id != self._earlier
+            if mine and (self._ends or not status.state.ended):
                 self._take_top(status)
         elif self._below.get(ref.id) != status:
             self._below[ref.id] = status

@@ -56,14 +56,19 @@ def place_of(status: RunStatus) -> str:
     return "here" if status.worker_id in ("", "local") else f"worker {status.worker_id}"
 
 
+def _elsewhere(node: NodeStatus) -> bool:
+    """Whether the step alone runs on a worker: it calls no DAG, and asks for one."""
+    return node.step.child is None and bool(node.step.worker_selector.labels)
+
+
 def _rows(family: Family, status: RunStatus, indent: str) -> Iterator[Row]:
     for node in (*status.nodes, *status.handlers_begun):
         children = family.children_of(node)
         where = "" if node.state is NodeState.NOT_STARTED else place_of(status)
-        if node.step.child is not None:
-            where = ", ".join(sorted({place_of(child) for child in children}))
+        if node.step.child is not None or _elsewhere(node):
+            where = "waits" if node.waits else ", ".join(sorted({place_of(child) for child in children}))
         yield indent + node.step.name, node, where
-        for child in children:
+        for child in () if _elsewhere(node) else children:
             yield from _rows(family, child, indent + "  ")
 
 
@@ -123,7 +128,9 @@ class LiveTable:
         self._note = sentence
 
     def _table(self) -> Table:
-        table = Table(box=None, pad_edge=False, caption=Text(self._note) if self._note else None)
+        waits = [node.waits for node in self._family.top.nodes if node.waits] if self._family is not None else []
+        notes = [note for note in (self._note, *waits) if note]
+        table = Table(box=None, pad_edge=False, caption=Text("\n".join(notes)) if notes else None)
         for heading in ("", "step", "runs", "took"):
             table.add_column(heading, no_wrap=True)
         if self._family is None:
@@ -157,6 +164,7 @@ class ChangeLines(_OffScreen):
     def __init__(self, write: Callable[[str], object]) -> None:
         self._write = write
         self._told: dict[tuple[str, str], NodeState] = {}
+        self._waits: dict[tuple[str, str], str] = {}
 
     def show(self, family: Family) -> None:
         """Write what has changed since the last call."""
@@ -181,11 +189,16 @@ class ChangeLines(_OffScreen):
             begun = node.state is NodeState.RUNNING or (node.started_at is not None and over)
             if over and _kept(node, status):
                 self._told.setdefault(key, node.state)
-            if begun and key not in self._told:
-                self._told[key] = NodeState.RUNNING
-                self._write(f"{prefix}{self._start(node, status)}\n")
             children = family.children_of(node)
-            for child in children:
+            if node.waits and self._waits.get(key) != node.waits:
+                self._write(f"{prefix}… {node.step.name}: {node.waits}\n")
+            self._waits[key] = node.waits
+            if begun and key not in self._told:
+                if _elsewhere(node) and not children and not node.state.settled:
+                    continue  # no worker has begun it
+                self._told[key] = NodeState.RUNNING
+                self._write(f"{prefix}{self._start(node, children[-1] if _elsewhere(node) and children else status)}\n")
+            for child in () if _elsewhere(node) else children:
                 self._show(family, child, f"{prefix}{node.step.name} > ")
             if node.state is NodeState.SUCCEEDED and not _all_told(node, children):
                 held.add(node.step.name)  # its children's last states are on their way, and read better before this

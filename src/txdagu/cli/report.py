@@ -83,8 +83,12 @@ def _results(node: NodeStatus, workers: Mapping[str, str], read: Callable[[str],
     for child in (*node.children_repeated, *node.children):
         worker = workers.get(child.run_id, "local")
         place = "" if worker == "local" else f" on {worker}"
+        if node.step.child is None:
+            yield [f"ran{place}"] if place else []
+            continue
         yield [f"subdag: {child.run_id} [{' '.join(child.params.splitlines())}]{place}"]
     yield _block("decision", decision_text(node.decision).splitlines())
+    yield _block("waits", [node.waits] if node.waits else [])
     yield _block("error", node.error.rstrip().splitlines())
 
 

@@ -15,6 +15,7 @@ from twisted.logger import Logger
 from txdagu.cli.following import Family, Follower
 from txdagu.cli.progress import ProgressView
 from txdagu.config.settings import Settings
+from txdagu.dagfile import beyond_dagu
 from txdagu.dispatch.routing import Place, Route
 from txdagu.execution.assembly import engine, run_store
 from txdagu.execution.engine import Engine, Run, RunRequest
@@ -139,6 +140,8 @@ class ForegroundRun:
             step=self._request.step,
             selector=selector,
             definition=dag.yaml_text,
+            on_worker_lost=dag.on_worker_lost,
+            needs=beyond_dagu(dag),
             trace_parent=os.environ.get(VARIABLE, ""),
         )
         remote = RemoteRun(
@@ -151,7 +154,7 @@ class ForegroundRun:
             tries=DISPATCH_TRIES,
             waits=self._view.note,
         )
-        follower.watch_top()
+        follower.watch_top(ends=False)
         try:
             return await remote.execute(self._stop)
         except DaguError:

@@ -89,7 +89,9 @@ STEP = Level(
         Field("run", TEXT, "The same as `call`.", era="to 1.22", now="call"),
         Field("params", PARAMS, "Params of the called DAG, or inputs of a GitHub action."),
         Field("parallel", PARALLELS, "Items, for each of which the DAG is called.", acted_on=False),
-        Field("workerSelector", _SELECTOR, "Labels of the workers that may run the called DAG; `local`: none."),
+        Field(
+            "workerSelector", _SELECTOR, "Labels of the workers that may run the step or the called DAG; `local`: none."
+        ),
         Field("container", CONTAINERS, "The container in which the step runs."),
         Field("type", TEXT, "The step's type; empty for commands and scripts.", era="since 1.28"),
         Field("config", ANY_MAP, "Options of the type.", era="since 1.28"),
@@ -167,9 +169,7 @@ DAG = Level(
         Field("llm", LLM.reference, "The language model of chat steps.", era="since 1.28"),
         Field("otel", OTEL.reference, "Traces of runs."),
         Field("workerSelector", _SELECTOR, "Labels of the workers that may run the DAG; `local`: none."),
-        Field(
-            "onWorkerLost", LOST, "What becomes of a run whose worker is lost; not a word of Dagu's.", acted_on=False
-        ),
+        Field("onWorkerLost", LOST, "What becomes of a run whose worker is lost; not a word of Dagu's."),
         Field("runConfig", RUN_CONFIG.reference, "What a page lets its users change."),
         Field(
             "steps",

@@ -20,7 +20,6 @@ _NEEDS = (
     ("call", "call", "sub-DAG execution"),
     ("run", "call", "sub-DAG execution"),
     ("messages", "messages", "messages field"),
-    ("workerSelector", "call", "workerSelector field"),
 )
 
 
@@ -119,6 +118,11 @@ def _check_fields(fields: Fields, kind: StepType, name: str) -> None:
         node = fields.node(field_name)
         if node is not None and needed not in kind.takes and node.value not in ({}, "", []):
             fields.problem(field_name, f'executor type "{shown}" does not support {what}', _advice(field_name, kind))
+    selector = fields.node("workerSelector")
+    if kind.stays and selector is not None and selector.value not in ({}, "", "local"):
+        advice = "it runs where its run does; remove workerSelector"
+        message = f'executor type "{shown}" does not support workerSelector field'
+        fields.problem("workerSelector", message, advice)
     is_several = command is not None and isinstance(command.value, list) and len(command.value) > 1
     if is_several and "command" in kind.takes and "several" not in kind.takes:
         message = f'executor type "{shown}" only supports a single command'
@@ -128,6 +132,4 @@ def _check_fields(fields: Fields, kind: StepType, name: str) -> None:
 def _advice(field_name: str, kind: StepType) -> str:
     if kind is CALL_TYPE:
         return "a step that calls a DAG runs nothing itself"
-    if field_name == "workerSelector":
-        return "only a step that calls a DAG goes to a worker: put the command into a DAG of its own and call that"
     return "use type: chat" if field_name == "messages" else ""

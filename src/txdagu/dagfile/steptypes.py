@@ -20,8 +20,8 @@ class StepType:
     One type.
 
     `takes` names what a step of it may have: ``command``, ``several`` commands, ``script``, ``shell``, ``container`` (of the
-    step's own), ``call`` (and with it ``workerSelector``), ``messages``, ``params`` (without a call). `config` lists the keys of
-    its ``config``.
+    step's own), ``call``, ``messages``, ``params`` (without a call). `config` lists the keys of
+    its ``config``. A step that `stays` runs where its run does, and has no ``workerSelector``.
     """
 
     names: tuple[str, ...]
@@ -29,6 +29,7 @@ class StepType:
     takes: tuple[str, ...] = ()
     config: Level | None = None
     acted_on: bool = True
+    stays: bool = False
 
 
 def _config(name: str, *fields: Field) -> Level:
@@ -156,7 +157,7 @@ STEP_TYPES = (
     ),
     StepType(("mail",), "Sends a mail.", config=_MAIL),
     StepType(("gha", "github_action", "github-action"), "Runs a GitHub action.", ("command", "params"), _GHA),
-    StepType(("hitl",), "Waits for approval.", config=_HITL),
+    StepType(("hitl",), "Waits for approval.", config=_HITL, stays=True),
     StepType(("chat",), "Talks with a language model.", ("messages",)),
     StepType(("python",), "Runs a Python script.", ("script",), _PYTHON),
 )

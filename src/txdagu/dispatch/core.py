@@ -159,11 +159,13 @@ class DispatchCore:
             record = self._tasks.open_task(listed.root, listed.run.id)
             if record is None:
                 reason = self._unknown(worker_id, incarnation, listed, now)
-            elif record.worker_id != worker_id or listed.epoch not in (0, record.epoch):
+            elif _given_away(record, worker_id, listed.epoch):
                 reason = f"it was given away: it is {_whereabouts(record)}"
             elif record.state is not State.RUNNING:
                 reason = f"it was started without a valid confirmation: it is {_whereabouts(record)}"
             else:
+                if record.silent:
+                    self._tasks.apply(record, Input.HEARD_AGAIN, now)
                 record.lease_until = now + self._tasks.lease_ttl
                 record.heard_at = now
                 record.seen = True
@@ -254,7 +256,7 @@ class DispatchCore:
         if record is None or record.state is not State.QUEUED:
             return ()
         return nearest_first(
-            verdict(record.task.selector, worker.status(now, 0.0), worker.free)
+            verdict(record.task.selector, worker.status(now, 0.0), worker.free, record.task.needs)
             for worker in self._tasks.workers.values()
         )
 
@@ -298,6 +300,9 @@ class DispatchCore:
             self._tasks.deadlines.set(record.lease_until, due)
         elif due.happened is Input.OFFER_TIMEOUT and not record.confirms:
             record.overdue = True
+        elif due.happened is Input.LEASE_EXPIRED and self._tasks.waits_for_worker(record):
+            if not record.silent:
+                self._tasks.apply(record, Input.SILENT, now)
         else:
             self._tasks.apply(record, due.happened, now)
 
@@ -353,6 +358,13 @@ class DispatchCore:
 def _inquiry(record: TaskRecord, now: float) -> Inquiry:
     attempt_id = record.attempt_id if record.confirms else ""
     return Inquiry(record.task, record.number, record.epoch, record.worker_id, attempt_id, now - record.offered_at)
+
+
+def _given_away(record: TaskRecord, worker_id: str, epoch: int) -> bool:
+    """Whether a worker that lists a run of that epoch has lost it."""
+    if record.worker_id != worker_id or epoch not in (0, record.epoch):
+        return True
+    return record.state is State.QUEUED and bool(record.lost_workers)
 
 
 def _whereabouts(record: TaskRecord) -> str:

@@ -12,6 +12,7 @@ from txdagu.dispatch.placement import Placement
 from txdagu.dispatch.records import Entry, Outcome, TaskRecord, Transition, WorkerRecord
 from txdagu.dispatch.turn import Effect, Ending, Offer, Turn
 from txdagu.model.health import UNHEALTHY_AFTER
+from txdagu.model.policies import LostWorkerPolicy
 from txdagu.model.run import RunRef
 from txdagu.model.status import RunState
 from txdagu.model.task import Task
@@ -62,6 +63,8 @@ class Lifecycle:
             Consequence.HAND_OVER: self._hand_over,
             Consequence.HOLD: self._hold,
             Consequence.TELL_WORKER: self._tell_worker,
+            Consequence.BEAR: self._bear,
+            Consequence.WATCH: self._watch_again,
             Consequence.JUDGE: self._judge,
             Consequence.FINISH: self._finish,
         }
@@ -126,10 +129,16 @@ class Lifecycle:
         self._watch(record, now)
 
     def claim_restored(self, worker: WorkerRecord) -> None:
-        """Give a worker that has just appeared the tasks which the journal says are its own."""
+        """Give a worker that has just appeared the tasks which the journal says are its own, or that waited for it."""
         for record in self._of_unknown_workers.pop(worker.id, ()):
             if record.state in HELD and record.worker_id == worker.id:
                 worker.tasks[record.number] = record
+
+    def replaced(self, worker: WorkerRecord, now: float) -> None:
+        """A process that started later has the worker's id: nobody waits for the one before any longer."""
+        for record in tuple(worker.tasks.values()):
+            if record.silent and not self.waits_for_worker(record):
+                self.apply(record, Input.WORKER_REPLACED, now)
 
     def apply(
         self,
@@ -198,6 +207,7 @@ class Lifecycle:
         record.attempt_id, record.attempt_name = self._names.attempt(record.attempt_name)
         record.worker_id = worker.id
         record.confirms = worker.confirms
+        record.incarnation = worker.incarnation
         self.apply(record, Input.OFFER, now)
 
     def _enqueue(self, record: TaskRecord, now: float) -> None:
@@ -212,7 +222,7 @@ class Lifecycle:
             )
             return
         while record.state is State.QUEUED:
-            worker = self.placement.worker_for(record.task.selector, now - UNHEALTHY_AFTER)
+            worker = self.placement.worker_for(record.task, now - UNHEALTHY_AFTER)
             if worker is None:
                 return
             self.serve(worker, now)
@@ -259,20 +269,48 @@ class Lifecycle:
             worker.cancelling[record.number] = record
         self._cancel_children(record, "its parent run is being cancelled", now)
 
+    def waits_for_worker(self, record: TaskRecord) -> bool:
+        """Whether a task is left to its silent worker: its policy says so, and no later process has taken the worker's place."""
+        if record.task.on_worker_lost.policy is not LostWorkerPolicy.WAIT:
+            return False
+        worker = self.workers.get(record.worker_id)
+        return worker is None or not record.incarnation or worker.incarnation == record.incarnation
+
+    def set_aside(self, worker: WorkerRecord) -> None:
+        """Keep what waits for a worker that is being forgotten until it comes back."""
+        for record in tuple(worker.tasks.values()):
+            if record.silent:
+                del worker.tasks[record.number]
+                self._of_unknown_workers.setdefault(worker.id, []).append(record)
+
+    def _bear(self, record: TaskRecord, _now: float) -> None:
+        record.silent = True
+
+    def _watch_again(self, record: TaskRecord, now: float) -> None:
+        record.silent = False
+        self._watch(record, now)
+
     def _judge(self, record: TaskRecord, now: float) -> None:
         """
-        What becomes of a lost task: again if its worker cannot have begun it, else it failed.
+        What becomes of a lost task: again if its worker cannot have begun it, else as its policy says.
 
         A task that its worker confirmed but never once named as running, and that left in an orderly way, was not
-        begun.
+        begun. One that was taken up from its worker has no definition here with which another could run it.
         """
-        why = record.timeline[-1].reason
+        why, policy = record.timeline[-1].reason, record.task.on_worker_lost
         if record.cancel_reason:
             self.apply(record, Input.CANCEL, now, why, Outcome(RunState.ABORTED, f"cancelled: {record.cancel_reason}"))
-        elif not record.seen and now < record.lease_until:
+            return
+        if not record.seen and now < record.lease_until:
+            self.apply(record, Input.REQUEUE, now, why)
+            return
+        record.lost_workers += (record.worker_id,)
+        if policy.policy is not LostWorkerPolicy.REDISTRIBUTE or record.adopted:
+            self.apply(record, Input.GIVE_UP, now, why)
+        elif len(record.lost_workers) < policy.limit:
             self.apply(record, Input.REQUEUE, now, why)
         else:
-            self.apply(record, Input.GIVE_UP, now, why)
+            self.apply(record, Input.GIVE_UP, now, f"{why}; {_losses(record)}")
 
     def _finish(self, record: TaskRecord, now: float) -> None:
         del self._open[record.same_run]
@@ -322,3 +360,9 @@ class Lifecycle:
     def _family(record: TaskRecord) -> tuple[RunRef, str] | None:
         parent = record.task.parent
         return (record.task.root, parent.id) if parent is not None else None
+
+
+def _losses(record: TaskRecord) -> str:
+    """The evidence against a task that loses one worker after the other."""
+    names = ", ".join(record.lost_workers)
+    return f"it has lost {len(record.lost_workers)} in all ({names}), and onWorkerLost allows no more"

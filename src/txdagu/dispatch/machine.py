@@ -30,7 +30,10 @@ class Input(Enum):
     WORKER_GONE = "worker_gone"
     REPORT_END = "report_end"
     LEASE_EXPIRED = "lease_expired"
+    SILENT = "silent"
+    HEARD_AGAIN = "heard_again"
     WORKER_LEFT = "worker_left"
+    WORKER_REPLACED = "worker_replaced"
     DISAPPEARED = "disappeared"
     CANCEL = "cancel"
     CANCEL_UNSURE = "cancel_unsure"
@@ -45,6 +48,8 @@ class Consequence(Enum):
     HAND_OVER = "hand_over"
     HOLD = "hold"
     TELL_WORKER = "tell_worker"
+    BEAR = "bear"
+    WATCH = "watch"
     JUDGE = "judge"
     FINISH = "finish"
 
@@ -102,6 +107,19 @@ TABLE: dict[tuple[State, Input], Edge] = {
     ),
     (State.RUNNING, Input.LEASE_EXPIRED): Edge(
         State.LOST, Consequence.JUDGE, "worker {worker} was silent for {silence:.0f} s while running {run}"
+    ),
+    (State.RUNNING, Input.SILENT): Edge(
+        State.RUNNING,
+        Consequence.BEAR,
+        "worker {worker} was silent for {silence:.0f} s while running {run}; onWorkerLost is wait, so it is left to it",
+    ),
+    (State.RUNNING, Input.HEARD_AGAIN): Edge(
+        State.RUNNING, Consequence.WATCH, "worker {worker} is heard of again after {silence:.0f} s"
+    ),
+    (State.RUNNING, Input.WORKER_REPLACED): Edge(
+        State.LOST,
+        Consequence.JUDGE,
+        "worker {worker} was restarted after {silence:.0f} s of silence while running {run}",
     ),
     (State.RUNNING, Input.WORKER_LEFT): Edge(
         State.LOST, Consequence.JUDGE, "worker {worker} left without saying how {run} ended"

@@ -17,6 +17,7 @@ class Fit(Enum):
     MATCHES = "matches"
     BUSY = "busy"
     UNHEALTHY = "unhealthy"
+    PROGRAM = "program"
     LABELS = "labels"
 
 
@@ -43,15 +44,17 @@ def label_misses(selector: Labels, labels: Labels) -> tuple[str, ...]:
     )
 
 
-def verdict(selector: Labels, worker: WorkerStatus, free: int) -> Verdict:
+def verdict(selector: Labels, worker: WorkerStatus, free: int, needs: str = "") -> Verdict:
     """
-    The verdict on one worker that would take `free` more tasks now.
+    The verdict on one worker that would take `free` more tasks now. `needs` is that of the task.
 
-    Labels are looked at first, since no waiting heals them, then health, then whether a slot is free.
+    Labels and program are looked at first, since no waiting heals them, then health, then whether a slot is free.
     """
     misses = label_misses(selector, worker.labels)
     if misses:
         return Verdict(worker.id, Fit.LABELS, "; ".join(misses))
+    if needs and not worker.confirms:
+        return Verdict(worker.id, Fit.PROGRAM, f"is a worker of Dagu, which does not know {needs}")
     if worker.heartbeat_age >= UNHEALTHY_AFTER:
         return Verdict(worker.id, Fit.UNHEALTHY, f"{worker.health.value} {worker.heartbeat_age:.0f} s")
     if free > 0:

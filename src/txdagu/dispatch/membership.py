@@ -33,6 +33,7 @@ class Membership:
             worker = WorkerRecord(worker_id, dict(labels), now, incarnation, bool(incarnation), last_offer=now)
             self._tasks.workers[worker_id] = worker
             self._tasks.claim_restored(worker)
+            self._tasks.replaced(worker, now)
             self._tasks.placement.update_worker(worker)
             self.deadlines.set(now + FORGOTTEN_AFTER, worker)
         elif worker.incarnation != incarnation:
@@ -81,6 +82,7 @@ class Membership:
         record.worker_id = worker.id
         record.epoch = listed.epoch
         record.confirms = True
+        record.incarnation = worker.incarnation
         record.seen = True
         worker.tasks[record.number] = record
         self._tasks.apply(record, Input.ADOPT, now)
@@ -94,6 +96,7 @@ class Membership:
                 self.deadlines.set(worker.seen_at + FORGOTTEN_AFTER, worker)
                 continue
             silence = now - worker.seen_at
+            self._tasks.set_aside(worker)
             self._remove(worker, f"was silent for {silence:.0f} s", now)
             for record in tuple(worker.tasks.values()):
                 text = (
@@ -109,7 +112,8 @@ class Membership:
         worker.incarnation = incarnation
         worker.confirms = bool(incarnation)
         worker.credit, worker.strikes = 0, 0
-        self._tasks.placement.update_worker(worker)
+        self._tasks.placement.relabel(worker, worker.labels)
+        self._tasks.replaced(worker, now)
 
     def _remove(self, worker: WorkerRecord, reason: str, now: float) -> None:
         self.dismiss(worker, f"worker {worker.id} {reason}")

@@ -10,6 +10,7 @@ from typing import TypeVar
 from txdagu.dispatch.machine import State
 from txdagu.dispatch.records import TaskRecord, WorkerRecord
 from txdagu.model.labels import Labels
+from txdagu.model.task import Task
 
 Label = tuple[str, str]
 LabelSet = frozenset[Label]
@@ -18,7 +19,16 @@ Member = TypeVar("Member")
 IDLE_DEMANDS = 64
 """How many selectors without a waiting task are remembered, so that the next task of that kind is placed at once."""
 
+OURS: Label = ("", "txdagu")
+"""A label that no worker can have by its settings: those that confirm have it, and tasks that Dagu's cannot run ask for it."""
+
 Candidate = tuple[int, float, float, int, int, WorkerRecord]
+
+
+def wanted(task: Task) -> LabelSet:
+    """The labels that a worker must have for that task."""
+    labels = frozenset(task.selector.items())
+    return labels | {OURS} if task.needs else labels
 
 
 class Supply:
@@ -93,14 +103,14 @@ class Placement:
 
     def add_task(self, record: TaskRecord) -> None:
         """Let a task wait; it keeps the place that its number gives it."""
-        demand = self._demand(record.task.selector)
+        demand = self._demand(wanted(record.task))
         demand.waiting += 1
         self._idle.pop(demand.selector, None)
         heapq.heappush(demand.queue, (record.number, record))
 
     def remove_task(self, record: TaskRecord) -> None:
         """A task waits no longer."""
-        demand = self._demands[frozenset(record.task.selector.items())]
+        demand = self._demands[wanted(record.task)]
         demand.waiting -= 1
         if demand.waiting == 0:
             demand.queue.clear()
@@ -135,9 +145,9 @@ class Placement:
         """Whether the worker is considered for tasks now."""
         return worker.supply is not None and worker in worker.supply.offering
 
-    def worker_for(self, selector: Labels, seen_after: float) -> WorkerRecord | None:
-        """The best worker for a selector; those not seen since that time are shelved."""
-        candidates = self._demand(selector).candidates
+    def worker_for(self, task: Task, seen_after: float) -> WorkerRecord | None:
+        """The best worker for a task; those not seen since that time are shelved."""
+        candidates = self._demand(wanted(task)).candidates
         while candidates:
             *_, stamp, worker = candidates[0]
             if worker.stamp == stamp:
@@ -168,8 +178,7 @@ class Placement:
         self._ties += 1
         return (worker.strikes, worker.load, worker.last_offer, self._ties, worker.stamp, worker)
 
-    def _demand(self, selector: Labels) -> Demand:
-        key = frozenset(selector.items())
+    def _demand(self, key: LabelSet) -> Demand:
         demand = self._demands.get(key)
         if demand is not None:
             return demand
@@ -199,6 +208,8 @@ class Placement:
         if worker.supply is not None:
             return worker.supply
         key = frozenset(worker.labels.items())
+        if worker.confirms:
+            key |= {OURS}
         supply = self._supplies.get(key)
         if supply is None:
             supply = self._supplies[key] = Supply(key)
@@ -213,7 +224,7 @@ class Placement:
         return supply
 
     def relabel(self, worker: WorkerRecord, labels: Labels) -> None:
-        """The worker now says something else of itself."""
+        """The worker now says something else of itself, or is another program."""
         self.shelve(worker)
         self._leave_supply(worker)
         worker.labels = labels

@@ -68,7 +68,8 @@ class Entry:
     back.
 
     `number` names the task within one journal and gives the order of acceptance. `confirms` tells whether the worker
-    is one that acknowledges offers and renews leases.
+    is one that acknowledges offers and renews leases, `incarnation` which process of that id it was. `lost_workers` are
+    those that were lost with the task, one after the other.
     """
 
     number: int
@@ -78,6 +79,8 @@ class Entry:
     attempt_id: str = ""
     attempt_name: str = ""
     confirms: bool = False
+    incarnation: str = ""
+    lost_workers: tuple[str, ...] = ()
     cancel_reason: str = ""
     outcome: Outcome | None = None
 
@@ -90,7 +93,8 @@ class TaskRecord:
     `lease_until` is when its worker's word runs out, `heard_at` when that was last given; `offer_number` counts the
     offers made to that worker; `seen` tells that the worker has named the run in a heartbeat; `beats` counts
     heartbeats that did not name it: after the offer is overdue while offered, in a row while running. Both only
-    matter where a peer cannot say things itself.
+    matter where a peer cannot say things itself. `silent` says that the lease has ended and the task is left to its worker
+    all the same.
     """
 
     task: Task
@@ -102,6 +106,9 @@ class TaskRecord:
     attempt_id: str = ""
     attempt_name: str = ""
     confirms: bool = False
+    incarnation: str = ""
+    lost_workers: tuple[str, ...] = ()
+    silent: bool = False
     poll: Poll | None = None
     offer_number: int = 0
     lease_until: float = 0.0
@@ -130,6 +137,8 @@ class TaskRecord:
             attempt_id=self.attempt_id,
             attempt_name=self.attempt_name,
             confirms=self.confirms,
+            incarnation=self.incarnation,
+            lost_workers=self.lost_workers,
             cancel_reason=self.cancel_reason,
             outcome=self.outcome,
         )
@@ -148,6 +157,8 @@ class TaskRecord:
             attempt_id=entry.attempt_id,
             attempt_name=entry.attempt_name,
             confirms=entry.confirms,
+            incarnation=entry.incarnation,
+            lost_workers=entry.lost_workers,
             cancel_reason=entry.cancel_reason,
             outcome=entry.outcome,
         )
@@ -213,4 +224,5 @@ class WorkerRecord:
             running=self.running,
             heartbeat_age=age,
             last_heartbeat_at=int(unix_now - age),
+            confirms=self.confirms,
         )

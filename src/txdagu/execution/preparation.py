@@ -27,6 +27,7 @@ from txdagu.execution.evaluation.stages import Evaluator
 from txdagu.execution.fetching import fetch
 from txdagu.execution.paramschema import LARGEST, apply_schema, is_url, parse_schema, read_schema_file
 from txdagu.execution.request import RunRequest
+from txdagu.execution.singlestep import GivenValues, StepInputs, without_secrets
 from txdagu.execution.slot import SlotUse
 from txdagu.execution.steps.context import StepContext, Tools
 from txdagu.execution.steps.printing import StepPrinter, step_tap
@@ -48,6 +49,7 @@ class PreparedRun:
     `base` is the part of the processes' environment that all steps share, `evaluation` the engine's own environment with the
     DAG's; `call_environment` is what children in this process inherit of it. `masker` hides the secrets;
     `conversations` are those of chat steps, `tracing` is its place in a trace. `container` is that of the DAG, once it runs.
+    `given` is what another run lets its step see, where this is the run of a single step.
     """
 
     request: RunRequest
@@ -61,6 +63,7 @@ class PreparedRun:
     conversations: Conversations
     tracing: Tracing
     container: RunContainer | None = None
+    given: StepInputs | None = None
 
     @property
     def params(self) -> tuple[str, ...]:
@@ -149,6 +152,8 @@ async def prepare_run(
     `StopRequested` if the run is stopped meanwhile.
     """
     dag = request.dag
+    if request.given is not None:
+        return await _prepare_given(request, request.given, tools, stop, sink, warn)
     inputs = inputs or await evaluate_inputs(request, tools, stop)
     written = expand(dag.working_dir, inputs.evaluation.get)
     directory = files.absolute_directory(written, dag.base_dir, (request.working_dir, dag.base_dir))
@@ -191,6 +196,42 @@ async def prepare_run(
     )
 
 
+async def _prepare_given(
+    request: RunRequest,
+    given: GivenValues,
+    tools: Tools,
+    stop: Stop,
+    sink: IRunSink,
+    warn: Callable[[str], None],
+) -> PreparedRun:
+    """A run whose values another run has evaluated; only its secrets and its directory are this host's."""
+    dag = request.dag
+    directory = files.absolute_directory(dag.working_dir, dag.base_dir, (request.working_dir, dag.base_dir))
+    await tools.in_thread(partial(files.make_directory, directory))
+    evaluation = {**tools.environ, **given.calling, **given.env}
+    secrets: Mapping[str, str] = {}
+    if dag.secrets:
+        secrets = await tools.in_thread(partial(resolve_secrets, dag.secrets, evaluation, (directory, dag.base_dir)))
+    environment = given.environment(tools.environ, secrets)
+    inputs = StepInputs(environment, given.known_outputs(secrets), given.known_facts(), given.told)
+    masker = Masker(secrets)
+    backticks = BacktickRunner(tools, stop, lambda: evaluation, directory, dag.max_output_size)
+    evaluator = Evaluator(Scope(environment.variables({}, {}), evaluation), backticks)
+    return PreparedRun(
+        request,
+        tools,
+        directory,
+        environment,
+        environment.base(),
+        evaluation,
+        given.env,
+        masker,
+        Conversations(sink, masker),
+        await begin_tracing(request, sink.attempt_id, tools.environ, evaluator, warn),
+        given=inputs,
+    )
+
+
 def dag_evaluator(run: PreparedRun, stop: Stop) -> Evaluator:
     """Evaluates the DAG's own texts after env and params, such as its preconditions."""
     backticks = BacktickRunner(run.tools, stop, lambda: run.evaluation, run.directory, run.request.dag.max_output_size)
@@ -213,7 +254,8 @@ async def prepare_step(
 
     `told` are variables that only this one is given, as handlers are.
     """
-    environment = run.environment
+    environment, seen = run.environment, facts
+    told = {**run.given.told, **told} if run.given is not None else told
     if step.id:
         facts = {**facts, step.id: replace(facts.get(step.id, StepFacts()), stdout=logs.stdout, stderr=logs.stderr)}
     directory = run.directory
@@ -262,4 +304,12 @@ async def prepare_step(
         conversations=run.conversations,
         trace_parent=str(run.tracing.step(step.name)),
         container=run.container,
+        inputs=StepInputs(
+            environment,
+            outputs,
+            seen,
+            told,
+            without_secrets(run.request.inherited_env, run.request.inherited_secrets),
+            run.directory if run.request.dag.working_dir else "",
+        ),
     )

@@ -27,10 +27,14 @@ FILE_PATIENCE = 5.0  # seconds for the store to show an end that the coordinator
 STOP_PATIENCE = 10.0  # seconds beyond the child's own time to clean up
 
 
-def waiting_sentence(selector: Labels, view: WorkersView) -> str:
-    """Why a task waits: one verdict for each worker, the nearest miss first, and coordinators that gave no answer."""
+def waiting_sentence(selector: Labels, view: WorkersView, needs: str = "") -> str:
+    """
+    Why a task waits: one verdict for each worker, the nearest miss first, and coordinators that gave no answer.
+
+    `needs` is what only workers of ours know of the task.
+    """
     wanted = f"a worker with {format_labels(selector)}" if selector else "a worker"
-    verdicts = nearest_first(verdict(selector, worker, worker.slots - worker.busy) for worker in view.workers)
+    verdicts = nearest_first(verdict(selector, worker, worker.slots - worker.busy, needs) for worker in view.workers)
     reasons = [f"{one.worker_id}: {one.reason}" for one in verdicts] or ["no worker is connected"]
     if any(one.fit is Fit.MATCHES for one in verdicts):
         reasons = [f"{one.worker_id} matches and has not begun yet" for one in verdicts if one.fit is Fit.MATCHES]
@@ -42,7 +46,8 @@ class RemoteRun:
     One run on a worker, from dispatch to end.
 
     The store tells of its end at once where it can watch; every few seconds the coordinators are asked too, since they alone
-    know that a task was lost with its worker or never reached one. `waits` is told why nobody has begun it yet.
+    know that a task was lost with its worker or never reached one. `waits` is told why nobody has begun it yet, and an empty
+    text when somebody has after all; `seen` gets the states in the store, as they are read.
     """
 
     log = Logger()
@@ -58,6 +63,7 @@ class RemoteRun:
         earlier_attempt: str = "",
         tries: int | None = None,
         waits: Callable[[str], None] | None = None,
+        seen: Callable[[RunStatus], None] | None = None,
     ) -> None:
         self._store = store
         self._coordinators = coordinators
@@ -69,7 +75,9 @@ class RemoteRun:
         self._earlier_attempt = earlier_attempt
         self._tries = tries
         self._waits = waits
+        self._seen = seen
         self._told = ""
+        self._stopping = False
         self._forgotten = 0
         self._wake = Wake(clock)
 
@@ -108,6 +116,7 @@ class RemoteRun:
         """Hand the task in again if the coordinators have forgotten it; say why it waits, as often as the reason changes."""
         status: RunStatus | None = await self._store.read_status(self._run, self._root)
         if status is not None and status.state is not RunState.QUEUED and status.attempt_id != self._earlier_attempt:
+            self._tell("")
             return
         if await self._coordinators.forgotten(self._run, self._root):
             # Once is not enough: a worker that just begins may not have told the new coordinator yet.
@@ -120,17 +129,41 @@ class RemoteRun:
         if self._waits is None:
             return
         view = await self._coordinators.workers()
-        sentence = waiting_sentence(self._task.selector, view)
-        if sentence != self._told:
+        self._tell(waiting_sentence(self._task.selector, view, self._task.needs))
+
+    def _tell(self, sentence: str) -> None:
+        if self._waits is not None and sentence != self._told:
             self._told = sentence
             self._waits(sentence)
 
     async def _ended_in_store(self) -> RunStatus | None:
-        """The state in the store, if nobody works on the run any more, and it is not still that of the attempt before ours."""
+        """The state in the store, if nobody works on it; not that of the attempt before ours, or of one that was lost."""
         status: RunStatus | None = await self._store.read_status(self._run, self._root)
-        if status is None or not status.state.at_rest:
+        if status is None or (self._earlier_attempt and self._earlier_attempt == status.attempt_id):
             return None
-        return None if self._earlier_attempt and self._earlier_attempt == status.attempt_id else status
+        if self._seen is not None:
+            self._seen(status)
+        if not status.state.at_rest or (self._doubtful(status) and await self._is_held()):
+            return None
+        return status
+
+    def _doubtful(self, status: RunStatus) -> bool:
+        """
+        Whether the coordinators have to agree that it is over: nobody asked for its end, or nobody wrote it down.
+
+        So it looks where a worker is cut off or gone; another one may be given the task.
+        """
+        if not status.state.ended:
+            return False
+        return status.finished_at is None or (status.state is RunState.ABORTED and not self._stopping)
+
+    async def _is_held(self) -> bool:
+        try:
+            held: bool = await self._coordinators.holds(self._run, self._root)
+        except Exception as error:  # noqa: BLE001 - then what the store says has to do
+            self.log.debug("no coordinator tells of {run}: {error}", run=str(self._run), error=str(error))
+            return False
+        return held
 
     async def _ask(self) -> RunStatus | None:
         try:
@@ -176,6 +209,7 @@ class RemoteRun:
 
     async def _cancel(self, accepted: bool) -> RunStatus:
         """Ask everybody who may know the child to end it; wait for that only if somebody has it for sure."""
+        self._stopping = True
         await self._attempt(self._store.request_cancel(self._run, self._root), "ask for the end of")
         await self._attempt(self._coordinators.cancel(self._run, self._root), "ask for the end of")
         if not accepted:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from txdagu.execution.singlestep import GivenValues
 from txdagu.model.dag import Dag
 from txdagu.model.run import RunRef, RunStatus
 from txdagu.model.status import RunState
@@ -21,7 +22,8 @@ class RunRequest:
     `step`, all that had ended is kept but that one. `working_dir` is the caller's, for a DAG without its own. `new` refuses
     an id that exists. `inherited_env` is what a calling run of the same process adds to the environment in which ``env`` and
     ``params`` are evaluated; steps do not see it. `inherited_secrets` are the caller's, to be masked here as well.
-    `trace_parent` is the place in a trace from which the run was called (W3C ``traceparent``).
+    `trace_parent` is the place in a trace from which the run was called (W3C ``traceparent``). A run of a single step of
+    another run has `given` values in place of env, params and dotenv files of its own.
     """
 
     dag: Dag
@@ -39,6 +41,7 @@ class RunRequest:
     inherited_env: Mapping[str, str] = field(default_factory=dict)
     inherited_secrets: Mapping[str, str] = field(default_factory=dict)
     trace_parent: str = ""
+    given: GivenValues | None = None
 
     @property
     def resumes(self) -> bool:

@@ -9,6 +9,7 @@ from txdagu.execution.evaluation.outputs import Visible, extended, inherited
 from txdagu.execution.evaluation.references import StepFacts
 from txdagu.execution.hiding import known_outputs
 from txdagu.execution.plan import RunCore, Target
+from txdagu.execution.singlestep import StepInputs
 from txdagu.model.dag import Handler
 from txdagu.model.status import NodeState
 
@@ -17,11 +18,13 @@ class Sight:
     """
     Follows a `RunCore`. `facts` are those of all steps that have an id, with an exit code of 0 and no logs
     before they have run; `masker` knows the secrets that an
-    earlier attempt sealed in its outputs.
+    earlier attempt sealed in its outputs. A single step of another run sees what is `given` of that, too.
     """
 
-    def __init__(self, core: RunCore, masker: Masker) -> None:
-        self.facts = {node.step.id: StepFacts() for node in core.nodes if node.step.id}
+    def __init__(self, core: RunCore, masker: Masker, given: StepInputs | None = None) -> None:
+        self.facts = dict(given.facts) if given is not None else {}
+        self.facts.update((node.step.id, StepFacts()) for node in core.nodes if node.step.id)
+        self._given: Mapping[str, str] = given.outputs if given is not None else {}
         self._core = core
         self._masker = masker
         self._visible: dict[int, Visible] = {}
@@ -39,7 +42,9 @@ class Sight:
     def outputs_for(self, target: Target) -> Mapping[str, str]:
         """A step sees outputs of its ancestors, a handler those of all steps, a later one winning."""
         if not isinstance(target, Handler):
-            return self._inherited(target).values()
+            return (
+                {**self._given, **self._inherited(target).values()} if self._given else self._inherited(target).values()
+            )
         return {name: value for node in self._core.nodes for name, value in known_outputs(node, self._masker).items()}
 
     def _inherited(self, index: int) -> Visible:

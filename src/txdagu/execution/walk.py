@@ -57,7 +57,7 @@ class Walk:
         self._record = record
         self._slot = slot
         self._now = prepared.tools.now
-        self._sight = Sight(core, prepared.masker)
+        self._sight = Sight(core, prepared.masker, prepared.given)
         self._work = StepWork(core, prepared, sink, record, self._sight, self._publish)
         self._stops: dict[Target | None, Stop] = {}
         self._finished: Deferred[FinishRun] = Deferred()

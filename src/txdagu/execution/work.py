@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 
 from txdagu.execution.conditions import ConditionChecker, dag_checker, step_checker
@@ -49,10 +51,18 @@ class StepWork:
         self._sight = sight
         self._publish = publish
         self._logs: dict[Target, StepLogs] = {}
+        self._executions: Counter[Target] = Counter()
 
     async def execute(self, target: Target, step: Step, told: Mapping[str, str], stop: Stop, use: SlotUse) -> StepEnd:
         """One execution. `told` are variables that only this one is given."""
         context = await self._context(target, step, told, stop, use)
+        self._executions[target] += 1
+        context = replace(
+            context,
+            waits=partial(self._waits, target),
+            moved=partial(self._moved, target),
+            execution=self._executions[target],
+        )
         try:
             return await run_step(context)
         finally:
@@ -106,6 +116,17 @@ class StepWork:
         outputs, facts = self._sight.outputs_for(target), self._sight.facts
         called = partial(self._called, target)
         return await prepare_step(self._prepared, step, logs, outputs, facts, stop, use, called, told)
+
+    def _waits(self, target: Target, sentence: str) -> None:
+        """Why the step does not begin yet, for whoever looks at the run; an empty sentence: it has begun."""
+        self._core.step_waits(target, sentence)
+        if sentence:
+            self._record.write("INFO", sentence, step=self._core.node(target).step.name)
+        self._publish()
+
+    def _moved(self, target: Target, logs: StepLogs) -> None:
+        self._core.step_started(target, logs.stdout, logs.stderr)
+        self._publish()
 
     def _called(self, target: Target, child: ChildRun) -> None:
         self._core.step_calls(target, child)

@@ -56,7 +56,8 @@ class NodeStatus:
     `sealed_outputs` has them in pieces: text and names of secrets in turn, text first. `retry_count` counts retries after
     failures, the last begun at `retried_at`; `done_count` counts rounds, of which there are several where the step `repeated`.
     `children` are the runs that the last round called, `children_repeated` those of the rounds before. `excused` is said of a
-    failure after which the run went on; `decision` is there once a person has decided.
+    failure after which the run went on; `decision` is there once a person has decided. `exit_code` is that of the last
+    execution; `waits` says why a step that has its turn has not begun.
     """
 
     step: Step
@@ -66,6 +67,8 @@ class NodeStatus:
     started_at: datetime | None = None
     finished_at: datetime | None = None
     error: str = ""
+    exit_code: int = 0
+    waits: str = ""
     retry_count: int = 0
     retried_at: datetime | None = None
     done_count: int = 0

@@ -7,6 +7,7 @@ from enum import Enum
 
 from txdagu.model.health import Health
 from txdagu.model.labels import Labels
+from txdagu.model.policies import OnWorkerLost
 from txdagu.model.run import RunRef
 
 
@@ -23,7 +24,9 @@ class Task:
     One run that a worker shall execute.
 
     `target` is the DAG's name; `definition` its YAML. `selector` are the labels that a worker must have. A root run has
-    itself as `root` and no `parent`. `trace_parent` is the place in a trace from which it was called (W3C ``traceparent``).
+    itself as `root` and no `parent`. `on_worker_lost` says what becomes of it when its worker is lost. A `single_step`, in JSON,
+    is executed in place of the definition. `needs` is a phrase for what Dagu 1.30.2 does not know of it, empty where its workers
+    may have it too. `trace_parent` is the place in a trace from which it was called (W3C ``traceparent``).
     """
 
     run: RunRef
@@ -36,6 +39,9 @@ class Task:
     selector: Labels = field(default_factory=dict)
     definition: str = ""
     trace_parent: str = ""
+    on_worker_lost: OnWorkerLost = OnWorkerLost()
+    single_step: str = ""
+    needs: str = ""
 
     @property
     def key(self) -> tuple[str, str, str, str]:
@@ -57,7 +63,11 @@ class RunningTask:
 
 @dataclass(frozen=True, slots=True)
 class WorkerStatus:
-    """A worker as its coordinator sees it. `heartbeat_age` is in seconds; `last_heartbeat_at` in Unix seconds, for display."""
+    """
+    A worker as its coordinator sees it. `heartbeat_age` is in seconds; `last_heartbeat_at` in Unix seconds, for display.
+
+    `confirms` tells a worker of ours, which acknowledges offers, from one of Dagu.
+    """
 
     id: str
     labels: Labels
@@ -67,3 +77,4 @@ class WorkerStatus:
     running: tuple[RunningTask, ...] = ()
     heartbeat_age: float = 0.0
     last_heartbeat_at: int = 0
+    confirms: bool = True

@@ -127,6 +127,14 @@ class Coordinators(Service):
 
     async def task_status(self, run: RunRef, root: RunRef) -> RunStatus | None:
         """How the task ended, by the first coordinator that knows."""
+        return next((status for status in await self._statuses(run, root) if not _goes_on(status)), None)
+
+    async def holds(self, run: RunRef, root: RunRef) -> bool:
+        """Whether any coordinator says that the task waits or runs."""
+        return any(_goes_on(status) for status in await self._statuses(run, root))
+
+    async def _statuses(self, run: RunRef, root: RunRef) -> list[RunStatus]:
+        """What the coordinators that know the task say of its state."""
         request = pb.GetDAGRunStatusRequest(
             dag_name=run.name, dag_run_id=run.id, root_dag_run_name=root.name, root_dag_run_id=root.id
         )
@@ -136,7 +144,7 @@ class Coordinators(Service):
             if not answer.found or not answer.status.json_data:
                 return None
             try:
-                status = status_from_message(answer.status)
+                return status_from_message(answer.status)
             except ValueError as error:
                 self.log.warn(
                     "coordinator {member} told a state of run {run} that cannot be read: {error}",
@@ -145,10 +153,9 @@ class Coordinators(Service):
                     error=error,
                 )
                 return None
-            return status if status.state.at_rest else None
 
         answers, _ = await self._ask_all(ask)
-        return next((status for status in answers if status is not None), None)
+        return [status for status in answers if status is not None]
 
     async def forgotten(self, run: RunRef, root: RunRef) -> bool:
         """Whether all coordinators, each of ours, answer that they know no such task."""
@@ -213,6 +220,10 @@ class Coordinators(Service):
         members = await self.members()
         await gatherResults([Deferred.fromCoroutine(one(member)) for member in members], consumeErrors=True)
         return answers, sorted(errors)
+
+
+def _goes_on(status: RunStatus) -> bool:
+    return not status.state.at_rest
 
 
 def _summary(reasons: dict[str, str], nobody: str) -> str:

@@ -40,6 +40,9 @@ class ICoordinators(Interface):
         False where that is not sure: none is there, one gives no answer, or one is too old to say.
         """
 
+    def holds(run: RunRef, root: RunRef) -> Awaitable[bool]:
+        """Whether a coordinator says that the task is open: it waits for a worker or has one, whatever the run's files say."""
+
     def cancel(run: RunRef, root: RunRef) -> Awaitable[None]:
         """Ask the coordinators to end a task in whatever state it is. Unknown tasks and old coordinators are fine."""
 

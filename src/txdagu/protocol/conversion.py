@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from txdagu.model.health import Health, health_of_age
+from txdagu.model.policies import LostWorkerPolicy, OnWorkerLost
 from txdagu.model.run import RunRef
 from txdagu.model.task import Operation, RunningTask, Task, WorkerStatus
 from txdagu.protocol import coordinator_pb2 as pb
@@ -46,6 +47,10 @@ def task_to_message(task: Task) -> pb.Task:
         worker_selector=dict(task.selector),
         definition=task.definition,
         trace_parent=task.trace_parent,
+        on_worker_lost=task.on_worker_lost.policy.value,
+        lost_limit=task.on_worker_lost.limit,
+        single_step=task.single_step,
+        needs=task.needs,
     )
 
 
@@ -74,7 +79,17 @@ def task_from_message(message: pb.Task) -> Task:
         selector=dict(message.worker_selector),
         definition=message.definition,
         trace_parent=message.trace_parent,
+        on_worker_lost=_on_worker_lost(message),
+        single_step=message.single_step,
+        needs=message.needs,
     )
+
+
+def _on_worker_lost(message: pb.Task) -> OnWorkerLost:
+    """The policy; that of a dispatcher which names none, or one that is not known here, is our default."""
+    default = OnWorkerLost()
+    known = {policy.value: policy for policy in LostWorkerPolicy}
+    return OnWorkerLost(known.get(message.on_worker_lost, default.policy), message.lost_limit or default.limit)
 
 
 def running_task_to_message(task: RunningTask) -> pb.RunningTask:
@@ -116,6 +131,7 @@ def worker_to_message(worker: WorkerStatus) -> pb.WorkerInfo:
         last_heartbeat_at=worker.last_heartbeat_at,
         health_status=_HEALTH[worker.health],
         heartbeat_age_ms=round(worker.heartbeat_age * 1000),
+        confirms=worker.confirms,
     )
 
 
@@ -134,6 +150,7 @@ def worker_from_message(message: pb.WorkerInfo) -> WorkerStatus:
         running=tuple(running_task_from_message(task) for task in message.running_tasks),
         heartbeat_age=age,
         last_heartbeat_at=message.last_heartbeat_at,
+        confirms=message.confirms,
     )
 
 

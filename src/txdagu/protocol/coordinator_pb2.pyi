@@ -39,7 +39,7 @@ LOG_STREAM_TYPE_STDERR: LogStreamType
 LOG_STREAM_TYPE_SCHEDULER: LogStreamType
 
 class Task(_message.Message):
-    __slots__ = ("root_dag_run_name", "root_dag_run_id", "parent_dag_run_name", "parent_dag_run_id", "dag_run_id", "operation", "target", "params", "step", "worker_selector", "definition", "worker_id", "previous_status", "attempt_id", "attempt_key", "labels", "base_config", "schedule_time", "external_step_retry", "queue_name", "owner_coordinator_id", "owner_coordinator_host", "owner_coordinator_port", "claim_token", "source_file", "agent_snapshot", "epoch", "attempt_name", "trace_parent")
+    __slots__ = ("root_dag_run_name", "root_dag_run_id", "parent_dag_run_name", "parent_dag_run_id", "dag_run_id", "operation", "target", "params", "step", "worker_selector", "definition", "worker_id", "previous_status", "attempt_id", "attempt_key", "labels", "base_config", "schedule_time", "external_step_retry", "queue_name", "owner_coordinator_id", "owner_coordinator_host", "owner_coordinator_port", "claim_token", "source_file", "agent_snapshot", "epoch", "attempt_name", "on_worker_lost", "lost_limit", "single_step", "needs", "trace_parent")
     class WorkerSelectorEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -75,6 +75,10 @@ class Task(_message.Message):
     AGENT_SNAPSHOT_FIELD_NUMBER: _ClassVar[int]
     EPOCH_FIELD_NUMBER: _ClassVar[int]
     ATTEMPT_NAME_FIELD_NUMBER: _ClassVar[int]
+    ON_WORKER_LOST_FIELD_NUMBER: _ClassVar[int]
+    LOST_LIMIT_FIELD_NUMBER: _ClassVar[int]
+    SINGLE_STEP_FIELD_NUMBER: _ClassVar[int]
+    NEEDS_FIELD_NUMBER: _ClassVar[int]
     TRACE_PARENT_FIELD_NUMBER: _ClassVar[int]
     root_dag_run_name: str
     root_dag_run_id: str
@@ -104,8 +108,12 @@ class Task(_message.Message):
     agent_snapshot: bytes
     epoch: int
     attempt_name: str
+    on_worker_lost: str
+    lost_limit: int
+    single_step: str
+    needs: str
     trace_parent: str
-    def __init__(self, root_dag_run_name: _Optional[str] = ..., root_dag_run_id: _Optional[str] = ..., parent_dag_run_name: _Optional[str] = ..., parent_dag_run_id: _Optional[str] = ..., dag_run_id: _Optional[str] = ..., operation: _Optional[_Union[Operation, str]] = ..., target: _Optional[str] = ..., params: _Optional[str] = ..., step: _Optional[str] = ..., worker_selector: _Optional[_Mapping[str, str]] = ..., definition: _Optional[str] = ..., worker_id: _Optional[str] = ..., previous_status: _Optional[_Union[DAGRunStatusProto, _Mapping]] = ..., attempt_id: _Optional[str] = ..., attempt_key: _Optional[str] = ..., labels: _Optional[str] = ..., base_config: _Optional[str] = ..., schedule_time: _Optional[str] = ..., external_step_retry: _Optional[bool] = ..., queue_name: _Optional[str] = ..., owner_coordinator_id: _Optional[str] = ..., owner_coordinator_host: _Optional[str] = ..., owner_coordinator_port: _Optional[int] = ..., claim_token: _Optional[str] = ..., source_file: _Optional[str] = ..., agent_snapshot: _Optional[bytes] = ..., epoch: _Optional[int] = ..., attempt_name: _Optional[str] = ..., trace_parent: _Optional[str] = ...) -> None: ...
+    def __init__(self, root_dag_run_name: _Optional[str] = ..., root_dag_run_id: _Optional[str] = ..., parent_dag_run_name: _Optional[str] = ..., parent_dag_run_id: _Optional[str] = ..., dag_run_id: _Optional[str] = ..., operation: _Optional[_Union[Operation, str]] = ..., target: _Optional[str] = ..., params: _Optional[str] = ..., step: _Optional[str] = ..., worker_selector: _Optional[_Mapping[str, str]] = ..., definition: _Optional[str] = ..., worker_id: _Optional[str] = ..., previous_status: _Optional[_Union[DAGRunStatusProto, _Mapping]] = ..., attempt_id: _Optional[str] = ..., attempt_key: _Optional[str] = ..., labels: _Optional[str] = ..., base_config: _Optional[str] = ..., schedule_time: _Optional[str] = ..., external_step_retry: _Optional[bool] = ..., queue_name: _Optional[str] = ..., owner_coordinator_id: _Optional[str] = ..., owner_coordinator_host: _Optional[str] = ..., owner_coordinator_port: _Optional[int] = ..., claim_token: _Optional[str] = ..., source_file: _Optional[str] = ..., agent_snapshot: _Optional[bytes] = ..., epoch: _Optional[int] = ..., attempt_name: _Optional[str] = ..., on_worker_lost: _Optional[str] = ..., lost_limit: _Optional[int] = ..., single_step: _Optional[str] = ..., needs: _Optional[str] = ..., trace_parent: _Optional[str] = ...) -> None: ...
 
 class PollRequest(_message.Message):
     __slots__ = ("worker_id", "poller_id", "labels", "incarnation", "free_slots")
@@ -155,7 +163,7 @@ class GetWorkersResponse(_message.Message):
     def __init__(self, workers: _Optional[_Iterable[_Union[WorkerInfo, _Mapping]]] = ...) -> None: ...
 
 class WorkerInfo(_message.Message):
-    __slots__ = ("worker_id", "poller_id", "labels", "connected_at", "total_pollers", "busy_pollers", "running_tasks", "last_heartbeat_at", "health_status", "heartbeat_age_ms")
+    __slots__ = ("worker_id", "poller_id", "labels", "connected_at", "total_pollers", "busy_pollers", "running_tasks", "last_heartbeat_at", "health_status", "heartbeat_age_ms", "confirms")
     class LabelsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -173,6 +181,7 @@ class WorkerInfo(_message.Message):
     LAST_HEARTBEAT_AT_FIELD_NUMBER: _ClassVar[int]
     HEALTH_STATUS_FIELD_NUMBER: _ClassVar[int]
     HEARTBEAT_AGE_MS_FIELD_NUMBER: _ClassVar[int]
+    CONFIRMS_FIELD_NUMBER: _ClassVar[int]
     worker_id: str
     poller_id: str
     labels: _containers.ScalarMap[str, str]
@@ -183,7 +192,8 @@ class WorkerInfo(_message.Message):
     last_heartbeat_at: int
     health_status: WorkerHealthStatus
     heartbeat_age_ms: int
-    def __init__(self, worker_id: _Optional[str] = ..., poller_id: _Optional[str] = ..., labels: _Optional[_Mapping[str, str]] = ..., connected_at: _Optional[int] = ..., total_pollers: _Optional[int] = ..., busy_pollers: _Optional[int] = ..., running_tasks: _Optional[_Iterable[_Union[RunningTask, _Mapping]]] = ..., last_heartbeat_at: _Optional[int] = ..., health_status: _Optional[_Union[WorkerHealthStatus, str]] = ..., heartbeat_age_ms: _Optional[int] = ...) -> None: ...
+    confirms: bool
+    def __init__(self, worker_id: _Optional[str] = ..., poller_id: _Optional[str] = ..., labels: _Optional[_Mapping[str, str]] = ..., connected_at: _Optional[int] = ..., total_pollers: _Optional[int] = ..., busy_pollers: _Optional[int] = ..., running_tasks: _Optional[_Iterable[_Union[RunningTask, _Mapping]]] = ..., last_heartbeat_at: _Optional[int] = ..., health_status: _Optional[_Union[WorkerHealthStatus, str]] = ..., heartbeat_age_ms: _Optional[int] = ..., confirms: _Optional[bool] = ...) -> None: ...
 
 class RunningTask(_message.Message):
     __slots__ = ("dag_run_id", "dag_name", "started_at", "root_dag_run_name", "root_dag_run_id", "parent_dag_run_name", "parent_dag_run_id", "attempt_key", "epoch")

@@ -10,6 +10,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
+from txdagu.dagfile import beyond_dagu
 from txdagu.dispatch.routing import Place, Route
 from txdagu.execution.request import RunRequest
 from txdagu.model.dag import Dag
@@ -161,6 +162,8 @@ class Carrier:
             target=run.name,
             selector=dict(decision.selector.labels),
             definition=dag.yaml_text,
+            on_worker_lost=dag.on_worker_lost,
+            needs=beyond_dagu(dag),
         )
         await self._coordinators.dispatch(task)
         await self._follow(carried, task, dag)

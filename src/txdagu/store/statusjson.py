@@ -2,7 +2,7 @@
 A run's state as one line of its status file, and back. Pure.
 
 Each line is a whole record: the last one holds. Times are RFC 3339 with whole seconds; a variable's value repeats its name
-(``"NAME": "NAME=value"``); the exit code has no key. Keys and their order are those of Dagu 1.30.2.
+(``"NAME": "NAME=value"``); the exit code has a key of ours. Keys and their order are those of Dagu 1.30.2.
 """
 
 from __future__ import annotations
@@ -123,7 +123,12 @@ class StatusEncoder:
             document["outputVariables"] = {name: f"{name}={value}" for name, value in node.outputs.items()}
         if node.decision is not None:
             document |= _decision_document(node.decision)
-        own = {"sealedOutputs": dict(node.sealed_outputs), "excused": node.excused}
+        own = {
+            "sealedOutputs": dict(node.sealed_outputs),
+            "excused": node.excused,
+            "exitCode": node.exit_code,
+            "waits": node.waits,
+        }
         if any(own.values()):
             document[OWN] = without_empty(own)
         return encode_json(document)
@@ -199,6 +204,8 @@ class _ChildRunRecord(msgspec.Struct, rename="camel"):
 class _OwnNodeRecord(msgspec.Struct, rename="camel"):
     sealed_outputs: dict[str, list[str]] | None = None
     excused: bool | None = None
+    exit_code: int = 0
+    waits: str = ""
 
 
 class _NodeRecord(msgspec.Struct, rename="camel"):
@@ -351,6 +358,8 @@ def _node(record: _NodeRecord, zone: tzinfo) -> NodeStatus:
         sealed_outputs={name: tuple(pieces) for name, pieces in (own.sealed_outputs or {}).items()},
         excused=bool(own.excused),
         decision=_decision(record, zone),
+        exit_code=own.exit_code,
+        waits=own.waits,
     )
 
 
@@ -376,7 +385,7 @@ def told_as_failed(status: RunStatus, reason: str) -> RunStatus:
     def told(node: NodeStatus) -> NodeStatus:
         if node.state is not NodeState.RUNNING:
             return node
-        return replace(node, state=NodeState.FAILED, error=node.error or reason)
+        return replace(node, state=NodeState.FAILED, error=node.error or reason, waits="")
 
     return replace(
         status,

@@ -18,9 +18,10 @@ class ScriptedCoordinators:
     Provides `ICoordinators` as a test wants it.
 
     They take every task, kept in `tasks`, and call `taken` with it; a `refusal` is raised instead, and with `waits` they never
-    answer. `ends` is what they tell of tasks, by run id, and `asked` for which runs they were asked; `cancelled` holds the runs
-    whose end was asked for. `view` is the answer to `workers`, or is raised if it is an exception; with `slow` the questions wait
-    in `pending` until the test answers them. `looks` counts those questions.
+    answer. `held` and `forgot` have the ids of runs of which they say that these are open, or unknown to them. `ends` is what
+    they tell of tasks, by run id, and `asked` for which runs they were asked; `cancelled` holds the runs whose end was asked
+    for. `view` is the answer to `workers`, or is raised if it is an exception; with `slow` the questions wait in `pending` until
+    the test answers them. `looks` counts those questions.
     """
 
     def __init__(
@@ -31,6 +32,7 @@ class ScriptedCoordinators:
         self.waits = False
         self.ends: dict[str, RunStatus] = {}
         self.forgot: set[str] = set()
+        self.held: set[str] = set()
         self.asked: list[RunRef] = []
         self.cancelled: list[RunRef] = []
         self.view: WorkersView | Exception = WorkersView() if view is None else view
@@ -57,6 +59,10 @@ class ScriptedCoordinators:
     async def forgotten(self, run: RunRef, root: RunRef) -> bool:
         """Whether the test put the run's id into `forgot`."""
         return run.id in self.forgot
+
+    async def holds(self, run: RunRef, root: RunRef) -> bool:
+        """Whether the test put the run's id into `held`."""
+        return run.id in self.held
 
     async def cancel(self, run: RunRef, root: RunRef) -> None:
         """Remember it."""

@@ -11,6 +11,7 @@ from txdagu.dispatch.machine import State
 from txdagu.dispatch.records import Outcome, Poll
 from txdagu.dispatch.turn import Ending, Offer, Turn
 from txdagu.model.labels import Labels
+from txdagu.model.policies import OnWorkerLost
 from txdagu.model.run import RunRef
 from txdagu.model.status import RunState
 from txdagu.model.task import Operation, RunningTask, Task
@@ -43,6 +44,8 @@ def make_task(
     operation: Operation = Operation.START,
     parent: RunRef | None = None,
     root: RunRef | None = None,
+    lost: OnWorkerLost = OnWorkerLost(),
+    needs: str = "",
 ) -> Task:
     """A task for DAG ``job``; its own root unless one is given."""
     run = RunRef("job", run_id)
@@ -54,6 +57,8 @@ def make_task(
         target="job",
         selector=dict(selector or {}),
         definition="steps:\n  - echo hi\n",
+        on_worker_lost=lost,
+        needs=needs,
     )
 
 
@@ -87,15 +92,24 @@ class CoreTestCase(SynchronousTestCase):
         """A fresh core."""
         self.core = DispatchCore(CountedNames())
 
-    def offered(self, run_id: str = "r1", worker: str = "w1", now: float = 0.0, **poll: object) -> Offer:
+    def offered(
+        self,
+        run_id: str = "r1",
+        worker: str = "w1",
+        now: float = 0.0,
+        lost: OnWorkerLost = OnWorkerLost(),
+        **poll: object,
+    ) -> Offer:
         """Submit a task and let a worker poll for it."""
-        self.core.submit(make_task(run_id), now)
+        self.core.submit(make_task(run_id, lost=lost), now)
         (offer,) = offers(self.core.poll(make_poll(worker, **poll), now))  # type: ignore[arg-type]
         return offer
 
-    def started(self, run_id: str = "r1", worker: str = "w1", now: float = 0.0) -> Offer:
+    def started(
+        self, run_id: str = "r1", worker: str = "w1", now: float = 0.0, lost: OnWorkerLost = OnWorkerLost()
+    ) -> Offer:
         """The same, confirmed."""
-        offer = self.offered(run_id, worker, now)
+        offer = self.offered(run_id, worker, now, lost)
         assert self.core.ack(worker, offer.token, now).answer.accepted
         return offer
 

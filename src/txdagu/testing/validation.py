@@ -168,7 +168,7 @@ INVALID: tuple[tuple[str, str], ...] = (
     ("steps: [{type: archive}]", "command is required"),
     ("steps: [{call: a, command: b}]", 'executor type "dag" does not support command field'),
     ("steps: [{call: a, type: jq}]", 'executor type "jq" does not support sub-DAG execution'),
-    (_step("workerSelector: {x: y}"), "does not support workerSelector field"),
+    ("steps: [{type: hitl, workerSelector: {x: y}}]", 'executor type "hitl" does not support workerSelector field'),
     (_step("messages: [{role: user, content: x}]"), "does not support messages field"),
     ("container: {image: a}\nsteps: [{script: x}]", 'executor type "container" does not support script field'),
     ("ssh: {user: a, host: b}\nsteps: [{script: x}]", 'executor type "ssh" does not support script field'),
@@ -231,6 +231,7 @@ DIFFERENT: tuple[tuple[str, str, str], ...] = (
     ("workerSelector: {a: 1}", "", "a label means what was written"),
     ("command: a", "", "the published guide shows it"),
     ("onWorkerLost: fail", "", "a word of ours"),
+    (_step("workerSelector: {x: y}"), "", "the step runs on a worker with these labels"),
     ("max_active_runs: 2", "", "the spelling of the 2.x line"),
     ("steps: [{type: dag}]", 'a step of type "dag" calls a DAG', "the step could only fail"),
     (

@@ -39,7 +39,8 @@ class Heartbeat:
     `answered` is called after each answered beat with whether the coordinator announced our additions. To one that did, the
     tasks it owns are named in a second call that renews their leases. A lease that could not be renewed ends our run
     before it ends itself, because the coordinator may give the task to another worker then; a coordinator that is down
-    (its address refuses connections) gives nothing away, so runs outlive its restart.
+    (its address refuses connections) gives nothing away, so runs outlive its restart. Runs that are never given away
+    (``onWorkerLost: wait``) go on.
     """
 
     log = Logger()
@@ -176,7 +177,7 @@ class Heartbeat:
         for task in self._tasks.owned_by(self._member):
             reserve = min(task.clean_up_seconds + STOPPING_RESERVE, self._around.lease_ttl / 2)
             silence = now - task.renewed_at
-            if silence < self._around.lease_ttl - reserve or task.ended:
+            if silence < self._around.lease_ttl - reserve or task.ended or task.waited_for:
                 continue
             reason = (
                 f"coordinator {self._member} has not renewed its lease for {silence:.0f} s, "

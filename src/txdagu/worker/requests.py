@@ -13,6 +13,7 @@ from twisted.logger import Logger
 from txdagu.dagfile import load_dag
 from txdagu.execution.plan import check_step
 from txdagu.execution.request import RunRequest
+from txdagu.execution.singlestep import decode_single_step
 from txdagu.model.dag import Dag
 from txdagu.model.errors import NotFoundError
 from txdagu.model.task import Operation, Task
@@ -38,7 +39,8 @@ class Requests:
     START brings the YAML along. Where the store has an earlier attempt of that run (a step's retry sends START again with the
     same id; a task whose worker was lost is handed out anew), its finished steps are kept. RETRY takes up a run that the
     store has: the DAG is the snapshot taken when it was queued, so that edits since then do not matter. A DAG that brings
-    no working directory runs in a fresh one. What it inherits stands in the file `base_config` of this host.
+    no working directory runs in a fresh one. What it inherits stands in the file `base_config` of this host. A single step brings
+    all with it, and keeps what earlier workers have done of the same execution, not what earlier executions have.
     """
 
     log = Logger()
@@ -55,12 +57,15 @@ class Requests:
 
         Raises `DaguError` with the reason if there is no DAG, if it cannot be read, or if it has no such step as the task names.
         """
-        dag = await self._dag(task)
+        single = decode_single_step(task.single_step) if task.single_step else None
+        dag = single.dag if single is not None else await self._dag(task)
         if task.step:
             check_step(dag, task.step)
         previous = await self._store.read_status(task.run, task.root)
+        if single is not None and previous is not None and previous.attempt_id == single.given.earlier_attempt:
+            previous = None
         own_directory = ""
-        if not dag.working_dir and not dag.base_dir:
+        if not dag.working_dir and (single is not None or not dag.base_dir):
             own_directory = await self._in_thread(partial(tempfile.mkdtemp, prefix=DIRECTORY_PREFIX))
         request = RunRequest(
             dag=dag,
@@ -75,6 +80,7 @@ class Requests:
             working_dir=own_directory,
             queued_at=previous.queued_at if previous is not None else None,
             trace_parent=task.trace_parent,
+            given=single.given if single is not None else None,
         )
         return PreparedRun(request, own_directory)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
+from txdagu.model.policies import LostWorkerPolicy
 from txdagu.model.run import RunRef
 from txdagu.model.task import RunningTask, Task
 from txdagu.peers.discovery import Member
@@ -39,6 +40,11 @@ class TaskInHand:
     def run(self) -> RunRef:
         """The run this task asks for."""
         return self.task.run
+
+    @property
+    def waited_for(self) -> bool:
+        """Whether no other worker will be given the task, however long its owner does not hear of us."""
+        return self.task.on_worker_lost.policy is LostWorkerPolicy.WAIT
 
     def cancel(self, reason: str) -> bool:
         """End the run, now or as soon as it exists; False if that was asked before or it has ended."""

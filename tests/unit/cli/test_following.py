@@ -10,8 +10,9 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from txdagu.cli.following import Family, Follower
-from txdagu.model.run import RunRef, RunStatus
-from txdagu.model.status import RunState
+from txdagu.model.dag import Step
+from txdagu.model.run import ChildRun, NodeStatus, RunRef, RunStatus
+from txdagu.model.status import NodeState, RunState
 from txdagu.testing.recording import RecordingStore
 
 RUN = RunRef("main", "run-1")
@@ -64,6 +65,23 @@ class FollowerTests(SynchronousTestCase):
         self.store.put(again)
         self.assertIs(self.successResultOf(follower.ended).top, again)
         self.assertEqual([family.top for family in self.told], [again])
+
+    def test_end_of_a_lost_attempt(self) -> None:
+        """Where somebody else waits for the end, an end in the files is only believed when that one says so."""
+        self.follower.watch_top(ends=False)
+        for status in (RUNNING, LOST, replace(RUNNING, attempt_id="bb")):
+            self.store.put(status)
+        self.assertEqual([family.top.attempt_id for family in self.told], ["aa", "bb"])
+        self.follower.saw(SUCCEEDED)
+        self.assertIs(self.successResultOf(self.follower_finishes()).top, SUCCEEDED)
+
+    def test_single_steps(self) -> None:
+        """The run of a step that calls nothing and runs on a worker is followed under the step's name."""
+        step = NodeStatus(Step("load data"), NodeState.RUNNING, children=(ChildRun("far"),))
+        self.follower.saw(replace(RUNNING, nodes=(step,)))
+        below = RunStatus(RunRef("load_data", "far"), RUN, RunState.RUNNING, worker_id="gpu-1")
+        self.store.put(below)
+        self.assertEqual(self.told[-1].workers(), {"far": "gpu-1"})
 
     def follower_finishes(self) -> Deferred[Family]:
         """The family as the follower leaves it."""

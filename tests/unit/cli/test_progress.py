@@ -8,8 +8,9 @@ from rich.console import Console
 from twisted.trial.unittest import SynchronousTestCase
 
 from txdagu.cli.following import Family
-from txdagu.cli.progress import ChangeLines, LiveTable
+from txdagu.cli.progress import ChangeLines, LiveTable, rows
 from txdagu.model.dag import ChildCall, Handler, Step
+from txdagu.model.labels import WorkerSelector
 from txdagu.model.run import ChildRun, NodeStatus, RunRef, RunStatus
 from txdagu.model.status import NodeState, RunState
 
@@ -51,6 +52,26 @@ class ChangeLinesTests(SynchronousTestCase):
         new = NodeStatus(Step("new"), NodeState.SUCCEEDED, started_at=began)
         self.view.show(Family(replace(TOP, nodes=(old, new), started_at=began)))
         self.assertEqual(self.lines, ["▶ new started, here", "✔ new succeeded"])
+
+    def test_single_step_on_a_worker(self) -> None:
+        """Why it waits is told once for each reason; it has started when a worker has it, and is one line with its place."""
+        far = NodeStatus(
+            Step("far", worker_selector=WorkerSelector({"gpu": "true"})), NodeState.RUNNING, children=(ChildRun("k"),)
+        )
+        waits = "waiting for a worker with gpu=true: no worker is connected"
+        below = {"k": replace(KID, nodes=(replace(WORK, step=Step("far")),))}
+        for node, children in (
+            (far, {}),
+            (replace(far, waits=waits), {}),
+            (replace(far, waits=waits), {}),
+            (far, below),
+            (replace(far, state=NodeState.SUCCEEDED), {"k": replace(below["k"], state=RunState.SUCCEEDED)}),
+        ):
+            self.view.show(Family(replace(TOP, nodes=(node,)), children))
+        self.assertEqual(self.lines, [f"… far: {waits}", "▶ far started, worker gpu-1", "✔ far succeeded"])
+        for node, where in ((replace(far, waits=waits), "waits"), (far, "worker gpu-1")):
+            family = Family(replace(TOP, nodes=(node,)), below)
+            self.assertEqual([place for _, _, place in rows(family)], [where])
 
     def test_handlers(self) -> None:
         """A handler is told when it has its turn, like a step."""

@@ -1,5 +1,6 @@
 """The report tree."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -82,6 +83,17 @@ class ReportTests(SynchronousTestCase):
             ),
         )
         self.assertEqual(report(status, {"4EJ": "worker-gpu"}, lambda path: logs.get(path, [])), EXPECTED)
+
+    def test_a_step_on_a_worker(self) -> None:
+        """One that waits for a worker says why, one that has run says where; neither is shown as a called DAG."""
+        ref = RunRef("r", "r")
+        far = node("far", NodeState.SUCCEEDED, children=(ChildRun("4EJ"),))
+        waits = replace(node("next", NodeState.RUNNING), waits="waiting for a worker")
+        status = RunStatus(run=ref, root=ref, state=RunState.RUNNING, started_at=START, nodes=(far, waits))
+        shown = report(status, {"4EJ": "gpu-1"}, lambda path: [])
+        self.assertIn("└─ran on gpu-1", shown)
+        self.assertIn("└─waits: waiting for a worker", shown)
+        self.assertNotIn("subdag", shown)
 
     def test_a_queued_run_shows_no_states(self) -> None:
         """Nothing has happened yet, so the tree is bare and the time is that of queueing."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from txdagu.model.policies import LostWorkerPolicy, OnWorkerLost
 from txdagu.model.run import RunRef, RunStatus
 from txdagu.model.status import RunState
 from txdagu.peers.statuses import status_from_message, status_to_message
@@ -33,9 +34,9 @@ class EndTests(CoordinatorTestCase):
         request = pb.GetDAGRunStatusRequest(dag_name="job", dag_run_id="r1")
         return self.answer(services.GET_DAG_RUN_STATUS, request)
 
-    def start(self) -> pb.Task:
+    def start(self, lost: OnWorkerLost = OnWorkerLost()) -> pb.Task:
         """A task that runs at w1."""
-        self.dispatch(make_task("r1"))
+        self.dispatch(make_task("r1", lost=lost))
         task: pb.Task = self.successResultOf(self.poll()).task
         self.ack(task)
         return task
@@ -58,8 +59,8 @@ class EndTests(CoordinatorTestCase):
         self.assertIs(status_from_message(self.ask().status).state, RunState.QUEUED)
 
     def test_lost_task_is_told_as_failed(self) -> None:
-        """T10: when its worker falls silent the task is failed within the lease, and the state says why."""
-        self.start()
+        """T10: a task that may not run again is failed when its silent worker's lease ends, and the state says why."""
+        self.start(OnWorkerLost(LostWorkerPolicy.FAIL))
         self.wait(30)
         status = status_from_message(self.ask().status)
         self.assertEqual(RunState.FAILED, status.state)

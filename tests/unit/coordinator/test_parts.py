@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from hypothesis import given
@@ -10,8 +11,10 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from txdagu.coordinator.address import advertised_host
 from txdagu.coordinator.endings import examined, outcome_of, read_report
+from txdagu.coordinator.handover import Owner, offered_task
 from txdagu.coordinator.naming import RandomNames, attempt_name, attempt_time
-from txdagu.dispatch.turn import Inquiry
+from txdagu.dispatch.records import Poll
+from txdagu.dispatch.turn import Inquiry, Offer
 from txdagu.model.run import RunRef, RunStatus
 from txdagu.model.status import RunState
 from txdagu.testing.dispatch import make_task
@@ -110,3 +113,15 @@ class EndingTests(SynchronousTestCase):
         self.assertEqual((True, None), examined(asked, status("w1", 13), WALL))
         self.assertEqual((False, None), examined(asked, status("w1", 600), WALL))
         self.assertEqual((False, None), examined(asked, status("w2", 9), WALL))
+
+
+class OfferTests(SynchronousTestCase):
+    """Tasks as workers get them."""
+
+    def test_words_of_ours(self) -> None:
+        """Workers of Dagu get a definition without words that they would refuse; ours get it as it was written."""
+        written = "onWorkerLost: fail\nsteps: [a]\n"
+        task = replace(make_task("r1"), definition=written)
+        for confirms, definition in ((True, written), (False, "steps:\n- a\n")):
+            offer = Offer(Poll("w", {}), task, "token", 1, "id", "name", confirms)
+            self.assertEqual(definition, offered_task(offer, Owner("c", "host", 1)).definition)

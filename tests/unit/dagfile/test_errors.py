@@ -46,7 +46,6 @@ BAD: list[tuple[str, list[tuple[str, str, str]]]] = [
     ),
     ("steps: [a]\nSteps: [b]\n", [("2:1", "field 'steps' is given twice, as 'steps' and as 'Steps'", "remove one")]),
     # Fields that are left out
-    ("onWorkerLost: fail\n", [("1:1", "field 'onWorkerLost' is not supported", "")]),
     # Types of values
     ("name: 2024\n", [("1:7", "field 'name': expected type 'string', got unconvertible type 'int'", 'write "2024"')]),
     ("group: [a]\n", [("1:8", "field 'group': expected type 'string', got unconvertible type 'list'", "")]),
@@ -195,20 +194,6 @@ BAD: list[tuple[str, list[tuple[str, str, str]]]] = [
     (
         "steps: [{call: 5}]\n",
         [("1:16", "field 'call': expected type 'string', got unconvertible type 'int'", 'write "5"')],
-    ),
-    (
-        "steps: [{command: a, workerSelector: {gpu: x}}]\n",
-        [
-            (
-                "1:38",
-                'executor type "command" does not support workerSelector',
-                "only a step that calls a DAG goes to a worker",
-            ),
-        ],
-    ),
-    (
-        "steps: [{script: a, workerSelector: local}]\n",
-        [("1:37", "does not support workerSelector", "only a step that calls")],
     ),
     # Step types
     (

@@ -8,18 +8,21 @@ from txdagu.dispatch.records import Outcome, Poll
 from txdagu.dispatch.turn import Dismissal, Offer
 from txdagu.model.errors import ConflictError
 from txdagu.model.health import Health
+from txdagu.model.policies import LostWorkerPolicy, OnWorkerLost
 from txdagu.model.run import RunRef
 from txdagu.model.status import RunState
 from txdagu.model.task import Operation
 from txdagu.testing.dispatch import DONE, CoreTestCase, CountedNames, endings, make_poll, make_task, offers, running
+
+FAIL = OnWorkerLost(LostWorkerPolicy.FAIL)
 
 
 class LeaseTests(CoreTestCase):
     """What happens to tasks whose worker falls silent."""
 
     def test_expired_lease_fails_the_task_with_the_evidence(self) -> None:
-        """T05: a confirmed task of a silent worker ends as failed after the lease, and the reason names worker and run."""
-        self.started()
+        """T05: a confirmed task of a silent worker that may not run again fails after the lease; worker and run are named."""
+        self.started(lost=FAIL)
         self.step_to(0, 29)
         self.assertEqual(State.RUNNING, self.state("r1"))
         (turn,) = self.step_to(29, 30)
@@ -68,7 +71,7 @@ class LeaseTests(CoreTestCase):
 
     def test_report_after_lost_lease_is_refused(self) -> None:
         """T23: a worker that comes back after its lease ended cannot turn the verdict."""
-        self.started("r1")
+        self.started("r1", lost=FAIL)
         self.step_to(0, 31)
         answer = self.core.report_end("w1", RunRef("job", "r1"), "r1", 1, DONE, 40).answer
         self.assertFalse(answer.accepted)
@@ -106,11 +109,11 @@ class WorkerTests(CoreTestCase):
             self.core.heartbeat(Beat("w1", {}, "one", slots=1), 2)
 
     def test_leaving_worker_hands_back_what_it_did_not_start(self) -> None:
-        """A worker that leaves gives back what it never named as running; what it named and did not report has failed."""
+        """A worker that leaves gives back what it never named as running; of the rest, what may not run again has failed."""
         polls: list[Poll] = []
         given: list[Offer] = []
         for name in ("running", "confirmed", "offered"):
-            self.core.submit(make_task(name), 0)
+            self.core.submit(make_task(name, lost=FAIL), 0)
             polls.append(make_poll("w1", free_slots=3))
             given += offers(self.core.poll(polls[-1], 0))
             if name != "offered":

@@ -6,6 +6,7 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 from txdagu.cli import COMMANDS
+from txdagu.dagfile import load_dag
 from txdagu.tap import coordinator, start_all, worker
 
 ROOT = Path(__file__).parents[3]
@@ -30,6 +31,11 @@ class DocumentationTests(SynchronousTestCase):
         known = {row[0] for role in (coordinator, start_all, worker) for row in role.Options.optParameters}
         shown = set(re.findall(r"--([a-z][a-z.-]+)=", (ROOT / "README.md").read_text()))
         self.assertEqual(shown - known, set())
+
+    def test_examples_about_workers(self) -> None:
+        """The DAG files that the page about workers shows are valid as they stand."""
+        for block in re.findall(r"```yaml\n(.*?)```", (ROOT / "docs" / "workers.md").read_text(), re.DOTALL):
+            load_dag(block if "steps:" in block else f"{block}steps: [a]\n", "workers.md")
 
     def test_every_package_has_its_place(self) -> None:
         """The architecture page names every package of ours."""

@@ -224,6 +224,15 @@ class CoordinatorsTests(SynchronousTestCase):
         two.answers["GetDAGRunStatus"], two.metadata = unknown, {}
         self.assertIs(self.successResultOf(self._do(self.coordinators.forgotten(RUN, RUN))), False)
 
+    def test_holds(self) -> None:
+        """A task is held while any coordinator says that it waits or runs."""
+        one, two = self._register("one"), self._register("two")
+        one.answers["GetDAGRunStatus"] = pb.GetDAGRunStatusResponse(found=False)
+        for state, expected in ((RunState.QUEUED, True), (RunState.RUNNING, True), (RunState.FAILED, False)):
+            answer = status_to_message(RunStatus(RUN, RUN, state))
+            two.answers["GetDAGRunStatus"] = pb.GetDAGRunStatusResponse(found=True, status=answer)
+            self.assertIs(self.successResultOf(self._do(self.coordinators.holds(RUN, RUN))), expected)
+
     def test_unreadable_status(self) -> None:
         """A state that cannot be read is no answer, and no crash."""
         answer = pb.GetDAGRunStatusResponse(found=True, status=pb.DAGRunStatusProto(json_data="{"))

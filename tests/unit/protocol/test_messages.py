@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from txdagu.model.health import Health
+from txdagu.model.policies import LostWorkerPolicy, OnWorkerLost
 from txdagu.model.run import RunRef
 from txdagu.model.task import Operation, RunningTask, Task, WorkerStatus
 from txdagu.protocol import coordinator_pb2 as pb
@@ -110,6 +111,9 @@ class ConversionTests(SynchronousTestCase):
             selector=st.dictionaries(names, st.text()),
             definition=st.text(),
             trace_parent=st.text(),
+            on_worker_lost=st.builds(OnWorkerLost, st.sampled_from(LostWorkerPolicy), st.integers(1, 1000)),
+            single_step=st.text(),
+            needs=st.text(),
         )
     )
     def test_a_task_survives_the_wire(self, task: Task) -> None:
@@ -120,6 +124,15 @@ class ConversionTests(SynchronousTestCase):
         self.assertEqual((back.root, back.parent, back.operation), (task.root, task.parent, task.operation))
         self.assertEqual((back.selector, back.definition), (task.selector, task.definition))
         self.assertEqual((back.params, back.step, back.trace_parent), (task.params, task.step, task.trace_parent))
+        self.assertEqual(
+            (back.on_worker_lost, back.single_step, back.needs), (task.on_worker_lost, task.single_step, task.needs)
+        )
+
+    def test_policies_that_are_not_told(self) -> None:
+        """A dispatcher that names no policy, or one that a later version may know, gets the default."""
+        for policy in ("", "later"):
+            message = pb.Task(dag_run_id="r1", operation=pb.OPERATION_START, on_worker_lost=policy)
+            self.assertEqual(task_from_message(message).on_worker_lost, OnWorkerLost())
 
     def test_a_root_run_of_an_old_peer_is_its_own_root(self) -> None:
         """Fields that old dispatchers leave empty get their meaning."""

@@ -173,6 +173,8 @@ nodes = st.builds(
     outputs=st.dictionaries(names, words, max_size=3),
     excused=st.booleans(),
     decision=st.none() | decisions,
+    exit_code=st.integers(-1, 255),
+    waits=words,
 )
 refs = st.builds(RunRef, name=names, id=names)
 statuses = st.builds(

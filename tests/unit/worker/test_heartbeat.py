@@ -10,6 +10,7 @@ from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase
 
 from txdagu.config.settings import PathSettings, Settings, WorkerSettings
+from txdagu.model.policies import LostWorkerPolicy, OnWorkerLost
 from txdagu.model.run import RunRef
 from txdagu.model.task import Operation, Task
 from txdagu.peers.discovery import CoordinatorDirectory
@@ -65,9 +66,9 @@ class HeartbeatTests(SynchronousTestCase):
     def _channel(self) -> ScriptedChannel:
         return self.channels[-1]
 
-    def _task(self) -> TaskInHand:
+    def _task(self, lost: OnWorkerLost = OnWorkerLost()) -> TaskInHand:
         task = TaskInHand(
-            Task(RUN, RUN, Operation.START, "etl"),
+            Task(RUN, RUN, Operation.START, "etl", on_worker_lost=lost),
             self.member,
             True,
             "key-1",
@@ -140,6 +141,14 @@ class HeartbeatTests(SynchronousTestCase):
         self.assertEqual(self.stopped, [])
         self._beat(4)
         self.assertIn("has not renewed its lease", self.stopped[0])
+
+    def test_task_that_is_waited_for(self) -> None:
+        """A run that is never given away goes on, however long nobody renews its lease."""
+        self._task(OnWorkerLost(LostWorkerPolicy.WAIT))
+        self.heartbeat.start()
+        self.hanging = self._channel.hanging = True
+        self._beat(100)
+        self.assertEqual(self.stopped, [])
 
     def test_coordinator_down(self) -> None:
         """While nobody listens at the coordinator's address, nobody gives our task away: it goes on for ten minutes."""

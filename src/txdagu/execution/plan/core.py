@@ -155,6 +155,10 @@ class RunCore:
         if child not in node.children:  # a retry calls the same run again
             self._nodes[target] = replace(node, children=(*node.children, child))
 
+    def step_waits(self, target: Target, sentence: str) -> None:
+        """Note why a step that has its turn does not begin; an empty sentence: it has begun."""
+        self._nodes[target] = replace(self._nodes[target], waits=sentence)
+
     def conditions_checked(self, target: Target | None, verdicts: Sequence[Verdict], now: datetime) -> list[Effect]:
         """Conditions were evaluated, those of the DAG for None."""
         if target is not None:

@@ -114,7 +114,7 @@ class Courses:
         """It is this one's turn."""
         node = self._nodes[target]
         self._nodes[target] = replace(
-            node, state=NodeState.RUNNING, started_at=now, finished_at=None, error="", children=()
+            node, state=NodeState.RUNNING, started_at=now, finished_at=None, error="", exit_code=0, children=()
         )
         course = self.active[target] = Course(target, node.step)
         if node.step.preconditions:
@@ -228,7 +228,14 @@ class Courses:
             end = replace(end, state=NodeState.FAILED, error=_NO_ANSWER, exit_code=1)
         self._note_end(course, end)
         node = self._nodes[course.target]
-        node = replace(node, step=end.step or node.step, error=end.error, outputs=dict(end.outputs))
+        node = replace(
+            node,
+            step=end.step or node.step,
+            error=end.error,
+            outputs=dict(end.outputs),
+            exit_code=end.exit_code,
+            waits="",
+        )
         if end.state is NodeState.ABORTED:
             self._settle(course, replace(node, state=NodeState.ABORTED), now)
         elif self._retries(course, node, now):
@@ -315,6 +322,6 @@ class Courses:
     def _settle(self, course: Course, node: NodeStatus, now: datetime) -> None:
         course.quiet()
         del self.active[course.target]
-        self._nodes[course.target] = replace(node, finished_at=now)
+        self._nodes[course.target] = replace(node, finished_at=now, waits="")
         self._out(StepSettled(course.target))
         self._settled(course.target, now)

@@ -17,6 +17,7 @@ from txdagu.execution.evaluation.stages import Evaluator
 from txdagu.execution.groups import run_group
 from txdagu.execution.interfaces import ExitStatus, IProcessRunner, ProcessSpec, Tap
 from txdagu.execution.request import RunRequest
+from txdagu.execution.singlestep import StepInputs
 from txdagu.execution.slot import SharedSlot, SlotUse
 from txdagu.execution.steps.config import Config, evaluated
 from txdagu.execution.steps.printing import StepPrinter
@@ -43,6 +44,10 @@ class ChildHandle(Protocol):
 
     def wait(self) -> Awaitable[RunStatus]:
         """Its final state."""
+
+
+def _unheard(_: object) -> None:
+    """Nobody wants to know."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +81,9 @@ class StepContext:
     `step.stderr` are absolute paths already. `masker` hides the run's secrets in all that is shown: programs' output goes through
     `tap`, where there is one, the step's own words through `printer`, which is closed by who made the context. `params` are the
     run's, evaluated, `conversations` those of its chat steps. `trace_parent` is its place in a trace, for runs that it
-    calls. `container` is that of the DAG, where it has one.
+    calls. `inputs` is all that the step sees of the run. `container` is that of the DAG, where it has one. `waits` notes why
+    nothing happens yet (an empty text: it goes on), `moved` that the step writes to other log files than `logs`. `execution`
+    counts from 1 in this attempt of the run.
     """
 
     request: RunRequest
@@ -96,7 +103,11 @@ class StepContext:
     params: Mapping[str, str]
     conversations: Conversations
     trace_parent: str
+    inputs: StepInputs
     container: RunContainer | None = None
+    waits: Callable[[str], None] = _unheard
+    moved: Callable[[StepLogs], None] = _unheard
+    execution: int = 1
 
     @property
     def dag(self) -> Dag:

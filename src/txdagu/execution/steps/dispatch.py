@@ -6,11 +6,13 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
+from txdagu.dispatch.routing import Place
 from txdagu.execution import files
 from txdagu.execution.plan import StepEnd
 from txdagu.execution.steps.child import run_child_step
 from txdagu.execution.steps.command import run_command_step
 from txdagu.execution.steps.context import StepContext
+from txdagu.execution.steps.elsewhere import route_of, run_on_worker
 from txdagu.model.dag import Step
 from txdagu.model.errors import DaguError
 from txdagu.model.status import NodeState
@@ -23,7 +25,7 @@ _COMMANDS = frozenset({"", "shell", "command"})
 
 async def run_step(context: StepContext) -> StepEnd:
     """
-    Execute a step by its type.
+    Execute a step by its type, here or on the worker that its selector asks for.
 
     Calls and commands are known here; plugins are looked for only when a step has another type, so that no run without
     such steps waits for that. Raises `DaguError` when the step cannot even begin, `StopRequested` when it was stopped before.
@@ -31,6 +33,9 @@ async def run_step(context: StepContext) -> StepEnd:
     step = context.step
     if step.child is not None:
         return await run_child_step(context)
+    way = await route_of(context)
+    if way is not None and way.place is Place.WORKER:
+        return await run_on_worker(context, way)
     if step.type in _COMMANDS:
         return await run_command_step(context)
     return await _run_plugin(context)

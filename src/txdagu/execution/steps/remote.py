@@ -1,20 +1,17 @@
-"""Children that run on workers."""
+"""Runs on workers for which a step waits: called DAGs, and single steps."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from twisted.logger import Logger
-
+from txdagu.dagfile import beyond_dagu
 from txdagu.execution.remote import RemoteRun
 from txdagu.execution.steps.context import StepContext
 from txdagu.model.dag import Dag
 from txdagu.model.run import RunRef, RunStatus
 from txdagu.model.task import Operation, Task
 from txdagu.peers.interfaces import ICoordinators
-
-log = Logger()
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,20 +44,36 @@ def task_for(context: StepContext, call: RemoteCall) -> Task:
         selector=call.selector,
         definition=call.definition,
         trace_parent=context.trace_parent,
+        on_worker_lost=call.dag.on_worker_lost,
+        needs=beyond_dagu(call.dag),
     )
 
 
 async def run_remote_child(context: StepContext, coordinators: ICoordinators, call: RemoteCall) -> RunStatus:
     """The child's final state, as `RemoteRun.execute` tells; the caller's slot is free for others meanwhile."""
     earlier = call.previous.attempt_id if call.previous is not None else ""
+    task = task_for(context, call)
+    return await run_remotely(context, coordinators, task, call.dag.max_clean_up_seconds, earlier)
+
+
+async def run_remotely(
+    context: StepContext,
+    coordinators: ICoordinators,
+    task: Task,
+    clean_up_seconds: float,
+    earlier_attempt: str,
+    seen: Callable[[RunStatus], None] | None = None,
+) -> RunStatus:
+    """Hand in a task and wait for its run's end, as `RemoteRun` does; the caller's slot is free for others meanwhile."""
     remote = RemoteRun(
         context.tools.store,
         coordinators,
         context.tools.clock,
-        task_for(context, call),
-        clean_up_seconds=call.dag.max_clean_up_seconds,
-        earlier_attempt=earlier,
-        waits=lambda sentence: log.warn("step {step}: {sentence}", step=context.step.name, sentence=sentence),
+        task,
+        clean_up_seconds=clean_up_seconds,
+        earlier_attempt=earlier_attempt,
+        waits=context.waits,
+        seen=seen,
     )
     context.slot.wait()
     return await remote.execute(context.stop)

@@ -67,8 +67,10 @@ class Entry:
     A task right after a transition, as the journal keeps it. The newest entry of a task is all it takes to bring it
     back.
 
-    `number` names the task within one journal and gives the order of acceptance. `confirms` tells whether the worker
-    is one that acknowledges offers and renews leases.
+    `number` names the task within one journal and gives the order of acceptance; `sequence` counts its transitions from
+    1. `before` and `before_epoch` are what the transition began with: who writes into shared tables compares them with what
+    is there. `confirms` tells whether the worker is one that acknowledges offers and renews leases; `incarnation` is the
+    one that was offered the task, `offered_at` when, in the core's time. An `adopted` task was found running.
     """
 
     number: int
@@ -80,6 +82,12 @@ class Entry:
     confirms: bool = False
     cancel_reason: str = ""
     outcome: Outcome | None = None
+    sequence: int = 1
+    before: State = State.NEW
+    before_epoch: int = 0
+    incarnation: str = ""
+    offered_at: float = 0.0
+    adopted: bool = False
 
 
 @dataclass(slots=True, eq=False)
@@ -88,9 +96,10 @@ class TaskRecord:
     A task and everything known of it.
 
     `lease_until` is when its worker's word runs out, `heard_at` when that was last given; `offer_number` counts the
-    offers made to that worker; `seen` tells that the worker has named the run in a heartbeat; `beats` counts
+    offers made to that worker; `seen` tells that the worker has named the run in a heartbeat, or may have; `beats` counts
     heartbeats that did not name it: after the offer is overdue while offered, in a row while running. Both only
-    matter where a peer cannot say things itself.
+    matter where a peer cannot say things itself. `sequence` counts transitions; those of the past are in `timeline`, as
+    far as this process saw them.
     """
 
     task: Task
@@ -102,6 +111,8 @@ class TaskRecord:
     attempt_id: str = ""
     attempt_name: str = ""
     confirms: bool = False
+    incarnation: str = ""
+    sequence: int = 0
     poll: Poll | None = None
     offer_number: int = 0
     lease_until: float = 0.0
@@ -120,23 +131,37 @@ class TaskRecord:
         """What tells the run apart from all others: its root and its id."""
         return (self.task.root, self.task.run.id)
 
-    def entry(self) -> Entry:
-        """The journal's view of this moment."""
+    def note(self, transition: Transition) -> Entry:
+        """Move on, with a line in the timeline; returns the journal's view of that."""
+        before, before_epoch = (self.state, self.timeline[-1].epoch) if self.timeline else (State.NEW, 0)
+        self.state = transition.state
+        self.sequence += 1
+        self.timeline.append(transition)
         return Entry(
             number=self.number,
             task=self.task,
-            transition=self.timeline[-1],
+            transition=transition,
             token=self.token,
             attempt_id=self.attempt_id,
             attempt_name=self.attempt_name,
             confirms=self.confirms,
             cancel_reason=self.cancel_reason,
             outcome=self.outcome,
+            sequence=self.sequence,
+            before=before,
+            before_epoch=before_epoch,
+            incarnation=self.incarnation,
+            offered_at=self.offered_at,
+            adopted=self.adopted,
         )
 
     @classmethod
     def restored(cls, entry: Entry) -> TaskRecord:
-        """The record that gave this entry, without what only the process knew: waiting calls and deadlines."""
+        """
+        The record that gave this entry, without what only the process knew: waiting calls and deadlines.
+
+        What ran may have been named by its worker, so it counts as `seen`: it must not be taken for one that never began.
+        """
         last = entry.transition
         record = cls(
             task=entry.task,
@@ -150,6 +175,11 @@ class TaskRecord:
             confirms=entry.confirms,
             cancel_reason=entry.cancel_reason,
             outcome=entry.outcome,
+            sequence=entry.sequence,
+            incarnation=entry.incarnation,
+            offered_at=entry.offered_at,
+            adopted=entry.adopted,
+            seen=last.state is State.RUNNING,
         )
         record.timeline.append(last)
         return record

@@ -183,7 +183,7 @@ class JournalDatabase:
             " UNION ALL SELECT MAX(number) FROM set_aside) AS both_tables"
         ).fetchone()[0]
         found = [SetAside(row[0], reason) for row, reason in damaged]
-        return Kept(tuple(kept), tuple(over), last_number or 0), found
+        return Kept(kept, over, last_number or 0), found
 
     def timeline(self, root: RunRef, run_id: str, offset: float) -> list[Transition]:
         """Every transition of every task of a run, oldest first."""
@@ -205,12 +205,14 @@ class JournalDatabase:
         """How many tasks are in each state."""
         return dict(self._connection.execute("SELECT state, COUNT(*) FROM tasks GROUP BY state ORDER BY state"))
 
-    def _readable(self, rows: list[Row], offset: float, damaged: list[tuple[Row, str]]) -> Iterator[Entry]:
+    def _readable(self, rows: list[Row], offset: float, damaged: list[tuple[Row, str]]) -> tuple[Entry, ...]:
+        entries = []
         for row in rows:
             try:
-                yield to_entry(row, offset)
+                entries.append(to_entry(row, offset))
             except DamagedRowError as error:
                 damaged.append((row, str(error)))
+        return tuple(entries)
 
     def _set_aside(self, damaged: list[tuple[Row, str]], unix_now: float) -> None:
         with self._transaction():

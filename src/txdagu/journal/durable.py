@@ -234,9 +234,9 @@ class DurableJournal:
         except _DamagedFileError as error:
             if not self._place.set_damaged_aside:
                 raise UnavailableError(
-                    f"the journal {self._place.file} is damaged: {error}; put back a sound copy, or have it set aside and a new one "
-                    "begun with coordinator.onDamagedJournal: set-aside (DAGU_COORDINATOR_ON_DAMAGED_JOURNAL): then runs go on with "
-                    "their workers, and those that wait are handed in again by whoever waits for them"
+                    f"the journal {self._place.file} is damaged: {error}; put back a sound copy, or have it set aside and a "
+                    "new one begun with coordinator.onDamagedJournal: set-aside (DAGU_COORDINATOR_ON_DAMAGED_JOURNAL): then "
+                    "runs go on with their workers, and those that wait are handed in again by whoever waits for them"
                 ) from None
             self._put_away(str(error))
             return self._opened(check=True)

@@ -12,10 +12,10 @@ from txdagu.system.files import write_all
 LOCK_NAME = "lock"
 MOUNTS = Path("/proc/self/mountinfo")
 
-NETWORK_FILE_SYSTEMS = frozenset(
-    "nfs nfs4 cifs smb2 smb3 smbfs ceph glusterfs lustre beegfs gpfs afs 9p gfs2 ocfs2 fuse.sshfs fuse.glusterfs "
-    "fuse.ceph fuse.ceph-fuse fuse.s3fs fuse.rclone fuse.juicefs".split()
-)
+_NETWORK = ("nfs", "nfs4", "cifs", "smb2", "smb3", "smbfs", "afs", "9p")
+_CLUSTER = ("ceph", "glusterfs", "lustre", "beegfs", "gpfs", "gfs2", "ocfs2")
+_FUSE = ("fuse.sshfs", "fuse.glusterfs", "fuse.ceph", "fuse.ceph-fuse", "fuse.s3fs", "fuse.rclone", "fuse.juicefs")
+NETWORK_FILE_SYSTEMS = frozenset((*_NETWORK, *_CLUSTER, *_FUSE))
 
 
 def network_file_system(directory: str, mounts: str) -> str:

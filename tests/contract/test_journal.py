@@ -195,8 +195,7 @@ class DurableJournalTests(Contract, SynchronousTestCase):
         self.result(self.journal.close())
         self.clock = Clock()
         self.clock.advance(5)
-        self.journal = journal_in(self.directory, self.clock)
-        self.journal._unix_now = lambda: UNIX_START + 1010  # type: ignore[attr-defined]
+        self.journal = journal_in(self.directory, self.clock, unix_start=UNIX_START + 1005)
         self.result(self.journal.open())
         kept = self.result(self.journal.load())
         self.assertEqual(["r1"], [entry.task.run.id for entry in kept.open])

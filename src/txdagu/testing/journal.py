@@ -71,11 +71,14 @@ def failing(word: str, count: int = 1, message: str = "disk I/O error") -> Obser
     return fail
 
 
-def journal_in(directory: Path, clock: Clock, disk: WatchedDisk | None = None, **place: Any) -> DurableJournal:
+def journal_in(
+    directory: Path, clock: Clock, disk: WatchedDisk | None = None, unix_start: float = UNIX_START, **place: Any
+) -> DurableJournal:
     """A journal on a clock, which does all its work at once; `place` are further fields of `Place`."""
-    connect = {} if disk is None else {"connect": disk.connect}
-    where = Place(directory, "process 1 on host1", **connect, **place)
-    return DurableJournal(where, NoThread(), clock.seconds, lambda: UNIX_START + clock.seconds())
+    if disk is not None:
+        place["connect"] = disk.connect
+    where = Place(directory, "process 1 on host1", **place)
+    return DurableJournal(where, NoThread(), clock.seconds, lambda: unix_start + clock.seconds())
 
 
 class Lives:

@@ -115,13 +115,13 @@ class CrashTests(SynchronousTestCase):
         """What the next process decides on top of what it found is accepted by the tables."""
         journal = journal_in(self.directory, self.clock)
         self.done(journal.open())
-        self.done(journal.commit(self.turns[0]))
+        self.done(journal.commit(self.turns[1]))
         found = self.copy()
         self.done(journal.close())
         journal = journal_in(found, self.clock)
         self.done(journal.open())
         (kept,) = self.done(journal.load()).open
-        (following,) = self.turns[1]
+        (following,) = self.turns[2]
         self.assertEqual((kept.transition.state, kept.transition.epoch), (following.before, following.before_epoch))
         self.done(journal.commit([replace(following, task=kept.task)]))
         self.done(journal.close())

@@ -263,7 +263,8 @@ class Dispatcher:
 
         Timers of the reactor are late when somebody sets its clock back; what is overdue is then noticed with the next turn.
         """
-        due = None if self._stopped else self._core.next_deadline()
+        # While everybody is refused nothing is due; the core is asked again when it was restored.
+        due = None if self._refusal else self._core.next_deadline()
         if due is None:
             return
         now = self.now

@@ -101,8 +101,8 @@ class Lifecycle:
         """
         Forget all tasks and take up those of the journal.
 
-        What waits keeps its place. What is offered or runs keeps worker, token and epoch and gets its full time again:
-        nobody could be heard while there was no coordinator.
+        What waits keeps its place. What is offered or runs keeps worker, token and epoch and gets its full time again, and
+        so do known workers: nobody could be heard while there was no coordinator.
         """
         self.turn(None)
         self.placement.clear_tasks()
@@ -112,6 +112,7 @@ class Lifecycle:
         for worker in self.workers.values():
             worker.tasks.clear()
             worker.cancelling.clear()
+            worker.seen_at = now
         self.history.clear()
         for entry in kept.ended:
             self.history.add(TaskRecord.restored(entry), min(now, entry.transition.at))

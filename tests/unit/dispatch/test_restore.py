@@ -155,6 +155,20 @@ class RunningTests(RestartTestCase):
         (ending,) = self.pass_time(1059, 1059)
         self.assertEqual("worker w1 was silent for 30 s while running job:r1", ending.outcome.reason)
 
+    def test_outages(self) -> None:
+        """T30: after 10 s, 60 s and 10 min without a coordinator the run is still its worker's, and its end is accepted."""
+        for outage in (10, 60, 600):
+            self.setUp()
+            offer = self.start("r1")
+            self.restart(outage)
+            self.pass_time(outage, outage + 20)
+            self.core.heartbeat(Beat("w1", {}, "one", slots=1), outage + 20)
+            listed = [running(offer.task, offer.epoch)]
+            self.assertEqual([], self.core.run_heartbeat("w1", "one", listed, outage + 20).answer)
+            self.assertEqual([], self.pass_time(outage + 21, outage + 45))
+            ended = self.core.report_end("w1", offer.task.root, "r1", offer.epoch, DONE, outage + 45)
+            self.assertTrue(ended.answer.accepted)
+
     def test_others_are_told_to_stop(self) -> None:
         """A worker with an older epoch learns after the restart that the run is not its own."""
         offer = self.start("r1")

@@ -22,7 +22,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "start": ("txdagu.cli.start:start", "Run a DAG and wait for its end"),
     "enqueue": ("txdagu.cli.enqueue:enqueue", "Queue a run for the main instance to start"),
     "status": ("txdagu.cli.status:status", "Show what became of a run"),
-    "doctor": ("txdagu.cli.doctor:doctor", "Look for what is wrong: doctor peer examines coordinators"),
+    "doctor": (
+        "txdagu.cli.doctor:doctor",
+        "Look for what is wrong: with coordinators (peer), with the journal (journal)",
+    ),
     "demo": ("txdagu.cli.demo:demo", "Start a small cluster here and run a pipeline across it"),
     "validate": ("txdagu.cli.validate:validate", "Check DAG files"),
     "schema": ("txdagu.cli.schema:schema", "Print the JSON Schema of DAG files"),

@@ -195,6 +195,13 @@ class JournalDatabase:
         )
         return [Transition(moment(at, offset), State(state), *rest) for at, state, *rest in rows]
 
+    def roots_of(self, run_id: str) -> list[RunRef]:
+        """The roots under which there are tasks of a run with that id."""
+        rows = self._connection.execute(
+            "SELECT DISTINCT root_name, root_id FROM tasks WHERE run_id = ? ORDER BY root_name, root_id", (run_id,)
+        )
+        return [RunRef(*row) for row in rows]
+
     def set_aside(self) -> list[SetAside]:
         """Every record that was ever set aside."""
         return [

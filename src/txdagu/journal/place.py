@@ -51,6 +51,14 @@ def read_mounts() -> str:
         return ""
 
 
+def holder(directory: Path) -> str:
+    """Who says to hold the directory; empty if nobody does. A process that was killed is named until another one comes."""
+    try:
+        return (directory / LOCK_NAME).read_text(encoding="utf-8", errors="replace").strip()
+    except FileNotFoundError:
+        return ""
+
+
 class DirectoryHold:
     """
     This process' exclusive hold on a directory, by flock(2) on a file in it; it ends with the process, however that ends.
@@ -85,5 +93,6 @@ class DirectoryHold:
     def release(self) -> None:
         """Let go. Does nothing if it is not held."""
         if self._descriptor >= 0:
+            os.ftruncate(self._descriptor, 0)
             os.close(self._descriptor)
             self._descriptor = -1

@@ -167,9 +167,8 @@ def main() -> None:
         kept, seconds = in_reactor(Path(directory, "alone"), options.clients, options.seconds)
         print("| journal alone | clients | durable transitions/s |\n| --- | --- | --- |")
         print(f"| submit, offer, ack, end | {options.clients} | {kept / seconds:,.0f} |\n")
-        print(
-            "| Dispatch over gRPC | clients | calls/s | p50 ms | p99 ms | longest ms |\n| --- | --- | --- | --- | --- | --- |"
-        )
+        print("| Dispatch over gRPC | clients | calls/s | p50 ms | p99 ms | longest ms | server us/call |")
+        print("| --- | --- | --- | --- | --- | --- | --- |")
         for repetition in range(options.repetitions):
             with coordinator(Path(directory, f"home-{repetition}")) as (port, pid):
                 before = cpu(pid)

@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN = .venv/bin
 
 # Without npm the released program cannot be had, without Go h2spec; their tests then say so and skip.
-.PHONY: demo test fuzz lint types contracts protocol bench-grpc bench-output clean
+.PHONY: demo test fuzz lint types contracts protocol bench-grpc bench-output bench-journal clean
 
 .venv/run: setup.cfg pyproject.toml
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
@@ -53,6 +53,9 @@ bench-grpc: .venv/bench
 
 bench-output: .venv/run
 	$(BIN)/python bench/output.py $(ARGS)
+
+bench-journal: .venv/run
+	$(BIN)/python bench/journal.py $(ARGS)
 
 clean:
 	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache

@@ -25,7 +25,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "status": ("txdagu.cli.status:status", "Show what became of a run"),
     "approve": ("txdagu.cli.approve:approve", "Approve a step that waits for a person; its run goes on"),
     "reject": ("txdagu.cli.approve:reject", "Reject a step that waits for a person"),
-    "doctor": ("txdagu.cli.doctor:doctor", "Look for what is wrong: doctor peer examines coordinators"),
+    "doctor": (
+        "txdagu.cli.doctor:doctor",
+        "Look for what is wrong: with coordinators (peer), with the journal (journal)",
+    ),
     "demo": ("txdagu.cli.demo:demo", "Start a small cluster here and run a pipeline across it"),
     "validate": ("txdagu.cli.validate:validate", "Check DAG files"),
     "schema": ("txdagu.cli.schema:schema", "Print the JSON Schema of DAG files"),

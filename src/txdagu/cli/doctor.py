@@ -35,7 +35,8 @@ Usage: dagu doctor SUBJECT [options]
 Look for what is wrong, and say what to do about it.
 
 Subjects:
-  peer  The connection to coordinators: name, port, TLS, certificates, health, clock
+  peer     The connection to coordinators: name, port, TLS, certificates, health, clock
+  journal  The journal of this host's coordinator: its place, its file, what is in it; or all that happened to one run
 
 dagu doctor SUBJECT --help tells the options of a subject.
 """
@@ -123,6 +124,55 @@ def peer(arguments: list[str]) -> int:
 
 
 SUBJECTS["peer"] = peer
+
+
+class JournalOptions(SettingsOptions):
+    """Options of ``dagu doctor journal``."""
+
+    longdesc = (
+        "Examine the coordinator's journal on this host, also while the coordinator runs; nothing is changed. With a run's id: "
+        "everything that happened to its tasks. Exit code 0 when nothing failed, 1 otherwise, 2 for a wrong call."
+    )
+    operands = "[RUN-ID]"
+    optParameters = [
+        *parameters("coordinator.state-dir"),
+        ["output", "o", "text", "How to print what was found: text or json."],
+    ]
+
+    def parseArgs(self, *run_ids: str) -> None:
+        """At most one run."""
+        if len(run_ids) > 1:
+            raise UsageError("at most one run id is expected")
+        self["run_id"] = run_ids[0] if run_ids else ""
+
+    def postOptions(self) -> None:
+        """Read what is no setting."""
+        if self["output"] not in OUTPUTS:
+            raise UsageError(f'--output: "{self["output"]}" is neither of {" and ".join(OUTPUTS)}')
+
+
+def journal(arguments: list[str]) -> int:
+    """Examine the journal, or tell the history of one run."""
+    from rich.console import Console
+
+    from txdagu.journal.assembly import journal_place
+    from txdagu.journal.inspection import history, inspect
+    from txdagu.model.findings import Examination
+
+    options = parse(JournalOptions(), "doctor journal", arguments)
+    place = journal_place(settings_from(options))
+    report = _Report(Console(highlight=False), live=options["output"] == "text")
+    run_id = options["run_id"]
+    subject = f"run {run_id} in the journal" if run_id else f"the journal in {place.directory}"
+    report.begin(subject)
+    found = tuple(history(place, run_id) if run_id else inspect(place))
+    for finding in found:
+        report.tell(finding)
+    report.examinations.append(Examination(subject, found))
+    return report.end()
+
+
+SUBJECTS["journal"] = journal
 
 
 class _Report:

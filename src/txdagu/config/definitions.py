@@ -149,7 +149,19 @@ DEFINITIONS: tuple[Definition, ...] = (
         flag="coordinator.advertise",
         short="A",
     ),
-    Definition("coordinator.stateDir", Kind.PATH, "Directory of the coordinator's journal, on a local disk."),
+    Definition(
+        "coordinator.stateDir",
+        Kind.PATH,
+        "Directory of the coordinator's journal, on a local disk; empty: coordinator in the data directory.",
+        flag="coordinator.state-dir",
+    ),
+    Definition(
+        "coordinator.onDamagedJournal",
+        Kind.WORD,
+        "What to do with a journal file that is damaged: refuse to start, or set it aside and begin a new one.",
+        "refuse",
+        words=("refuse", "set-aside"),
+    ),
     Definition("coordinator.offerTimeout", Kind.DURATION, "How long a worker may take to confirm a task.", "10s"),
     Definition("coordinator.leaseTtl", Kind.DURATION, "How long a task lives without word from its worker.", "30s"),
     Definition(

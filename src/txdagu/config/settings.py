@@ -38,7 +38,8 @@ class ServerSettings:
 @dataclass(frozen=True, slots=True)
 class CoordinatorSettings:
     """
-    The coordinator. Port 0 takes any free one; `advertise` is what workers dial, empty: found out at start.
+    The coordinator. Port 0 takes any free one; `advertise` is what workers dial, empty: found out at start. `state_dir` is
+    where the journal is; `on_damaged_journal` is ``refuse`` or ``set-aside``.
 
     `offer_timeout` and `lease_ttl` are in seconds: how long an offer waits for its acknowledgement, and how long a running
     task is believed to run without a word from its worker. `reflection` shows the services and messages to gRPC tools.
@@ -48,6 +49,7 @@ class CoordinatorSettings:
     port: int = 50055
     advertise: str = ""
     state_dir: str = ""
+    on_damaged_journal: str = "refuse"
     offer_timeout: float = 10.0
     lease_ttl: float = 30.0
     reflection: bool = True

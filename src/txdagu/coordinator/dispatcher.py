@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import TypeVar
 
@@ -13,16 +13,19 @@ from twisted.logger import Logger
 from txdagu.coordinator.endings import examined
 from txdagu.dispatch.core import DispatchCore
 from txdagu.dispatch.journal import Journal
-from txdagu.dispatch.records import Poll
+from txdagu.dispatch.records import Poll, Transition
 from txdagu.dispatch.turn import Dismissal, Effect, Ending, Inquiry, Offer, Turn
 from txdagu.model.errors import DaguError
+from txdagu.model.run import RunRef
 from txdagu.model.status import RunState
+from txdagu.protocol.services import LEASES, LEASES_STAND
 from txdagu.store.interfaces import IRunStore
 from txdagu.wire.status import RpcError, StatusCode
 
 Answer = TypeVar("Answer")
 
 ASK_AGAIN_AFTER = 10.0
+LOAD_AGAIN_AFTER = 2.0
 LEAVING = "the coordinator is shutting down"
 
 
@@ -30,8 +33,12 @@ class Dispatcher:
     """
     Carries out what the core decides, in this order: commit to the journal, then effects, then the answer.
 
-    `clock` measures time for the core; `wall` tells the time of day. Without a `store` the files of runs cannot be
-    asked, and a peer that confirms nothing is believed not to have started what it does not list.
+    `clock` wakes us, `now` measures time for the core in seconds, by default the clock's own; `wall` tells the time of day.
+    Without a `store` the files of runs cannot be asked, and a peer that confirms nothing is believed not to have started
+    what it does not list.
+
+    While the journal cannot be written, everybody is refused with UNAVAILABLE and the reason, and nothing is decided: no
+    offer is taken back and no lease ends. `LEASES` in the trailing metadata tells our workers so.
     """
 
     log = Logger()
@@ -43,29 +50,34 @@ class Dispatcher:
         clock: IReactorTime,
         wall: Callable[[], datetime],
         store: IRunStore | None = None,
+        now: Callable[[], float] | None = None,
     ) -> None:
         self._core = core
         self._journal = journal
         self._clock = clock
         self._wall = wall
         self._store = store
+        self._now = now or clock.seconds
         self._waiting: dict[Poll, Deferred[Offer]] = {}
         self._committing = 0
+        self._broken = ""
         self._refusal = ""
         self._timer: IDelayedCall | None = None
+        self._timer_due = 0.0
+        self._loading: IDelayedCall | None = None
         self._stopped = False
 
     @property
     def core(self) -> DispatchCore:
         """The core. Raises `RpcError` UNAVAILABLE while it must not be used: the journal failed, or we are leaving."""
         if self._refusal:
-            raise RpcError(StatusCode.UNAVAILABLE, self._refusal)
+            raise _refused(self._refusal)
         return self._core
 
     @property
     def now(self) -> float:
         """The core's time, in seconds."""
-        return self._clock.seconds()
+        return self._now()
 
     def wall_time(self, at: float) -> datetime:
         """The time of day of a moment in the core's time."""
@@ -74,17 +86,22 @@ class Dispatcher:
     async def start(self) -> None:
         """Take up the tasks that the journal kept."""
         kept = await self._journal.load()
-        if kept:
-            self.log.info("the journal has {count} open tasks", count=len(kept))
-        self._perform(self._core.reload(kept, self.now))
+        if kept.open:
+            self.log.info("{count} open tasks are taken up from the journal", count=len(kept.open))
+        self._perform(self._core.restore(kept, self.now))
+
+    async def timeline(self, root: RunRef, run_id: str) -> Sequence[Transition]:
+        """Everything that ever happened to the tasks of a run, as far as the journal still has it; oldest first."""
+        return await self._journal.timeline(root, run_id)
 
     def stop(self) -> None:
         """Answer all waiting calls with UNAVAILABLE, and take nothing in any more."""
         self._stopped = True
         self._refusal = LEAVING
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        for timer in (self._timer, self._loading):
+            if timer is not None:
+                timer.cancel()
+        self._timer = self._loading = None
         self._end_waiting(LEAVING)
 
     async def settle(self, turn: Turn[Answer]) -> Answer:
@@ -124,32 +141,53 @@ class Dispatcher:
         self._committing += 1
         try:
             await self._journal.commit(turn.entries)
-        except Exception:  # noqa: BLE001 - whatever it is, nothing that was decided may be told to anybody
-            self.log.failure("the journal cannot be written; all open tasks are read back from it")
-            self._refusal = self._refusal or "the coordinator's journal cannot be written; try again"
+        except Exception as error:  # noqa: BLE001 - whatever it is, nothing that was decided may be told to anybody
+            if not self._broken:
+                self.log.error("{reason}; all tasks are read back from it", reason=_unwritten(error))
+                if not isinstance(error, DaguError):
+                    self.log.failure("writing the journal failed")
+            self._broken = self._broken or _unwritten(error)
+            self._refusal = self._refusal or self._broken
         finally:
             self._committing -= 1
-        if self._refusal and not self._stopped:
-            if not self._committing:
-                await self._reload()
-            raise RpcError(StatusCode.UNAVAILABLE, "the coordinator's journal cannot be written; try again")
-        self._perform(turn)
+        if not self._broken:
+            self._perform(turn)
+            return
+        # Those who wait for later commits were promised something on top of what is lost: they are refused as well.
+        reason = self._broken
+        if not self._committing and not self._stopped:
+            await self._reload()
+        raise _refused(reason)
 
     async def _reload(self) -> None:
         """Forget what was decided since the last good commit; as long as that does not succeed, everybody is refused."""
+        reason = self._broken
         try:
             kept = await self._journal.load()
-        except Exception:  # noqa: BLE001 - logged, and tried again
-            self.log.failure("the journal cannot be read; trying again in {seconds} s", seconds=ASK_AGAIN_AFTER)
+        except Exception as error:  # noqa: BLE001 - told, and tried again
+            if self._stopped:
+                return
+            if _unwritten(error) != reason:
+                self.log.error(
+                    "{reason}; trying again every {seconds} s", reason=_unwritten(error), seconds=LOAD_AGAIN_AFTER
+                )
+            if not isinstance(error, DaguError):
+                self.log.failure("reading the journal failed")
+            self._broken = self._refusal = _unwritten(error)
             self._end_waiting(self._refusal)
-            self._clock.callLater(ASK_AGAIN_AFTER, self._reload_later)
+            self._loading = self._clock.callLater(LOAD_AGAIN_AFTER, self._reload_later)
             return
-        self._refusal = LEAVING if self._stopped else ""
-        self._perform(self._core.reload(kept, self.now))
+        if self._stopped:
+            return
+        self._broken = self._refusal = ""
+        self._perform(self._core.restore(kept, self.now))
+        # Also the calls whose offers were lost with the commit.
+        self._end_waiting(reason)
+        self.log.info("the journal can be written again; it has {count} open tasks", count=len(kept.open))
 
     def _reload_later(self) -> None:
-        if not self._stopped:
-            Deferred.fromCoroutine(self._reload()).addErrback(self._unsettled)
+        self._loading = None
+        Deferred.fromCoroutine(self._reload()).addErrback(self._unsettled)
 
     # -- effects -------------------------------------------------------------------------------------------------------
 
@@ -173,7 +211,7 @@ class Dispatcher:
             case Dismissal():
                 waiting = self._waiting.pop(effect.poll, None)
                 if waiting is not None:
-                    waiting.errback(RpcError(StatusCode.UNAVAILABLE, effect.reason))
+                    waiting.errback(_refused(effect.reason))
             case Ending():
                 self._tell_ending(effect)
             case Inquiry():
@@ -212,7 +250,7 @@ class Dispatcher:
     def _end_waiting(self, reason: str) -> None:
         waiting, self._waiting = self._waiting, {}
         for deferred in waiting.values():
-            deferred.errback(RpcError(StatusCode.UNAVAILABLE, reason))
+            deferred.errback(_refused(reason))
 
     def _unsettled(self, failure: object) -> None:
         self.log.failure("a decision could not be carried out", failure)  # type: ignore[arg-type]
@@ -220,21 +258,37 @@ class Dispatcher:
     # -- time ----------------------------------------------------------------------------------------------------------
 
     def _schedule(self) -> None:
-        """Have the core ticked when it wants, not later. A timer that comes too early finds nothing to do and is set again."""
-        due = None if self._stopped else self._core.next_deadline()
+        """
+        Have the core ticked when it wants, not later. A timer that comes too early finds nothing to do and is set again.
+
+        Timers of the reactor are late when somebody sets its clock back; what is overdue is then noticed with the next turn.
+        """
+        # While everybody is refused nothing is due; the core is asked again when it was restored.
+        due = None if self._refusal else self._core.next_deadline()
         if due is None:
             return
+        now = self.now
         if self._timer is not None:
-            if self._timer.getTime() <= due:
+            if self._timer_due <= due and now < due:
                 return
             self._timer.cancel()
-        self._timer = self._clock.callLater(max(0.0, due - self.now), self._tick)
+        self._timer_due = due
+        self._timer = self._clock.callLater(max(0.0, due - now), self._tick)
 
     def _tick(self) -> None:
         self._timer = None
         if not self._refusal:
             Deferred.fromCoroutine(self.settle(self._core.tick(self.now))).addErrback(self._unsettled)
         self._schedule()
+
+
+def _unwritten(error: Exception) -> str:
+    return f"the coordinator's journal cannot be written ({error}); nothing was accepted, try again later"
+
+
+def _refused(reason: str) -> RpcError:
+    """UNAVAILABLE, with the word that nothing is given away meanwhile."""
+    return RpcError(StatusCode.UNAVAILABLE, reason, trailing_metadata={LEASES: LEASES_STAND})
 
 
 def _shielded(inner: Deferred[None]) -> Deferred[None]:

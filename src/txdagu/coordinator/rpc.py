@@ -16,7 +16,7 @@ from txdagu.coordinator.handover import Owner, offered_task
 from txdagu.dispatch.core import Beat
 from txdagu.dispatch.machine import State
 from txdagu.dispatch.records import Poll
-from txdagu.dispatch.turn import Cancellation
+from txdagu.dispatch.turn import Cancellation, Turn
 from txdagu.grpc.context import CallContext, Handler
 from txdagu.model.errors import ConflictError
 from txdagu.model.run import RunRef
@@ -196,7 +196,8 @@ class CoordinatorService:
             json_data = open_json(run, root, running=state is State.RUNNING)
         else:
             return pb.GetDAGRunStatusResponse(found=False)
-        return pb.GetDAGRunStatusResponse(found=True, status=pb.DAGRunStatusProto(json_data=json_data))
+        answer = pb.GetDAGRunStatusResponse(found=True, status=pb.DAGRunStatusProto(json_data=json_data))
+        return await self._dispatcher.settle(Turn(answer))  # an end that is not kept yet is nobody's business
 
     async def request_cancel(self, request: pb.RequestCancelRequest, context: CallContext) -> pb.RequestCancelResponse:
         """End a run: at once if it waits; else its worker is told with its next heartbeat, at most a second from now."""

@@ -22,12 +22,13 @@ from txdagu.coordinator.handover import Owner
 from txdagu.coordinator.naming import RandomNames
 from txdagu.coordinator.rpc import CoordinatorService
 from txdagu.dispatch.core import DispatchCore
-from txdagu.dispatch.journal import Journal, MemoryJournal
+from txdagu.dispatch.journal import Journal
 from txdagu.grpc.health import HealthService
 from txdagu.grpc.reflection import ReflectionService
 from txdagu.grpc.server import ConnectionLimits, GrpcServerFactory, GrpcService
 from txdagu.grpc.tls import ServerTls
 from txdagu.grpc.tls_endpoints import TlsServerEndpoint
+from txdagu.journal.assembly import durable_journal
 from txdagu.model.addresses import join_host_port
 from txdagu.model.errors import UnavailableError
 from txdagu.peers.advice import SERVER_ADVICE
@@ -51,8 +52,8 @@ class CoordinatorServer(Service):
     A coordinator with its port.
 
     Starts: journal read, port open, registry entry written. Ends: health NOT_SERVING, registry entry removed, waiting
-    calls answered UNAVAILABLE, open calls finished for at most 2 s, port closed. `startService` fails with a sentence
-    if the port is taken. With `tls`, nothing else is spoken on the port.
+    calls answered UNAVAILABLE, open calls finished for at most 2 s, port closed, journal closed. `startService` fails with a
+    sentence if the journal or the port cannot be had. With `tls`, nothing else is spoken on the port.
     """
 
     log = Logger()
@@ -71,7 +72,8 @@ class CoordinatorServer(Service):
         self._reactor = reactor
         coordinator = settings.coordinator
         core = DispatchCore(RandomNames(wall), coordinator.offer_timeout, coordinator.lease_ttl)
-        self._dispatcher = Dispatcher(core, journal, reactor, wall, store)
+        self._journal = journal
+        self._dispatcher = Dispatcher(core, journal, reactor, wall, store, monotonic)
         self._health = HealthService([COORDINATOR_SERVICE])
         rpc = CoordinatorService(self._dispatcher, lambda: self.owner)
         services: list[GrpcService] = [rpc, self._health]
@@ -92,13 +94,19 @@ class CoordinatorServer(Service):
         return bound.host, bound.port
 
     def startService(self) -> Deferred[None]:
-        """Open for work. The Deferred fails with `UnavailableError` if the port cannot be had."""
+        """Open for work. The Deferred fails with `UnavailableError` if journal or port cannot be had."""
         super().startService()  # type: ignore[no-untyped-call]
         return Deferred.fromCoroutine(self._start())
 
     async def _start(self) -> None:
-        await self._dispatcher.start()
-        self._port = await self._listen()
+        await self._journal.open()
+        try:
+            await self._dispatcher.start()
+            self._port = await self._listen()
+        except BaseException:
+            self._dispatcher.stop()
+            await self._journal.close()
+            raise
         host, port = self.address
         advertised = await self._advertised(host)
         publication = coordinator_publication(self._settings, self._reactor, advertised.host, port)
@@ -166,6 +174,7 @@ class CoordinatorServer(Service):
         if self._port is not None:
             await maybeDeferred(self._port.stopListening)
         await self._factory.drain(DRAIN_TIME)
+        await self._journal.close()
         self.log.info("coordinator {id} has ended", id=self.owner.id)
 
 
@@ -181,4 +190,5 @@ def coordinator_service(settings: Settings, reactor: Any, protected: Protection 
     if protected is None:
         protected = protection(settings, [End.SERVER])
     store = run_store(settings, reactor)
-    return CoordinatorServer(settings, reactor, MemoryJournal(), store, local_now, monotonic, protected.server)
+    journal = durable_journal(settings, reactor)
+    return CoordinatorServer(settings, reactor, journal, store, local_now, monotonic, protected.server)

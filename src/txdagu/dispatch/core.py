@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
+from txdagu.dispatch.journal import Kept
 from txdagu.dispatch.lifecycle import Due, Lifecycle, Names
 from txdagu.dispatch.machine import Input, State, allows
 from txdagu.dispatch.matching import Verdict, nearest_first, verdict
 from txdagu.dispatch.membership import Membership
-from txdagu.dispatch.records import Entry, Outcome, Poll, TaskRecord, Transition, WorkerRecord
+from txdagu.dispatch.records import Outcome, Poll, TaskRecord, Transition, WorkerRecord
 from txdagu.dispatch.turn import Acceptance, Cancellation, Ending, Inquiry, Turn
 from txdagu.model.errors import ConflictError
 from txdagu.model.labels import Labels
@@ -113,7 +114,7 @@ class DispatchCore:
         return self._tasks.turn(None)
 
     def ack(self, worker_id: str, token: str, now: float) -> Turn[Acceptance]:
-        """A worker confirms an offer. Saying it twice is fine; nobody else may."""
+        """A worker confirms an offer. Saying it twice is fine, and gives the lease its full time again; nobody else may."""
         record = self._tasks.of_token(token) if token else None
         if record is None:
             text = "this offer is not open: it was not confirmed in time, or its task was cancelled or ended; do not start it"
@@ -125,7 +126,10 @@ class DispatchCore:
         self._members.touch(worker_id, now)
         if record.state is State.OFFERED:
             self._tasks.apply(record, Input.ACK, now)
-        elif record.state is not State.RUNNING:
+        elif record.state is State.RUNNING:
+            record.lease_until = now + self._tasks.lease_ttl
+            record.heard_at = now
+        else:
             return self._tasks.turn(Acceptance(False, f"this offer was taken back: {record.timeline[-1].reason}"))
         return self._tasks.turn(Acceptance(True))
 
@@ -236,9 +240,13 @@ class DispatchCore:
             self._tasks.history.expire(now)
         return self._tasks.turn(None)
 
-    def reload(self, entries: Sequence[Entry], now: float) -> Turn[None]:
-        """Replace all open tasks by what the journal has, and dismiss every waiting call; workers will call again."""
-        self._tasks.restore(entries, now)
+    def restore(self, kept: Kept, now: float) -> Turn[None]:
+        """
+        Replace all tasks by what the journal has, and dismiss every waiting call; workers will call again.
+
+        For a process that has just started, and for one that could not write its journal.
+        """
+        self._tasks.restore(kept, now)
         for worker in self._tasks.workers.values():
             self._members.dismiss(worker, "the journal could not be written; call again")
         return self._tasks.turn(None)
@@ -261,7 +269,7 @@ class DispatchCore:
         )
 
     def timeline(self, root: RunRef, run_id: str) -> tuple[Transition, ...]:
-        """Everything that happened to the open or latest ended task of a run."""
+        """What happened to the open or latest ended task of a run while this process looked; the journal has all of it."""
         record = self._tasks.open_task(root, run_id) or self._tasks.history.find(root, run_id)
         return tuple(record.timeline) if record else ()
 
@@ -303,6 +311,9 @@ class DispatchCore:
         elif due.happened is Input.LEASE_EXPIRED and self._tasks.waits_for_worker(record):
             if not record.silent:
                 self._tasks.apply(record, Input.SILENT, now)
+        elif due.happened is Input.DISAPPEARED:
+            if record.worker_id not in self._tasks.workers:
+                self._members.lose(record, now - record.heard_at, now)
         else:
             self._tasks.apply(record, due.happened, now)
 

@@ -30,6 +30,10 @@ class History:
             self._ended.popitem(last=False)
         self.expire(now)
 
+    def clear(self) -> None:
+        """Forget everything."""
+        self._ended.clear()
+
     def find(self, root: RunRef, run_id: str) -> TaskRecord | None:
         """The ended task of that run, if it is still remembered."""
         found = self._ended.get((root, run_id))

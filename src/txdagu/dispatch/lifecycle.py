@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import NamedTuple, Protocol, TypeVar
 
 from txdagu.dispatch.history import History
+from txdagu.dispatch.journal import Kept
 from txdagu.dispatch.leases import Deadlines
 from txdagu.dispatch.machine import Consequence, Input, State, edge
 from txdagu.dispatch.placement import Placement
 from txdagu.dispatch.records import Entry, Outcome, TaskRecord, Transition, WorkerRecord
 from txdagu.dispatch.turn import Effect, Ending, Offer, Turn
-from txdagu.model.health import UNHEALTHY_AFTER
+from txdagu.model.health import FORGOTTEN_AFTER, UNHEALTHY_AFTER
 from txdagu.model.policies import LostWorkerPolicy
 from txdagu.model.run import RunRef
 from txdagu.model.status import RunState
@@ -100,8 +100,13 @@ class Lifecycle:
         self._index(record)
         return record
 
-    def restore(self, entries: Sequence[Entry], now: float) -> None:
-        """Forget all open tasks and take up those of the journal; held ones get their full time again."""
+    def restore(self, kept: Kept, now: float) -> None:
+        """
+        Forget all tasks and take up those of the journal.
+
+        What waits keeps its place. What is offered or runs keeps worker, token and epoch and gets its full time again, and
+        so do known workers: nobody could be heard while there was no coordinator.
+        """
         self.turn(None)
         self.placement.clear_tasks()
         self.deadlines = Deadlines()
@@ -110,29 +115,50 @@ class Lifecycle:
         for worker in self.workers.values():
             worker.tasks.clear()
             worker.cancelling.clear()
-        for entry in entries:
+            worker.seen_at = now
+        self.history.clear()
+        for entry in kept.ended:
+            self.history.add(TaskRecord.restored(entry), min(now, entry.transition.at))
+        self.history.expire(now)
+        for entry in kept.open:
             self._restore(TaskRecord.restored(entry), now)
-            self._numbers = max(self._numbers, entry.number)
+        self._numbers = max(self._numbers, kept.last_number)
 
     def _restore(self, record: TaskRecord, now: float) -> None:
         self._index(record)
+        if record.token:
+            self._tokens[record.token] = record
         if record.state is State.QUEUED:
             self.placement.add_task(record)
             return
-        self._tokens[record.token] = record
-        record.offered_at = record.heard_at = now
+        record.heard_at = now
         worker = self.workers.get(record.worker_id)
         if worker is not None:
-            worker.tasks[record.number] = record
+            self._assign(record, worker)
         else:
             self._of_unknown_workers.setdefault(record.worker_id, []).append(record)
+            if not record.confirms:
+                # No lease runs for it, so its worker gets the time after which any silent worker is forgotten.
+                self.deadlines.set(now + FORGOTTEN_AFTER, Due(Input.DISAPPEARED, record, record.epoch))
         self._watch(record, now)
 
-    def claim_restored(self, worker: WorkerRecord) -> None:
-        """Give a worker that has just appeared the tasks which the journal says are its own, or that waited for it."""
+    def claim_restored(self, worker: WorkerRecord, now: float) -> None:
+        """
+        Give a worker that has just appeared the tasks which the journal says are its own, or that waited for it.
+
+        Offers that an earlier process under its id had not confirmed go back to the queue.
+        """
         for record in self._of_unknown_workers.pop(worker.id, ()):
             if record.state in HELD and record.worker_id == worker.id:
-                worker.tasks[record.number] = record
+                self._assign(record, worker)
+                if record.state is State.OFFERED and record.confirms and record.incarnation != worker.incarnation:
+                    self.apply(record, Input.WORKER_GONE, now, "was restarted")
+
+    @staticmethod
+    def _assign(record: TaskRecord, worker: WorkerRecord) -> None:
+        worker.tasks[record.number] = record
+        if record.cancel_reason:
+            worker.cancelling[record.number] = record
 
     def replaced(self, worker: WorkerRecord, now: float) -> None:
         """A process that started later has the worker's id: nobody waits for the one before any longer."""
@@ -163,13 +189,13 @@ class Lifecycle:
             silence=now - record.heard_at,
             run=record.task.run,
         )
-        record.state = row.target
-        record.timeline.append(Transition(now, row.target, record.worker_id, record.epoch, text))
         if row.target is State.ENDED:
             record.outcome = outcome or Outcome(RunState.FAILED, text)
         elif happened in (Input.CANCEL, Input.CANCEL_UNSURE):
             record.cancel_reason = reason
-        self._entries.append(record.entry())
+        if happened is Input.OFFER:
+            record.offered_at = now
+        self._entries.append(record.note(Transition(now, row.target, record.worker_id, record.epoch, text)))
         released = None
         if before is State.QUEUED:
             self.placement.remove_task(record)
@@ -230,7 +256,7 @@ class Lifecycle:
     def _hand_over(self, record: TaskRecord, now: float) -> None:
         worker = self.workers[record.worker_id]
         record.poll, _ = worker.polls.popitem()
-        record.offered_at = record.heard_at = now
+        record.heard_at = now
         record.overdue, record.seen, record.beats = False, False, 0
         worker.offers += 1
         record.offer_number = worker.offers
@@ -257,7 +283,9 @@ class Lifecycle:
         record.heard_at = now
         record.beats = 0
         self._watch(record, now)
-        worker = self.workers[record.worker_id]
+        worker = self.workers.get(record.worker_id)
+        if worker is None:
+            return  # a worker known from the journal only; its first heartbeat claims the task
         worker.strikes = 0
         if record.offer_number <= worker.credit_mark:
             worker.credit += 1

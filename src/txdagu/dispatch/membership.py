@@ -5,7 +5,7 @@ from __future__ import annotations
 from txdagu.dispatch.leases import Deadlines
 from txdagu.dispatch.lifecycle import Lifecycle
 from txdagu.dispatch.machine import Input, State
-from txdagu.dispatch.records import WorkerRecord
+from txdagu.dispatch.records import TaskRecord, WorkerRecord
 from txdagu.dispatch.turn import Dismissal
 from txdagu.model.errors import ConflictError
 from txdagu.model.health import FORGOTTEN_AFTER
@@ -32,9 +32,9 @@ class Membership:
         if worker is None:
             worker = WorkerRecord(worker_id, dict(labels), now, incarnation, bool(incarnation), last_offer=now)
             self._tasks.workers[worker_id] = worker
-            self._tasks.claim_restored(worker)
-            self._tasks.replaced(worker, now)
             self._tasks.placement.update_worker(worker)
+            self._tasks.claim_restored(worker, now)
+            self._tasks.replaced(worker, now)
             self.deadlines.set(now + FORGOTTEN_AFTER, worker)
         elif worker.incarnation != incarnation:
             if incarnation in worker.retired:
@@ -99,10 +99,14 @@ class Membership:
             self._tasks.set_aside(worker)
             self._remove(worker, f"was silent for {silence:.0f} s", now)
             for record in tuple(worker.tasks.values()):
-                text = (
-                    f"worker {worker.id} was silent for {silence:.0f} s; whether it ran {record.task.run} is not known"
-                )
-                self._tasks.apply(record, Input.DISAPPEARED, now, text)
+                self.lose(record, silence, now)
+
+    def lose(self, record: TaskRecord, silence: float, now: float) -> None:
+        """Give a task up that was given to a worker which gives no sign of life and has no lease."""
+        text = (
+            f"worker {record.worker_id} was silent for {silence:.0f} s; whether it ran {record.task.run} is not known"
+        )
+        self._tasks.apply(record, Input.DISAPPEARED, now, text)
 
     def _restarted(self, worker: WorkerRecord, incarnation: str, now: float) -> None:
         if worker.incarnation:

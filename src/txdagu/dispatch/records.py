@@ -67,9 +67,11 @@ class Entry:
     A task right after a transition, as the journal keeps it. The newest entry of a task is all it takes to bring it
     back.
 
-    `number` names the task within one journal and gives the order of acceptance. `confirms` tells whether the worker
-    is one that acknowledges offers and renews leases, `incarnation` which process of that id it was. `lost_workers` are
-    those that were lost with the task, one after the other.
+    `number` names the task within one journal and gives the order of acceptance; `sequence` counts its transitions from
+    1. `before` and `before_epoch` are what the transition began with: who writes into shared tables compares them with what
+    is there. `confirms` tells whether the worker is one that acknowledges offers and renews leases; `incarnation` is the
+    one that was offered the task, `offered_at` when, in the core's time. An `adopted` task was found running. `lost_workers`
+    are those that were lost with the task, one after the other.
     """
 
     number: int
@@ -83,6 +85,11 @@ class Entry:
     lost_workers: tuple[str, ...] = ()
     cancel_reason: str = ""
     outcome: Outcome | None = None
+    sequence: int = 1
+    before: State = State.NEW
+    before_epoch: int = 0
+    offered_at: float = 0.0
+    adopted: bool = False
 
 
 @dataclass(slots=True, eq=False)
@@ -91,10 +98,10 @@ class TaskRecord:
     A task and everything known of it.
 
     `lease_until` is when its worker's word runs out, `heard_at` when that was last given; `offer_number` counts the
-    offers made to that worker; `seen` tells that the worker has named the run in a heartbeat; `beats` counts
+    offers made to that worker; `seen` tells that the worker has named the run in a heartbeat, or may have; `beats` counts
     heartbeats that did not name it: after the offer is overdue while offered, in a row while running. Both only
-    matter where a peer cannot say things itself. `silent` says that the lease has ended and the task is left to its worker
-    all the same.
+    matter where a peer cannot say things itself. `sequence` counts transitions; those of the past are in `timeline`, as
+    far as this process saw them. `silent` says that the lease has ended and the task is left to its worker all the same.
     """
 
     task: Task
@@ -109,6 +116,7 @@ class TaskRecord:
     incarnation: str = ""
     lost_workers: tuple[str, ...] = ()
     silent: bool = False
+    sequence: int = 0
     poll: Poll | None = None
     offer_number: int = 0
     lease_until: float = 0.0
@@ -127,12 +135,16 @@ class TaskRecord:
         """What tells the run apart from all others: its root and its id."""
         return (self.task.root, self.task.run.id)
 
-    def entry(self) -> Entry:
-        """The journal's view of this moment."""
+    def note(self, transition: Transition) -> Entry:
+        """Move on, with a line in the timeline; returns the journal's view of that."""
+        before, before_epoch = (self.state, self.timeline[-1].epoch) if self.timeline else (State.NEW, 0)
+        self.state = transition.state
+        self.sequence += 1
+        self.timeline.append(transition)
         return Entry(
             number=self.number,
             task=self.task,
-            transition=self.timeline[-1],
+            transition=transition,
             token=self.token,
             attempt_id=self.attempt_id,
             attempt_name=self.attempt_name,
@@ -141,11 +153,20 @@ class TaskRecord:
             lost_workers=self.lost_workers,
             cancel_reason=self.cancel_reason,
             outcome=self.outcome,
+            sequence=self.sequence,
+            before=before,
+            before_epoch=before_epoch,
+            offered_at=self.offered_at,
+            adopted=self.adopted,
         )
 
     @classmethod
     def restored(cls, entry: Entry) -> TaskRecord:
-        """The record that gave this entry, without what only the process knew: waiting calls and deadlines."""
+        """
+        The record that gave this entry, without what only the process knew: waiting calls and deadlines.
+
+        What ran may have been named by its worker, so it counts as `seen`: it must not be taken for one that never began.
+        """
         last = entry.transition
         record = cls(
             task=entry.task,
@@ -161,6 +182,10 @@ class TaskRecord:
             lost_workers=entry.lost_workers,
             cancel_reason=entry.cancel_reason,
             outcome=entry.outcome,
+            sequence=entry.sequence,
+            offered_at=entry.offered_at,
+            adopted=entry.adopted,
+            seen=last.state is State.RUNNING,
         )
         record.timeline.append(last)
         return record

@@ -27,6 +27,10 @@ TIME = "txdagu-time"
 ADVERTISED_HOST = "txdagu-advertised-host"
 ADVERTISED_PORT = "txdagu-advertised-port"
 
+# With UNAVAILABLE it tells in trailing metadata that it gives no task away meanwhile, whatever becomes of leases.
+LEASES = "txdagu-leases"
+LEASES_STAND = "stand"
+
 RequestT = TypeVar("RequestT", bound=Message)
 ResponseT = TypeVar("ResponseT", bound=Message)
 

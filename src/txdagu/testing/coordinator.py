@@ -14,9 +14,10 @@ from txdagu.coordinator.dispatcher import Dispatcher
 from txdagu.coordinator.handover import Owner
 from txdagu.coordinator.rpc import CoordinatorService
 from txdagu.dispatch.core import DispatchCore
-from txdagu.dispatch.journal import MemoryJournal
+from txdagu.dispatch.journal import Kept, MemoryJournal
 from txdagu.dispatch.records import Entry
 from txdagu.grpc.server import GrpcServerFactory
+from txdagu.model.errors import UnavailableError
 from txdagu.model.run import RunRef, RunStatus
 from txdagu.model.task import Task
 from txdagu.protocol import coordinator_pb2 as pb
@@ -31,12 +32,23 @@ WALL = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
 
 class SlowJournal(MemoryJournal):
-    """A journal whose commits wait until the test lets them through or fail."""
+    """
+    A journal whose commits wait until the test lets them through or fail.
+
+    While it is `broken`, commits fail; while it is `unloadable`, it does not load either, as on a full disk.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self.held: list[Deferred[None]] | None = None
         self.broken = False
+        self.unloadable = False
+
+    async def load(self) -> Kept:
+        """What is kept."""
+        if self.unloadable:
+            raise UnavailableError("database or disk is full")
+        return await super().load()
 
     async def commit(self, entries: Sequence[Entry]) -> None:
         """Keep these entries, late or never."""

@@ -11,7 +11,7 @@ from txdagu.peers.connecting import reconnect_pause
 from txdagu.peers.discovery import Member
 from txdagu.protocol import coordinator_pb2 as pb
 from txdagu.protocol.conversion import running_task_to_message
-from txdagu.protocol.services import ANNOUNCEMENT, HEARTBEAT, RUN_HEARTBEAT
+from txdagu.protocol.services import ANNOUNCEMENT, HEARTBEAT, LEASES, LEASES_STAND, RUN_HEARTBEAT
 from txdagu.system.repeating import Repeating
 from txdagu.wire.metadata import ReceivedMetadata
 from txdagu.wire.status import RpcError, StatusCode
@@ -27,6 +27,11 @@ SILENT_BEATS = 3
 STOPPING_RESERVE = 3.0
 
 
+def lets_leases_stand(error: RpcError) -> bool:
+    """Whether a coordinator that refuses us says that it gives nothing away meanwhile."""
+    return error.trailing_metadata.get(LEASES) == LEASES_STAND
+
+
 def announces(metadata: ReceivedMetadata) -> bool:
     """Whether a coordinator says that it knows our additions to the protocol, version 1."""
     return metadata.get(ANNOUNCEMENT) == "1"
@@ -38,9 +43,9 @@ class Heartbeat:
 
     `answered` is called after each answered beat with whether the coordinator announced our additions. To one that did, the
     tasks it owns are named in a second call that renews their leases. A lease that could not be renewed ends our run
-    before it ends itself, because the coordinator may give the task to another worker then; a coordinator that is down
-    (its address refuses connections) gives nothing away, so runs outlive its restart. Runs that are never given away
-    (``onWorkerLost: wait``) go on.
+    before it ends itself, because the coordinator may give the task to another worker then. A coordinator that is down
+    (its address refuses connections) gives nothing away, and neither does one that says so because it cannot write its
+    journal; so runs outlive both. Runs that are never given away (``onWorkerLost: wait``) go on.
     """
 
     log = Logger()
@@ -125,7 +130,10 @@ class Heartbeat:
 
     def _unanswered(self, error: RpcError, sent_at: float) -> None:
         self.reachable = False
-        if "refused" in error.message:
+        if lets_leases_stand(error):
+            for task in self._tasks.owned_by(self._member):
+                task.renewed_at = max(task.renewed_at, sent_at)
+        elif "refused" in error.message:
             # Nobody listens there: nobody who could give our tasks away, and a coordinator that comes back grants every
             # lease its full time again. A channel that pauses tells what it met up to one pause ago.
             for task in self._tasks.owned_by(self._member):
@@ -154,6 +162,9 @@ class Heartbeat:
                 RUN_HEARTBEAT, request, timeout=BEAT_DEADLINE
             )
         except RpcError as error:
+            if lets_leases_stand(error):
+                for task in owned:
+                    task.renewed_at = max(task.renewed_at, sent_at)
             self._complaint.trouble(f"coordinator {self._member} does not renew leases: {error}")
             return
         refused = {cancelled.attempt_key for cancelled in response.cancelled_runs}

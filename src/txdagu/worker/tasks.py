@@ -29,7 +29,8 @@ from txdagu.worker.running import TaskInHand, TasksInHand
 from txdagu.worker.surroundings import Surroundings
 
 ACK_DEADLINE = 5.0
-ACK_TRIES = 4
+ACK_PAUSE = 0.2
+LONGEST_ACK_PAUSE = 2.0
 
 
 class Tasks:
@@ -102,9 +103,10 @@ class Tasks:
         try:
             if message.claim_token:
                 await slot.acquire()
-                hand.renewed_at = self._around.now()
-                if not await self._confirm(member, message.claim_token, task):
+                confirmed_at = await self._confirm(member, message.claim_token, task)
+                if confirmed_at is None:
                     return
+                hand.renewed_at = confirmed_at
             # A peer that asks for no confirmation has forgotten the task by now: it is ours whether we have a slot or not.
             hand.started_at = int(self._around.wall().timestamp())
             self.in_hand.add(hand)
@@ -139,17 +141,24 @@ class Tasks:
 
     # -- confirmation --------------------------------------------------------------------------------------------------
 
-    async def _confirm(self, member: Member, token: str, task: Task) -> bool:
-        """Say that we take the offer; whether it is ours. Asked again when no answer came: saying it twice is fine."""
-        if self._closed:
-            self.log.info("the offer of run {run} is let go: {why}", run=str(task.run), why=self._closed)
-            return False
+    async def _confirm(self, member: Member, token: str, task: Task) -> float | None:
+        """
+        Say that we take the offer. Returns when the confirmation that was accepted was sent; None if the task is not ours.
+
+        Asked again for the time of a lease when no answer came: the coordinator may be restarting, and if it kept the first
+        one, the task is counted as running here. Saying it twice is fine.
+        """
         request = pb.AckTaskClaimRequest(worker_id=self._around.identity.id, claim_token=token)
-        backoff = FullJitter(self._around.random, 0.2, 2.0)
+        backoff = FullJitter(self._around.random, ACK_PAUSE, LONGEST_ACK_PAUSE, ACK_PAUSE / 2)
+        began = self._around.now()
         reason = ""
-        for attempt in range(ACK_TRIES):
-            if attempt:
+        while not reason or self._around.now() - began < self._around.lease_ttl:
+            if reason:
                 await deferLater(self._around.reactor, backoff.next())
+            if self._closed:
+                self.log.info("the offer of run {run} is let go: {why}", run=str(task.run), why=self._closed)
+                return None
+            sent_at = self._around.now()
             try:
                 answer = await self._around.directory.channel(member).unary(
                     ACK_TASK_CLAIM, request, timeout=ACK_DEADLINE
@@ -160,7 +169,7 @@ class Tasks:
                     break
                 continue
             if answer.accepted:
-                return True
+                return sent_at
             reason = answer.error
             break
         self.log.warn(
@@ -169,7 +178,7 @@ class Tasks:
             member=str(member),
             why=reason,
         )
-        return False
+        return None
 
     # -- execution -----------------------------------------------------------------------------------------------------
 

@@ -53,7 +53,7 @@ class Usage(SynchronousTestCase):
     def test_wrong_calls(self) -> None:
         """Subject, option, address, time limit, output, settings: nothing is examined then."""
         for arguments, expected in (
-            ([], "no subject is given (one of: peer)"),
+            ([], "no subject is given (one of: peer, journal)"),
             (["registry"], '"registry" is nothing that can be examined'),
             (["peer", "a", "b"], "at most one address is expected"),
             (["peer", "--nonsense"], "option --nonsense not recognized"),

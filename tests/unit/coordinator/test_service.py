@@ -35,7 +35,7 @@ def settings_in(directory: str, **coordinator: Any) -> Settings:
     """Settings with everything below a directory."""
     names = ("dags", "data", "logs", "admin", "suspend", "base.yaml", "runs", "queue", "proc", "registry")
     paths = PathSettings(*(str(Path(directory, name)) for name in names))
-    return Settings(paths, coordinator=CoordinatorSettings(**coordinator))
+    return Settings(paths, coordinator=CoordinatorSettings(state_dir=str(Path(directory, "state")), **coordinator))
 
 
 def protected_settings(directory: Path) -> Settings:

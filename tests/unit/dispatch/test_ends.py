@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from txdagu.dispatch.core import Beat, DispatchCore
+from txdagu.dispatch.journal import Kept
 from txdagu.dispatch.machine import State
 from txdagu.dispatch.records import Outcome, Poll
 from txdagu.dispatch.turn import Dismissal, Offer
@@ -214,7 +215,7 @@ class JournalTests(CoreTestCase):
                     newest[entry.number] = entry
         assert running_offer is not None
         fresh = DispatchCore(CountedNames())
-        fresh.reload([newest[number] for number in sorted(newest)], 50)
+        fresh.restore(Kept(tuple(newest[number] for number in sorted(newest)), last_number=3), 50)
         self.assertEqual(3, len(fresh))
         fresh.heartbeat(Beat("w1", {}, "one", slots=3), 50)
         self.assertTrue(fresh.ack("w1", running_offer.token, 51).answer.accepted)

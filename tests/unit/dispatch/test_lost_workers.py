@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from txdagu.dispatch.core import Beat, DispatchCore
+from txdagu.dispatch.journal import Kept
 from txdagu.dispatch.machine import State
 from txdagu.dispatch.records import Entry
 from txdagu.dispatch.turn import Turn
@@ -69,7 +70,7 @@ class RedistributionTests(CoreTestCase):
         for turn in (*turns, *self.step_to(0, 30)):
             newest.update((entry.number, entry) for entry in turn.entries)
         self.core = DispatchCore(names)
-        self.core.reload(list(newest.values()), 100)
+        self.core.restore(Kept(tuple(newest.values())), 100)
         self.core.heartbeat(Beat("w2", {}, "one", slots=1), 100)
         self.lose("w2", 100)
         self.assertEqual(State.ENDED, self.state("r1"))

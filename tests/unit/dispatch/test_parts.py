@@ -1,4 +1,4 @@
-"""The parts of the core on their own: table, verdicts, deadlines, history, journal."""
+"""The parts of the core on their own: table, verdicts, deadlines, history."""
 
 from __future__ import annotations
 
@@ -9,11 +9,10 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from txdagu.dispatch.history import History
-from txdagu.dispatch.journal import MemoryJournal
 from txdagu.dispatch.leases import Deadlines
 from txdagu.dispatch.machine import TABLE, ImpossibleInputError, Input, State, edge
 from txdagu.dispatch.matching import Fit, label_misses, matches, nearest_first, verdict
-from txdagu.dispatch.records import Entry, TaskRecord, Transition
+from txdagu.dispatch.records import TaskRecord
 from txdagu.model.health import health_of_age
 from txdagu.model.labels import Labels
 from txdagu.model.run import RunRef
@@ -112,19 +111,3 @@ class HistoryTests(SynchronousTestCase):
         self.assertIs(again, history.find(RunRef("job", "r1"), "r1"))
         history.expire(3601)
         self.assertEqual(1, len(history))
-
-
-class MemoryJournalTests(SynchronousTestCase):
-    """The journal that lives as long as the process."""
-
-    def test_newest_open_entries(self) -> None:
-        """It returns the newest entry of each open task in the order of acceptance, and nothing of ended ones."""
-        journal = MemoryJournal()
-
-        def entry(number: int, state: State) -> Entry:
-            return Entry(number, make_task(f"r{number}"), Transition(0.0, state, "", 0, ""))
-
-        written = [entry(2, State.QUEUED), entry(1, State.QUEUED), entry(3, State.QUEUED), entry(3, State.ENDED)]
-        latest = entry(1, State.OFFERED)
-        self.successResultOf(journal.commit([*written, latest]))
-        self.assertEqual([latest, written[0]], self.successResultOf(journal.load()))

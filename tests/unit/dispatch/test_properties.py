@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any
+from collections.abc import Coroutine
+from typing import Any, TypeVar
 
 import hypothesis.strategies as st
 from hypothesis import settings
@@ -13,12 +14,14 @@ from txdagu.dispatch.core import Beat, DispatchCore
 from txdagu.dispatch.journal import MemoryJournal
 from txdagu.dispatch.machine import State
 from txdagu.dispatch.matching import matches
-from txdagu.dispatch.records import Entry, Outcome, Poll
+from txdagu.dispatch.records import Outcome, Poll
 from txdagu.dispatch.turn import Dismissal, Ending, Inquiry, Offer, Turn
 from txdagu.model.run import RunRef
 from txdagu.model.status import RunState
 from txdagu.model.task import Task
 from txdagu.testing.dispatch import CountedNames, make_poll, make_task, running
+
+Result = TypeVar("Result")
 
 SELECTORS = [{}, {"gpu": "true"}, {"zone": "a"}, {"gpu": "true", "zone": "a"}, {"zone": ""}]
 FLEET = {
@@ -30,6 +33,16 @@ FLEET = {
 }
 SLOTS = 3
 OLD = "old"
+
+
+def ensured(step: Coroutine[Any, Any, Result]) -> Result:
+    """What a coroutine that never waits returns."""
+    try:
+        step.send(None)
+    except StopIteration as stop:
+        result: Result = stop.value
+        return result
+    raise AssertionError("a journal in memory does not wait")
 
 
 class SimulatedWorker:
@@ -61,13 +74,12 @@ class Cluster(RuleBasedStateMachine):
         self.accepted: dict[str, Task] = {}
         self.ends: Counter[str] = Counter()
         self.submitted: Counter[str] = Counter()
-        self.newest: dict[int, Entry] = {}
+        self.journal = MemoryJournal()
         self.order: dict[frozenset[tuple[str, str]], list[str]] = {}
 
     def absorb(self, turn: Turn[Any]) -> None:
         """Do what the shell would do with the effects, answering questions with "not started"."""
-        for entry in turn.entries:
-            self.newest[entry.number] = entry
+        ensured(self.journal.commit(turn.entries))
         for effect in turn.effects:
             if isinstance(effect, Offer):
                 self.receive(effect)
@@ -183,10 +195,7 @@ class Cluster(RuleBasedStateMachine):
     @rule()
     def reload(self) -> None:
         """The journal failed once: the core starts again from what was committed."""
-        journal = MemoryJournal()
-        entries = [self.newest[number] for number in sorted(self.newest)]
-        journal._newest = {entry.number: entry for entry in entries if entry.transition.state is not State.ENDED}
-        self.absorb(self.core.reload([journal._newest[number] for number in sorted(journal._newest)], self.now))
+        self.absorb(self.core.restore(ensured(self.journal.load()), self.now))
         for worker in self.workers.values():
             worker.polls.clear()
 

@@ -11,7 +11,7 @@ from txdagu.tap.options import SettingsOptions
 
 COMMON = {"config", "dagu-home"}
 PEER = {"peer.insecure", "peer.cert-file", "peer.key-file", "peer.client-ca-file", "peer.skip-tls-verify"}
-COORDINATOR = {"coordinator.host", "coordinator.port", "coordinator.advertise"}
+COORDINATOR = {"coordinator.host", "coordinator.port", "coordinator.advertise", "coordinator.state-dir"}
 WORKER = {
     "worker.id",
     "worker.labels",

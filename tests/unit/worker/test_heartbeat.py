@@ -15,6 +15,7 @@ from txdagu.model.run import RunRef
 from txdagu.model.task import Operation, Task
 from txdagu.peers.discovery import CoordinatorDirectory
 from txdagu.protocol import coordinator_pb2 as pb
+from txdagu.protocol.services import LEASES, LEASES_STAND
 from txdagu.system.clock import local_now
 from txdagu.testing.scripted import ScriptedChannel
 from txdagu.wire.status import RpcError, StatusCode
@@ -171,6 +172,21 @@ class HeartbeatTests(SynchronousTestCase):
         self._channel.answers["Heartbeat"] = RpcError(StatusCode.UNAVAILABLE, "c:50055: Connection was refused")
         self._beat(60)
         self.assertEqual(self.stopped, [])
+
+    def test_coordinator_without_journal(self) -> None:
+        """One that refuses us because it cannot write its journal says that leases stand: the run goes on."""
+        self._task()
+        self.heartbeat.start()
+        stand: dict[str, str | bytes] = {LEASES: LEASES_STAND}
+        full = RpcError(StatusCode.UNAVAILABLE, "disk is full", trailing_metadata=stand)
+        for method in ("Heartbeat", "RunHeartbeat"):
+            self._channel.answers[method] = full
+            self._beat(120)
+            self._channel.answers[method] = pb.HeartbeatResponse()
+            self.assertEqual(self.stopped, [], method)
+        self._channel.answers["Heartbeat"] = RpcError(StatusCode.UNAVAILABLE, "disk is full")
+        self._beat(30)
+        self.assertEqual(len(self.stopped), 1)
 
     def test_silent_connection_is_made_anew(self) -> None:
         """After three beats without an answer the connection is taken for dead, with the calls parked on it."""

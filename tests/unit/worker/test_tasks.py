@@ -243,6 +243,18 @@ class TasksTests(SynchronousTestCase):
         self.reactor.pump([1.0] * 10)
         self.assertEqual(len(self.engine.runs), 1)
 
+    def test_coordinator_restarts_at_the_confirmation(self) -> None:
+        """T04: a coordinator that is away for some time may have kept the first confirmation: it is said again, for a lease."""
+        answers: list[Any] = [RpcError(StatusCode.UNAVAILABLE, "refused")]
+        self.channel.answers["AckTaskClaim"] = lambda _: answers[0]
+        self._offer()
+        self.reactor.pump([1.0] * 25)
+        answers[0] = pb.AckTaskClaimResponse(accepted=True)
+        self.reactor.pump([1.0] * 3)
+        self.assertEqual(len(self.engine.runs), 1)
+        (task,) = self.tasks.in_hand
+        self.assertGreaterEqual(task.renewed_at, 25, "the lease counts from the confirmation that was accepted")
+
     def test_unanswered_confirmation(self) -> None:
         """When no confirmation comes through nothing starts."""
         self.channel.answers["AckTaskClaim"] = RpcError(StatusCode.UNAVAILABLE, "down")

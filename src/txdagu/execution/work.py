@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 
 from txdagu.execution.conditions import ConditionChecker, dag_checker, step_checker
@@ -105,10 +105,12 @@ class StepWork:
             self._record.write("INFO", "Step started", step=step.name)
         outputs, facts = self._sight.outputs_for(target), self._sight.facts
         called = partial(self._called, target)
-        return await prepare_step(self._prepared, step, logs, outputs, facts, stop, use, called, told)
+        rounds = self._core.node(target).done_count
+        round_name = f"{self._sink.attempt_id}.{rounds}" if rounds else ""
+        return await prepare_step(self._prepared, step, logs, outputs, facts, stop, use, called, round_name, told)
 
-    def _called(self, target: Target, child: ChildRun) -> None:
-        self._core.step_calls(target, child)
+    def _called(self, target: Target, children: Iterable[ChildRun]) -> None:
+        self._core.step_calls(target, children)
         self._publish()
 
 

@@ -11,6 +11,7 @@ from txdagu.execution.plan import StepEnd
 from txdagu.execution.steps.child import run_child_step
 from txdagu.execution.steps.command import run_command_step
 from txdagu.execution.steps.context import StepContext
+from txdagu.execution.steps.parallel import run_parallel_step
 from txdagu.model.dag import Step
 from txdagu.model.errors import DaguError
 from txdagu.model.status import NodeState
@@ -30,7 +31,7 @@ async def run_step(context: StepContext) -> StepEnd:
     """
     step = context.step
     if step.child is not None:
-        return await run_child_step(context)
+        return await (run_child_step(context) if step.parallel is None else run_parallel_step(context))
     if step.type in _COMMANDS:
         return await run_command_step(context)
     return await _run_plugin(context)

@@ -66,11 +66,11 @@ class StepContext:
     One execution of one step.
 
     `directory` is where it works, and exists. `environment` is that of its processes; `call_environment` is what a child in this
-    process inherits for evaluating its own ``env`` and ``params``. `called` notes children in the run's status; `round_name` tells
-    a round of a repeated step from all others of the run, and is empty for the first. `step.stdout` and `step.stderr` are
-    absolute paths already. `masker` hides the run's secrets in all that is shown: programs' output goes through
-    `tap`, where there is one, the step's own words through `printer`, which is closed by who made the context. `params` are the
-    run's, evaluated.
+    process inherits for evaluating its own ``env`` and ``params``. `called` notes children in the run's status; `round_name`
+    tells a round of a repeated step from all others of the run, and is empty for the first. `step.stdout` and `step.stderr` are
+    absolute paths already. `masker` hides the run's secrets in all that is shown: programs' output goes through `tap`, where
+    there is one, the step's own words through `printer`, which is closed by who made the context. `params` are the run's,
+    evaluated.
     """
 
     request: RunRequest

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from datetime import datetime
@@ -147,11 +148,18 @@ def _all_told(node: NodeStatus, children: list[RunStatus]) -> bool:
 
 
 class ChangeLines(_OffScreen):
-    """One line for each step that starts or ends; for pipes and log files."""
+    """
+    One line for each step that starts or ends; for pipes and log files.
+
+    What was told to its end is remembered, and passed over as long as it is the very object: of a thousand steps or children one
+    changes at a time.
+    """
 
     def __init__(self, write: Callable[[str], object]) -> None:
         self._write = write
         self._told: dict[tuple[str, str], NodeState] = {}
+        self._nodes_over: dict[str, dict[str, NodeStatus]] = defaultdict(dict)
+        self._runs_over: dict[str, RunStatus] = {}
 
     def show(self, family: Family) -> None:
         """Write what has changed since the last call."""
@@ -162,12 +170,15 @@ class ChangeLines(_OffScreen):
         self._write(f"… {sentence}\n")
 
     def _show(self, family: Family, status: RunStatus, prefix: str) -> None:
+        over = self._nodes_over[status.run.id]
         held: set[str] = set()
         for node in (*status.nodes, *status.handlers_begun):
+            if node.state is NodeState.NOT_STARTED or over.get(node.step.name) is node:
+                continue
+            key = (status.run.id, node.step.name)
             if not held.isdisjoint(node.step.depends) and not status.state.ended:
                 held.add(node.step.name)  # it follows from what has not been told yet
                 continue
-            key = (status.run.id, node.step.name)
             # A short step may have ended before anybody looked; it is told like any other.
             begun = node.state is NodeState.RUNNING or (node.started_at is not None and node.state.settled)
             if begun and key not in self._told:
@@ -175,7 +186,8 @@ class ChangeLines(_OffScreen):
                 self._write(f"{prefix}{self._start(node, status)}\n")
             children = family.children_of(node)
             for child in children:
-                self._show(family, child, f"{prefix}{node.step.name} > ")
+                if self._runs_over.get(child.run.id) is not child:
+                    self._show(family, child, f"{prefix}{node.step.name} > ")
             if node.state is NodeState.SUCCEEDED and not _all_told(node, children):
                 held.add(node.step.name)  # its children's last states are on their way, and read better before this
                 continue
@@ -183,6 +195,10 @@ class ChangeLines(_OffScreen):
                 self._told[key] = node.state
                 again = node.state is NodeState.RUNNING  # after a retry
                 self._write(f"{prefix}{self._start(node, status) if again else self._end(node)}\n")
+            if node.state.settled and _all_told(node, children):
+                over[node.step.name] = node
+        if status.state.ended and not held:
+            self._runs_over[status.run.id] = status
 
     def _start(self, node: NodeStatus, status: RunStatus) -> str:
         doing = f"calls {node.step.child.name}" if node.step.child else f"started, {place_of(status)}"

@@ -9,7 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from txdagu.execution.steps.items import split_items
 
 # Measured with Dagu 1.30.2.
-SPLIT = (
+SPLIT: tuple[tuple[str, list[str]], ...] = (
     ("", []),
     (" , ", []),
     ("one", ["one"]),

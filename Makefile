@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN = .venv/bin
 
 # Without npm the released program cannot be had, without Go h2spec; their tests then say so and skip.
-.PHONY: demo test fuzz lint types contracts protocol bench-grpc clean
+.PHONY: demo test fuzz lint types contracts protocol bench-grpc bench-runs clean
 
 .venv/run: setup.cfg pyproject.toml
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
@@ -50,6 +50,9 @@ protocol: .venv/dev
 
 bench-grpc: .venv/bench
 	$(BIN)/python bench/grpc.py $(ARGS)
+
+bench-runs: .venv/run
+	$(BIN)/python bench/runs.py $(ARGS)
 
 clean:
 	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache

@@ -100,7 +100,7 @@ class FileWatch:
     """Counts a process's open files every ten milliseconds."""
 
     def __init__(self, pid: int) -> None:
-        self._directory = f"/proc/{pid}/fd"
+        self._directory = Path("/proc") / str(pid) / "fd"
         self._most = 0
         self._ended = Event()
         self._thread = Thread(target=self._look, daemon=True)
@@ -109,7 +109,7 @@ class FileWatch:
     def _look(self) -> None:
         while not self._ended.wait(0.01):
             try:
-                self._most = max(self._most, len(os.listdir(self._directory)))
+                self._most = max(self._most, sum(1 for _ in self._directory.iterdir()))
             except OSError:
                 return
 

@@ -62,10 +62,11 @@ class StatusEncoder:
     Encodes one run's states, one after the other.
 
     Values are frozen, so a step or node that is the very object of the line before keeps its encoded form: a line costs
-    what changed, not what there is.
+    what changed, not what there is. `encoded` counts the nodes that were encoded.
     """
 
     def __init__(self) -> None:
+        self.encoded = 0
         self._nodes: tuple[NodeStatus, ...] = ()
         self._fragments: list[bytes] = []
         self._steps: dict[int, tuple[Step, bytes]] = {}
@@ -93,6 +94,7 @@ class StatusEncoder:
         return msgspec.Raw(known[1])
 
     def _node(self, node: NodeStatus, missing: str) -> bytes:
+        self.encoded += 1
         document: dict[str, Any] = {
             "step": self._step(node.step),
             "stdout": node.stdout,

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from datetime import datetime
 from functools import partial
+from operator import is_
 from types import TracebackType
 from typing import Protocol, Self
 
@@ -18,6 +19,7 @@ from rich.text import Text
 from txdagu.cli.following import Family
 from txdagu.cli.output import write_or_drop
 from txdagu.cli.report import duration
+from txdagu.model.dag import Handler
 from txdagu.model.run import NodeStatus, RunStatus
 from txdagu.model.status import NodeState
 
@@ -158,7 +160,8 @@ class ChangeLines(_OffScreen):
     def __init__(self, write: Callable[[str], object]) -> None:
         self._write = write
         self._told: dict[tuple[str, str], NodeState] = {}
-        self._nodes_over: dict[str, dict[str, NodeStatus]] = defaultdict(dict)
+        self._nodes_shown: dict[str, tuple[NodeStatus, ...]] = {}
+        self._nodes_open: dict[str, set[int]] = defaultdict(set)
         self._runs_over: dict[str, RunStatus] = {}
 
     def show(self, family: Family) -> None:
@@ -170,12 +173,16 @@ class ChangeLines(_OffScreen):
         self._write(f"… {sentence}\n")
 
     def _show(self, family: Family, status: RunStatus, prefix: str) -> None:
-        over = self._nodes_over[status.run.id]
+        nodes = (*status.nodes, *(status.handlers[handler] for handler in Handler if handler in status.handlers))
+        pending = self._nodes_open[status.run.id]
         held: set[str] = set()
-        for node in (*status.nodes, *status.handlers_begun):
-            if node.state is NodeState.NOT_STARTED or over.get(node.step.name) is node:
-                continue
+        for index in self._changed(status.run.id, nodes):
+            node = nodes[index]
             key = (status.run.id, node.step.name)
+            pending.discard(index)
+            if node.state is NodeState.NOT_STARTED:
+                continue
+            pending.add(index)
             if not held.isdisjoint(node.step.depends) and not status.state.ended:
                 held.add(node.step.name)  # it follows from what has not been told yet
                 continue
@@ -196,9 +203,18 @@ class ChangeLines(_OffScreen):
                 again = node.state is NodeState.RUNNING  # after a retry
                 self._write(f"{prefix}{self._start(node, status) if again else self._end(node)}\n")
             if node.state.settled and _all_told(node, children):
-                over[node.step.name] = node
-        if status.state.ended and not held:
+                pending.discard(index)
+        if status.state.ended and not pending:
             self._runs_over[status.run.id] = status
+
+    def _changed(self, run_id: str, nodes: tuple[NodeStatus, ...]) -> list[int]:
+        """The indexes of nodes that are new, and of those of which not all was told."""
+        shown = self._nodes_shown.get(run_id, ())
+        self._nodes_shown[run_id] = nodes
+        if len(shown) != len(nodes):
+            return list(range(len(nodes)))
+        new = [index for index, same in enumerate(map(is_, shown, nodes)) if not same]
+        return sorted(self._nodes_open[run_id].union(new))
 
     def _start(self, node: NodeStatus, status: RunStatus) -> str:
         doing = f"calls {node.step.child.name}" if node.step.child else f"started, {place_of(status)}"

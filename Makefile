@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN = .venv/bin
 
 # Without npm the released program cannot be had, without Go h2spec; their tests then say so and skip.
-.PHONY: demo test fuzz lint types contracts protocol bench-grpc bench-output bench-journal clean
+.PHONY: demo test fuzz lint types contracts protocol bench-grpc bench-output bench-journal bench-runs clean
 
 .venv/run: setup.cfg pyproject.toml
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
@@ -56,6 +56,9 @@ bench-output: .venv/run
 
 bench-journal: .venv/run
 	$(BIN)/python bench/journal.py $(ARGS)
+
+bench-runs: .venv/run
+	$(BIN)/python bench/runs.py $(ARGS)
 
 clean:
 	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache

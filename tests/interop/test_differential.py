@@ -25,13 +25,6 @@ REFERENCE = os.environ.get("TXDAGU_REFERENCE", "")
 DIRECTORY = Path(__file__).parent / "dags"
 COMPATIBILITY = Path(__file__).parents[2] / "docs" / "compatibility.md"
 
-# Files with something that the released program does and this version does not do yet; those that no longer differ leave.
-_NOT_YET = """
-parallel_duplicates parallel_from_json_output parallel_lines parallel_list parallel_maps
-parallel_no_item parallel_one_fails parallel_separators parallel_with_params
-"""
-NOT_YET = frozenset(_NOT_YET.split())
-
 CASES = {case.name: case for case in read_cases(DIRECTORY)}
 
 
@@ -66,7 +59,6 @@ class CatalogueTests(TestCase):
         """A reason without a place, or a place without a reason, is a mistake; so is a name of no file in the list."""
         for case in CASES.values():
             self.assertEqual(bool(case.deviates), bool(case.differs), case.name)
-        self.assertLessEqual(NOT_YET, set(CASES))
 
 
 def _body(case: Case) -> list[str]:
@@ -101,9 +93,6 @@ class DifferentialTests(TestCase):
         missed = facts_missed(case, theirs)
         self.assertFalse(missed, "\n  ".join([f"Dagu, {name}: {case.trap}", *missed, theirs.messages]))
         found = remarks(case, theirs, ours)
-        if name in NOT_YET:
-            self.assertTrue(found, f"{name} is as it should be now: take it off the list NOT_YET")
-            return
         self.assertFalse(found, "\n  ".join([f"{name}: {case.trap}", *found, ours.messages]))
 
 

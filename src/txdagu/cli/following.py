@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -12,7 +13,10 @@ from txdagu.cli.asking import answers
 from txdagu.execution.plan.approval import waits_of
 from txdagu.execution.singlestep import run_name
 from txdagu.model.run import NodeStatus, RunRef, RunStatus
+from txdagu.model.status import RunState
 from txdagu.store.interfaces import IRunStore
+
+MOST_WATCHED = 50  # children of one step
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +39,15 @@ class Family:
         return answers(self.top.run, tuple(waits_of(self.top, self.below)))
 
 
+@dataclass(slots=True)
+class _Calls:
+    """The children of one step: those that nobody looked at yet, in order, and those that are watched and have not ended."""
+
+    most: int
+    waiting: deque[RunRef] = field(default_factory=deque)
+    open: set[RunRef] = field(default_factory=set)
+
+
 class Follower:
     """
     Watches one run and the runs below it in the store, and tells `changed` of every new state of the family.
@@ -42,6 +55,9 @@ class Follower:
     `ended` fires with the last family once the run is no longer active. Whoever has the run's states at hand (because it
     executes the run itself) gives them to `saw`; else call `watch_top`. States of the attempt `earlier` than the one that is
     followed are read over.
+
+    Of the children of one step no more are watched at a time than may run at a time: they begin in order, and each watch that
+    waits for a directory to appear is woken by all that appear beside it.
     """
 
     log = Logger()
@@ -62,6 +78,8 @@ class Follower:
         self._top: RunStatus | None = None
         self._below: dict[str, RunStatus] = {}
         self._stops: dict[RunRef, Callable[[], None]] = {}
+        self._calls: dict[tuple[str, str], _Calls] = defaultdict(lambda: _Calls(MOST_WATCHED))
+        self._called: dict[RunRef, _Calls] = {}
         self._reading: set[RunRef] = set()
         self._again: set[RunRef] = set()
         self._ends = True
@@ -97,10 +115,11 @@ class Follower:
     async def finish(self) -> Family:
         """Read the last states of all runs below, then stop; the family as it ended."""
         read: set[RunRef] = set()
-        while unread := [ref for ref in self._stops if ref not in read]:
-            for ref in unread:
+        while unread := [ref for ref in (*self._stops, *self._called) if ref not in read]:
+            for ref in dict.fromkeys(unread):
                 read.add(ref)
-                await self._read(ref)
+                if not self._succeeded(ref):
+                    await self._read(ref)
         self.stop()
         assert self._top is not None, "a run that ended has a state"
         return Family(self._top, dict(self._below))
@@ -123,8 +142,35 @@ class Follower:
         for node in (*status.nodes, *status.handlers_begun):
             # A step that calls nothing and has a child runs on a worker of its own.
             name = node.step.child.name if node.step.child is not None else run_name(node.step.name)
+            calls = self._calls[status.run.id, node.step.name]
+            if node.step.parallel is not None:
+                calls.most = min(node.step.parallel.max_concurrent, MOST_WATCHED)
             for child in (*node.children_repeated, *node.children):
-                self._watch(RunRef(name, child.run_id))
+                ref = RunRef(name, child.run_id)
+                if ref not in self._called:
+                    self._called[ref] = calls
+                    calls.waiting.append(ref)
+            self._watch_more(calls)
+
+    def _watch_more(self, calls: _Calls) -> None:
+        while calls.waiting and len(calls.open) < calls.most:
+            ref = calls.waiting.popleft()
+            calls.open.add(ref)
+            self._watch(ref)
+
+    def _child_ended(self, ref: RunRef) -> None:
+        """Look at the next one instead. One that did not succeed may be taken up again, so it stays watched."""
+        calls = self._called.get(ref)
+        if calls is None:
+            return
+        if self._succeeded(ref) and ref in self._stops:
+            self._stops.pop(ref)()
+        calls.open.discard(ref)
+        self._watch_more(calls)
+
+    def _succeeded(self, ref: RunRef) -> bool:
+        status = self._below.get(ref.id)
+        return status is not None and status.state is RunState.SUCCEEDED
 
     def _look(self, ref: RunRef) -> None:
         if ref in self._reading:
@@ -156,6 +202,8 @@ class Follower:
         elif self._below.get(ref.id) != status:
             self._below[ref.id] = status
             self._watch_children(status)
+            if status.state.ended:
+                self._child_ended(ref)
             self._tell()
 
     def _take_top(self, status: RunStatus) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from datetime import datetime
 from functools import partial
+from operator import is_
 from types import TracebackType
 from typing import Protocol, Self
 
@@ -17,6 +19,7 @@ from rich.text import Text
 from txdagu.cli.following import Family
 from txdagu.cli.output import write_or_drop
 from txdagu.cli.report import duration
+from txdagu.model.dag import Handler
 from txdagu.model.run import NodeStatus, RunStatus
 from txdagu.model.status import NodeState
 
@@ -159,12 +162,20 @@ def _kept(node: NodeStatus, status: RunStatus) -> bool:
 
 
 class ChangeLines(_OffScreen):
-    """One line for each step that starts or ends; for pipes and log files."""
+    """
+    One line for each step that starts or ends; for pipes and log files.
+
+    What was told to its end is remembered, and passed over as long as it is the very object: of a thousand steps or children one
+    changes at a time.
+    """
 
     def __init__(self, write: Callable[[str], object]) -> None:
         self._write = write
         self._told: dict[tuple[str, str], NodeState] = {}
         self._waits: dict[tuple[str, str], str] = {}
+        self._nodes_shown: dict[str, tuple[NodeStatus, ...]] = {}
+        self._nodes_open: dict[str, set[int]] = defaultdict(set)
+        self._runs_over: dict[str, RunStatus] = {}
 
     def show(self, family: Family) -> None:
         """Write what has changed since the last call."""
@@ -175,14 +186,23 @@ class ChangeLines(_OffScreen):
         self._write(f"… {sentence}\n")
 
     def _show(self, family: Family, status: RunStatus, prefix: str) -> None:
+        handlers = (status.handlers[handler] for handler in Handler if handler in status.handlers)
+        nodes = (*status.nodes, *handlers)
+        pending = self._nodes_open[status.run.id]
         held: set[str] = set()
-        for node in (*status.nodes, *status.handlers_begun):
+        for index in self._changed(status.run.id, nodes):
+            node = nodes[index]
+            key = (status.run.id, node.step.name)
+            pending.discard(index)
+            if node.state is NodeState.NOT_STARTED:
+                continue
+            pending.add(index)
             if not held.isdisjoint(node.step.depends) and not status.state.ended:
                 held.add(node.step.name)  # it follows from what has not been told yet
                 continue
-            key = (status.run.id, node.step.name)
             if key not in self._told and node.state.settled and status.kept(node):
                 self._told[key] = node.state
+                pending.discard(index)
                 continue
             # A short step may have ended before anybody looked; it is told like any other.
             over = node.state.settled or node.state is NodeState.WAITING
@@ -199,7 +219,8 @@ class ChangeLines(_OffScreen):
                 self._told[key] = NodeState.RUNNING
                 self._write(f"{prefix}{self._start(node, children[-1] if _elsewhere(node) and children else status)}\n")
             for child in () if _elsewhere(node) else children:
-                self._show(family, child, f"{prefix}{node.step.name} > ")
+                if self._runs_over.get(child.run.id) is not child:
+                    self._show(family, child, f"{prefix}{node.step.name} > ")
             if node.state is NodeState.SUCCEEDED and not _all_told(node, children):
                 held.add(node.step.name)  # its children's last states are on their way, and read better before this
                 continue
@@ -207,6 +228,19 @@ class ChangeLines(_OffScreen):
                 self._told[key] = node.state
                 again = node.state is NodeState.RUNNING  # after a retry
                 self._write(f"{prefix}{self._start(node, status) if again else self._end(node)}\n")
+            if node.state.settled and _all_told(node, children):
+                pending.discard(index)
+        if status.state.ended and not pending:
+            self._runs_over[status.run.id] = status
+
+    def _changed(self, run_id: str, nodes: tuple[NodeStatus, ...]) -> list[int]:
+        """The indexes of nodes that are new, and of those of which not all was told."""
+        shown = self._nodes_shown.get(run_id, ())
+        self._nodes_shown[run_id] = nodes
+        if len(shown) != len(nodes):
+            return list(range(len(nodes)))
+        new = [index for index, same in enumerate(map(is_, shown, nodes)) if not same]
+        return sorted(self._nodes_open[run_id].union(new))
 
     def _start(self, node: NodeStatus, status: RunStatus) -> str:
         doing = f"calls {node.step.child.name}" if node.step.child else f"started, {place_of(status)}"

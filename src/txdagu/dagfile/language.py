@@ -88,7 +88,7 @@ STEP = Level(
         Field("call", TEXT, "The DAG to run: a document of this file, or another file."),
         Field("run", TEXT, "The same as `call`.", era="to 1.22", now="call"),
         Field("params", PARAMS, "Params of the called DAG, or inputs of a GitHub action."),
-        Field("parallel", PARALLELS, "Items, for each of which the DAG is called.", acted_on=False),
+        Field("parallel", PARALLELS, "Items, for each of which the DAG is called."),
         Field(
             "workerSelector", _SELECTOR, "Labels of the workers that may run the step or the called DAG; `local`: none."
         ),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -178,7 +178,7 @@ async def prepare_run(
         dag_env,
         inputs.params,
         built_in,
-        params_json(inputs.params, request.params) if inputs.params else "",
+        params_json(inputs.params, "" if request.parent else request.params) if inputs.params else "",
         secrets,
     )
     masker = Masker({**request.inherited_secrets, **secrets})
@@ -246,7 +246,8 @@ async def prepare_step(
     facts: Mapping[str, StepFacts],
     stop: Stop,
     slot: SlotUse,
-    called: Callable[[ChildRun], None],
+    called: Callable[[Iterable[ChildRun]], None],
+    round_name: str,
     told: Mapping[str, str],
 ) -> StepContext:
     """
@@ -297,6 +298,7 @@ async def prepare_step(
         slot=slot,
         tools=run.tools,
         called=called,
+        round_name=round_name,
         masker=run.masker,
         tap=tap,
         printer=StepPrinter(logs, tap, run.tools.in_thread),

@@ -24,6 +24,7 @@ from zope.interface import implementer
 from txdagu.execution.interfaces import ExitStatus, IProcessRunner, IStartedProcess, ProcessSpec
 from txdagu.execution.streams import Pump, Streams
 from txdagu.model.errors import DaguError
+from txdagu.system.descriptors import raise_open_files, usual_open_files
 
 __all__ = ["ExitStatus", "IProcessRunner", "IStartedProcess", "PidfdProcessRunner", "ProcessSpec", "ProcessStartError"]
 
@@ -46,9 +47,10 @@ class Started:
     pump: Pump | None
 
 
-def spawn(command: ProcessSpec, drained: Callable[[bytes, str], None]) -> Started:
+def spawn(command: ProcessSpec, drained: Callable[[bytes, str], None], open_files: int) -> Started:
     """
-    Start the program and open a pidfd for it. Blocks for about a millisecond, so it is called in a thread.
+    Start the program and open a pidfd for it. Blocks for about a millisecond, so it is called in a thread. `open_files` is the
+    program's soft limit of them.
 
     `drained` is called in a thread when the output of a program with a tap has been moved; see `Pump`.
     """
@@ -76,6 +78,7 @@ def spawn(command: ProcessSpec, drained: Callable[[bytes, str], None]) -> Starte
             if pump is not None:
                 pump.abandon()
             raise ProcessStartError(_start_problem(command, error)) from error
+    usual_open_files(process.pid, open_files)
     if pump is not None:
         pump.start()
     try:
@@ -212,6 +215,7 @@ class PidfdProcessRunner:
 
     def __init__(self, reactor: IReactorFDSet) -> None:
         self._reactor = reactor
+        self._open_files = raise_open_files()  # each program that runs is one
 
     async def run(self, command: ProcessSpec) -> PidfdProcess:
         """Start it; see `IProcessRunner.run`."""
@@ -222,7 +226,9 @@ class PidfdProcessRunner:
             threads.callFromThread(moved.callback, (captured, trouble))
 
         process = PidfdProcess(
-            await deferToThreadPool(threads, threads.getThreadPool(), spawn, command, drained), moved, self._reactor
+            await deferToThreadPool(threads, threads.getThreadPool(), spawn, command, drained, self._open_files),
+            moved,
+            self._reactor,
         )
         self._reactor.addReader(process)
         return process

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from functools import partial
 
@@ -115,7 +115,9 @@ class StepWork:
             self._record.write("INFO", "Step started", step=step.name)
         outputs, facts = self._sight.outputs_for(target), self._sight.facts
         called = partial(self._called, target)
-        return await prepare_step(self._prepared, step, logs, outputs, facts, stop, use, called, told)
+        rounds = self._core.node(target).done_count
+        round_name = f"{self._sink.attempt_id}.{rounds}" if rounds else ""
+        return await prepare_step(self._prepared, step, logs, outputs, facts, stop, use, called, round_name, told)
 
     def _waits(self, target: Target, sentence: str) -> None:
         """Why the step does not begin yet, for whoever looks at the run; an empty sentence: it has begun."""
@@ -128,8 +130,8 @@ class StepWork:
         self._core.step_started(target, logs.stdout, logs.stderr)
         self._publish()
 
-    def _called(self, target: Target, child: ChildRun) -> None:
-        self._core.step_calls(target, child)
+    def _called(self, target: Target, children: Iterable[ChildRun]) -> None:
+        self._core.step_calls(target, children)
         self._publish()
 
 

@@ -28,9 +28,15 @@ def new_run_id(now_ms: int, randomness: bytes) -> str:
     return str(uuid.UUID(int=value))
 
 
-def child_run_id(parent_run_id: str, step_name: str, params: str) -> str:
-    """The id of the run that a calling step starts: base58 of SHA-256 over parent run id, step name and params."""
-    digest = sha256(f"{parent_run_id}:{step_name}:{params}".encode()).digest()
+def child_run_id(parent_run_id: str, step_name: str, params: str, round_name: str = "") -> str:
+    """
+    The id of the run that a calling step starts: base58 of SHA-256 over parent run id, step name and params.
+
+    So a step that is tried again finds the runs of its attempt before. A round of a repeated step calls runs of its own; what
+    tells it from all others is its `round_name`, empty for the first.
+    """
+    parts = [parent_run_id, step_name, params, round_name] if round_name else [parent_run_id, step_name, params]
+    digest = sha256(":".join(parts).encode("utf-8", "surrogateescape")).digest()
     return base58.b58encode(digest).decode("ascii")
 
 

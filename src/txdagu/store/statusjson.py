@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, tzinfo
+from operator import is_
 from typing import Any
 
 import msgspec
@@ -61,33 +62,29 @@ class StatusEncoder:
     Encodes one run's states, one after the other.
 
     Values are frozen, so a step or node that is the very object of the line before keeps its encoded form: a line costs
-    what changed, not what there is.
+    what changed, not what there is. `encoded` counts the nodes that were encoded.
     """
 
     def __init__(self) -> None:
-        self._nodes: list[tuple[NodeStatus, bytes]] = []
+        self.encoded = 0
+        self._nodes: tuple[NodeStatus, ...] = ()
+        self._fragments: list[bytes] = []
         self._steps: dict[int, tuple[Step, bytes]] = {}
         self._queued = False
 
     def encode(self, status: RunStatus) -> bytes:
         """The line, with its end."""
         queued = status.state is RunState.QUEUED
-        if queued is not self._queued:
-            self._queued = queued
-            self._nodes = []
-        known = self._nodes
-        if len(known) != len(status.nodes):
-            known = []
-        fragments: list[tuple[NodeStatus, bytes]] = []
-        for index, node in enumerate(status.nodes):
-            if known and known[index][0] is node:
-                fragments.append(known[index])
-            else:
-                fragments.append((node, self._node(node, "-" if queued else "")))
-        self._nodes = fragments
         missing = "-" if queued else ""
+        if queued is self._queued and len(self._nodes) == len(status.nodes):
+            same = map(is_, self._nodes, status.nodes)
+            for index in [index for index, kept in enumerate(same) if not kept]:
+                self._fragments[index] = self._node(status.nodes[index], missing)
+        else:
+            self._fragments = [self._node(node, missing) for node in status.nodes]
+        self._queued, self._nodes = queued, status.nodes
         handlers = {handler: self._node(node, missing) for handler, node in status.handlers.items()}
-        nodes = b"[" + b",".join([data for _, data in fragments]) + b"]"
+        nodes = b"[" + b",".join(self._fragments) + b"]"
         return encode_json(_run_document(status, nodes, handlers)) + b"\n"
 
     def _step(self, step: Step) -> msgspec.Raw:
@@ -97,6 +94,7 @@ class StatusEncoder:
         return msgspec.Raw(known[1])
 
     def _node(self, node: NodeStatus, missing: str) -> bytes:
+        self.encoded += 1
         document: dict[str, Any] = {
             "step": self._step(node.step),
             "stdout": node.stdout,

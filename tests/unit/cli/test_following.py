@@ -10,7 +10,7 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from txdagu.cli.following import Family, Follower
-from txdagu.model.dag import Step
+from txdagu.model.dag import ChildCall, Parallel, Step
 from txdagu.model.run import ChildRun, NodeStatus, RunRef, RunStatus
 from txdagu.model.status import NodeState, RunState
 from txdagu.testing.recording import RecordingStore
@@ -82,6 +82,23 @@ class FollowerTests(SynchronousTestCase):
         below = RunStatus(RunRef("load_data", "far"), RUN, RunState.RUNNING, worker_id="gpu-1")
         self.store.put(below)
         self.assertEqual(self.told[-1].workers(), {"far": "gpu-1"})
+
+    def test_many_children(self) -> None:
+        """Of a step's children no more are watched than may run at once; all ends are known at the end, whoever was watched."""
+        children = tuple(ChildRun(f"k{number}") for number in range(7))
+        step = Step("call", child=ChildCall("kid"), parallel=Parallel(items=("x",), max_concurrent=2))
+        self.follower.saw(replace(RUNNING, nodes=(NodeStatus(step, NodeState.RUNNING, children=children),)))
+        self.assertEqual(self.store.watchers, 2)
+        for run_id, state in (("k0", RunState.SUCCEEDED), ("k2", RunState.RUNNING), ("k1", RunState.FAILED)):
+            self.store.put(RunStatus(RunRef("kid", run_id), RUN, state, attempt_id="bb"))
+        self.assertEqual(set(self.told[-1].below), {"k0", "k1", "k2"})
+        self.assertEqual(self.store.watchers, 3)  # k1, which may be taken up again, k2 and k3
+        self.store.put(RunStatus(RunRef("kid", "k1"), RUN, RunState.RUNNING, attempt_id="cc"))
+        self.assertIs(self.told[-1].below["k1"].state, RunState.RUNNING)
+        self.store.put(RunStatus(RunRef("kid", "k6"), RUN, RunState.SUCCEEDED, attempt_id="bb"))
+        family = self.successResultOf(self.follower_finishes())
+        self.assertEqual(set(family.below), {"k0", "k1", "k2", "k6"})
+        self.assertEqual(self.store.watchers, 0)
 
     def follower_finishes(self) -> Deferred[Family]:
         """The family as the follower leaves it."""

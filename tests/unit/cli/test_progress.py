@@ -80,6 +80,17 @@ class ChangeLinesTests(SynchronousTestCase):
             self.view.show(Family(replace(TOP, nodes=(), handlers={Handler.EXIT: handler})))
         self.assertEqual(self.lines, ["▶ onExit started, here"])
 
+    def test_taken_up_again(self) -> None:
+        """A child that ended and is taken up again is told again, though what has ended is passed over else."""
+        failed = top(NodeState.FAILED, "why")
+        for family in (Family(failed, kid(NodeState.FAILED, RunState.FAILED)), Family(TOP, {"k": KID})):
+            self.view.show(family)
+            self.view.show(family)
+        self.view.show(Family(top(NodeState.SUCCEEDED), kid(NodeState.SUCCEEDED, RunState.SUCCEEDED)))
+        told = [line.split(" work ")[1] for line in self.lines if " work " in line]
+        self.assertEqual(told, ["failed", "started, worker gpu-1", "succeeded"])
+        self.assertEqual(self.lines[-1], "✔ call succeeded")
+
     def test_a_caller_s_success_waits_for_the_child_s(self) -> None:
         """The parent may know of a child's end before its files were read; the lines keep the order of things."""
         self.view.show(Family(top(NodeState.SUCCEEDED), {"k": KID}))

@@ -230,9 +230,9 @@ class RetryTests(SynchronousTestCase):
     def test_same_child_again(self) -> None:
         """A retry that calls the same run again tells it once."""
         driver = PlanDriver(chain(Step("a", retry_policy=RetryPolicy(3, 0))))
-        driver.core.step_calls(0, ChildRun("c"))
+        driver.core.step_calls(0, [ChildRun("c")])
         driver.fail("a")
-        driver.core.step_calls(0, ChildRun("c"))
+        driver.core.step_calls(0, [ChildRun("c")])
         driver.end("a")
         self.assertEqual(driver.node("a").children, (ChildRun("c"),))
 
@@ -261,13 +261,13 @@ class RepeatTests(SynchronousTestCase):
     def test_condition(self) -> None:
         """The condition is asked after each round; rounds are counted, earlier children kept apart."""
         driver = PlanDriver(chain(Step("a", repeat_policy=RepeatPolicy(RepeatMode.UNTIL, TRUE, interval=5)), "b"))
-        driver.core.step_calls(0, ChildRun("c1"))
+        driver.core.step_calls(0, [ChildRun("c1")])
         driver.end("a")
         self.assertEqual(driver.open, {"a": CheckConditions(0, (TRUE,))})
         self.assertFalse(driver.node("a").repeated)
         driver.verdicts("a", False)
         driver.advance(5)
-        driver.core.step_calls(0, ChildRun("c2"))
+        driver.core.step_calls(0, [ChildRun("c2")])
         driver.end("a")
         driver.verdicts("a", True)
         node = driver.node("a")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from shutil import rmtree
 from tempfile import mkdtemp
 
@@ -10,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
 from txdagu.execution.engine import ISlot, Run
-from txdagu.model.dag import ChildCall, Command, Dag, Step
+from txdagu.model.dag import ChildCall, Command, Dag, Parallel, Step
 from txdagu.model.ids import child_run_id
 from txdagu.model.labels import WorkerSelector
 from txdagu.model.run import RunRef, RunStatus
@@ -68,6 +69,19 @@ class SlotTests(SynchronousTestCase):
         self.slots.waiting.callback(None)
         self.assertIs(self.successResultOf(run.wait()).state, RunState.SUCCEEDED)
         self.assertEqual(self.cluster.lines(), ["x"])
+
+    def test_given_back_while_many_wait(self) -> None:
+        """The slot is free once while any number of children run elsewhere, and none of them takes one to begin."""
+        items = ("a", "b", "c")
+        many = replace(CALL, parallel=Parallel(items=items, max_concurrent=2))
+        dag = Dag("main", (many,), local_dags={"child": CHILD})
+        run = self.cluster.engine.start(self.cluster.request(dag), slot=self.slots)
+        for text in items:
+            self.assertEqual(self.slots.story, ["release"])
+            child = RunRef("child", child_run_id("run-1", "call", text))
+            self.cluster.store.put(RunStatus(child, ROOT, RunState.SUCCEEDED, attempt_id="aa"))
+        self.assertIs(self.successResultOf(run.wait()).state, RunState.SUCCEEDED)
+        self.assertEqual(self.slots.story, ["release"])
 
     def test_kept_while_another_step_works(self) -> None:
         """A process beside the waiting keeps the slot, until it has ended."""

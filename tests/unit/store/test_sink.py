@@ -142,6 +142,27 @@ class SinkTests(SynchronousTestCase):
         self.assertEqual(self.pids(sink), ["1", "3"])
         self.assertEqual(Path(sink.log).read_text(), "line\n")
 
+    def written_for(self, steps: int) -> tuple[int, int]:
+        """Bytes written and nodes encoded for a run of so many steps in a row, each of which takes three milliseconds."""
+        sink = self.open()
+        nodes = [NodeStatus(Step(f"step {index}")) for index in range(steps)]
+        for index in range(steps):
+            for state in (NodeState.RUNNING, NodeState.SUCCEEDED):
+                nodes[index] = replace(nodes[index], state=state)
+                sink.write_status(replace(self.status(1), nodes=tuple(nodes)))
+                self.clock.advance(0.0015)
+        attempt = sink._attempt
+        size = (attempt.place.directory / "status.jsonl").stat().st_size
+        self.successResultOf(Deferred.fromCoroutine(sink.close(replace(self.status(1), nodes=tuple(nodes)))))
+        return size, attempt._encoder.encoded
+
+    def test_long_runs(self) -> None:
+        """Twice as many steps write twice as much, not four times; a node is encoded when it has changed, not with each line."""
+        half, whole = self.written_for(300), self.written_for(600)
+        self.assertLess(whole[0], 2.5 * half[0])
+        for steps, (_, encoded) in ((300, half), (600, whole)):
+            self.assertLessEqual(encoded, 3 * steps)  # as it was first, running, and ended
+
     def test_big_states_are_spaced(self) -> None:
         """A run of thousands of steps does not write its whole state for each of them; the last one is always written."""
         sink = self.open()

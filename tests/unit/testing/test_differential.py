@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from txdagu.testing.differential.cases import read_case
 from txdagu.testing.differential.comparison import covered, differences, value_at
-from txdagu.testing.differential.observation import Observer
+from txdagu.testing.differential.observation import Observer, results_in_order
 
 
 class DirectoryCase(SynchronousTestCase):
@@ -97,6 +97,48 @@ class ObserverTests(DirectoryCase):
         self.assertEqual(step["logs"][0], "<HOME>/logs/d/dag-run_<T>_r1/run_<T>_<A>/a.<T>.r1.out")
         self.assertEqual(seen["children"]["kid"]["status"], "aborted")
         self.assertEqual(seen["children"]["kid"]["outputs"], {"k": "v"})
+
+    def test_parallel_results(self) -> None:
+        """Results of parallel children are put in the order of the ids; a text that only looks like them stays."""
+        for order in ("ab", "ba"):
+            results = [{"dagRunId": run_id, "outputs": {"N": run_id}} for run_id in order]
+            outputs = [{"N": run_id} for run_id in order]
+            text = json.dumps({"summary": {}, "results": results, "outputs": outputs}, indent=2) + "\n"
+            self.assertEqual([one["dagRunId"] for one in json.loads(results_in_order(text))["results"]], ["a", "b"])
+            self.assertEqual(results_in_order(text * 2), results_in_order(text) * 2)
+            for other in (text + "more", " " + text, json.dumps(json.loads(text)), "{}\n", "12"):
+                self.assertEqual(results_in_order(other), other)
+
+    def test_later_rounds(self) -> None:
+        """Runs of later rounds are named after the first round's run with the same params, wherever their ids stand."""
+        run = self.run_directory("dag-run_20260102_030405Z_r1")
+        ids = {name: f"{name}{'0123456789' * 4}" for name in ("first", "other", "again", "third")}
+        node = {
+            "step": {"name": "s"},
+            "status": 4,
+            "children": [{"dagRunId": ids["third"], "params": "p"}],
+            "childrenRepeated": [
+                {"dagRunId": ids["first"], "params": "p"},
+                {"dagRunId": ids["other"]},
+                {"dagRunId": ids["again"], "params": "p"},
+            ],
+        }
+        for directory in (run, *(run / "children" / f"child_{run_id}" for run_id in ids.values())):
+            attempt = directory / "attempt_20260102_030405_000Z_aaaaaa"
+            attempt.mkdir(parents=True)
+            nodes = (
+                [node] if directory is run else [{"step": {"name": "c"}, "stdout": f"/c.{directory.name[6:14]}.out"}]
+            )
+            (attempt / "status.jsonl").write_text(json.dumps({"status": 4, "nodes": nodes}) + "\n")
+        seen = Observer(self.home).run("r1")
+        assert seen
+        second, third = f"{ids['first']}-round2", f"{ids['first']}-round3"
+        self.assertEqual(seen["steps"]["s"]["children"], [(third, "p")])
+        self.assertEqual(
+            seen["steps"]["s"]["childrenRepeated"], [(ids["first"], "p"), (second, "p"), (ids["other"], "")]
+        )
+        self.assertEqual(set(seen["children"]), {ids["first"], ids["other"], second, third})
+        self.assertEqual(seen["children"][second]["steps"]["c"]["logs"][0], f"/c.{second}.out")
 
     def test_no_record(self) -> None:
         """A run that left no record is None."""

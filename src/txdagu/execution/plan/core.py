@@ -149,11 +149,10 @@ class RunCore:
         """Note where a step's output goes."""
         self._nodes[target] = replace(self._nodes[target], stdout=stdout, stderr=stderr)
 
-    def step_calls(self, target: Target, child: ChildRun) -> None:
-        """Note the run that a step has started."""
+    def step_calls(self, target: Target, children: Iterable[ChildRun]) -> None:
+        """Note the runs that a step calls. A retry calls the same ones again."""
         node = self._nodes[target]
-        if child not in node.children:  # a retry calls the same run again
-            self._nodes[target] = replace(node, children=(*node.children, child))
+        self._nodes[target] = replace(node, children=tuple(dict.fromkeys((*node.children, *children))))
 
     def step_waits(self, target: Target, sentence: str) -> None:
         """Note why a step that has its turn does not begin; an empty sentence: it has begun."""

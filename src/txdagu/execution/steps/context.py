@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -77,13 +77,14 @@ class StepContext:
     One execution of one step.
 
     `directory` is where it works, and exists. `environment` is that of its processes; `call_environment` is what a child in this
-    process inherits for evaluating its own ``env`` and ``params``. `called` notes a child in the run's status. `step.stdout` and
-    `step.stderr` are absolute paths already. `masker` hides the run's secrets in all that is shown: programs' output goes through
-    `tap`, where there is one, the step's own words through `printer`, which is closed by who made the context. `params` are the
-    run's, evaluated, `conversations` those of its chat steps. `trace_parent` is its place in a trace, for runs that it
-    calls. `inputs` is all that the step sees of the run. `container` is that of the DAG, where it has one. `waits` notes why
-    nothing happens yet (an empty text: it goes on), `moved` that the step writes to other log files than `logs`. `execution`
-    counts from 1 in this attempt of the run.
+    process inherits for evaluating its own ``env`` and ``params``. `called` notes children in the run's status; `round_name`
+    tells a round of a repeated step from all others of the run, and is empty for the first. `step.stdout` and `step.stderr` are
+    absolute paths already. `masker` hides the run's secrets in all that is shown: programs' output goes through `tap`, where
+    there is one, the step's own words through `printer`, which is closed by who made the context. `params` are the run's,
+    evaluated, `conversations` those of its chat steps. `trace_parent` is its place in a trace, for runs that it calls. `inputs`
+    is all that the step sees of the run. `container` is that of the DAG, where it has one. `waits` notes why nothing happens yet
+    (an empty text: it goes on), `moved` that the step writes to other log files than `logs`. `execution` counts from 1 in this
+    attempt of the run.
     """
 
     request: RunRequest
@@ -96,7 +97,8 @@ class StepContext:
     stop: Stop
     slot: SlotUse
     tools: Tools
-    called: Callable[[ChildRun], None]
+    called: Callable[[Iterable[ChildRun]], None]
+    round_name: str
     masker: Masker
     tap: Tap | None
     printer: StepPrinter

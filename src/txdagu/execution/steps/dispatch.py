@@ -13,6 +13,7 @@ from txdagu.execution.steps.child import run_child_step
 from txdagu.execution.steps.command import run_command_step
 from txdagu.execution.steps.context import StepContext
 from txdagu.execution.steps.elsewhere import route_of, run_on_worker
+from txdagu.execution.steps.parallel import run_parallel_step
 from txdagu.model.dag import Step
 from txdagu.model.errors import DaguError
 from txdagu.model.status import NodeState
@@ -32,7 +33,7 @@ async def run_step(context: StepContext) -> StepEnd:
     """
     step = context.step
     if step.child is not None:
-        return await run_child_step(context)
+        return await (run_child_step(context) if step.parallel is None else run_parallel_step(context))
     way = await route_of(context)
     if way is not None and way.place is Place.WORKER:
         return await run_on_worker(context, way)

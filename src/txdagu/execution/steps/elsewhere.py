@@ -47,7 +47,7 @@ async def run_on_worker(context: StepContext, way: Route) -> StepEnd:
         raise DaguError(f"step {step.name} has to run on a worker ({way.reason}), but no coordinator is known")
     kind = _HANDLER if context.inputs.told else _STEP
     run = RunRef(run_name(step.name), child_run_id(context.request.run.id, step.name, kind))
-    context.called(ChildRun(run.id))
+    context.called([ChildRun(run.id)])
     earlier = ""
     status = await context.stop.race(tools.store.read_status(run, context.request.root))
     if status is not None and not status.state.active:

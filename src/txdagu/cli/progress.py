@@ -156,11 +156,6 @@ def _all_told(node: NodeStatus, children: list[RunStatus]) -> bool:
     return len(children) == len(node.children) and all(child.state.ended for child in children)
 
 
-def _kept(node: NodeStatus, status: RunStatus) -> bool:
-    """Whether a step ended in an attempt before this one; there is nothing new to tell of it."""
-    return node.started_at is not None and status.started_at is not None and node.started_at < status.started_at
-
-
 class ChangeLines(_OffScreen):
     """
     One line for each step that starts or ends; for pipes and log files.
@@ -192,46 +187,48 @@ class ChangeLines(_OffScreen):
         held: set[str] = set()
         for index in self._changed(status.run.id, nodes):
             node = nodes[index]
-            key = (status.run.id, node.step.name)
             pending.discard(index)
             if node.state is NodeState.NOT_STARTED:
                 continue
-            pending.add(index)
             if not held.isdisjoint(node.step.depends) and not status.state.ended:
                 held.add(node.step.name)  # it follows from what has not been told yet
-                continue
-            if key not in self._told and node.state.settled and status.kept(node):
-                self._told[key] = node.state
-                pending.discard(index)
-                continue
-            # A short step may have ended before anybody looked; it is told like any other.
-            over = node.state.settled or node.state is NodeState.WAITING
-            begun = node.state is NodeState.RUNNING or (node.started_at is not None and over)
-            if over and _kept(node, status):
-                self._told.setdefault(key, node.state)
-            children = family.children_of(node)
-            if node.waits and self._waits.get(key) != node.waits:
-                self._write(f"{prefix}… {node.step.name}: {node.waits}\n")
-            self._waits[key] = node.waits
-            if begun and key not in self._told:
-                if _elsewhere(node) and not children and not node.state.settled:
-                    continue  # no worker has begun it
-                self._told[key] = NodeState.RUNNING
-                self._write(f"{prefix}{self._start(node, children[-1] if _elsewhere(node) and children else status)}\n")
-            for child in () if _elsewhere(node) else children:
-                if self._runs_over.get(child.run.id) is not child:
-                    self._show(family, child, f"{prefix}{node.step.name} > ")
-            if node.state is NodeState.SUCCEEDED and not _all_told(node, children):
-                held.add(node.step.name)  # its children's last states are on their way, and read better before this
-                continue
-            if self._told.get(key, NodeState.NOT_STARTED) is not node.state:
-                self._told[key] = node.state
-                again = node.state is NodeState.RUNNING  # after a retry
-                self._write(f"{prefix}{self._start(node, status) if again else self._end(node)}\n")
-            if node.state.settled and _all_told(node, children):
-                pending.discard(index)
+                pending.add(index)
+            elif not self._tell(family, status, node, prefix):
+                pending.add(index)
+                if node.state is NodeState.SUCCEEDED:
+                    held.add(node.step.name)
         if status.state.ended and not pending:
             self._runs_over[status.run.id] = status
+
+    def _tell(self, family: Family, status: RunStatus, node: NodeStatus, prefix: str) -> bool:
+        """Write what is new of a node and of the runs that it called; whether there is nothing more to come."""
+        key = (status.run.id, node.step.name)
+        # A short step may have ended before anybody looked; it is told like any other.
+        over = node.state.settled or node.state is NodeState.WAITING
+        if over and status.kept(node) and key not in self._told:
+            self._told[key] = node.state
+            return node.state.settled
+        children = family.children_of(node)
+        if node.waits and self._waits.get(key) != node.waits:
+            self._write(f"{prefix}… {node.step.name}: {node.waits}\n")
+        self._waits[key] = node.waits
+        begun = node.state is NodeState.RUNNING or (node.started_at is not None and over)
+        if begun and key not in self._told:
+            if _elsewhere(node) and not children and not node.state.settled:
+                return False  # no worker has begun it
+            self._told[key] = NodeState.RUNNING
+            self._write(f"{prefix}{self._start(node, children[-1] if _elsewhere(node) and children else status)}\n")
+        for child in () if _elsewhere(node) else children:
+            if self._runs_over.get(child.run.id) is not child:
+                self._show(family, child, f"{prefix}{node.step.name} > ")
+        all_told = _all_told(node, children)
+        if node.state is NodeState.SUCCEEDED and not all_told:
+            return False  # its children's last states are on their way, and read better before this
+        if self._told.get(key, NodeState.NOT_STARTED) is not node.state:
+            self._told[key] = node.state
+            again = node.state is NodeState.RUNNING  # after a retry
+            self._write(f"{prefix}{self._start(node, status) if again else self._end(node)}\n")
+        return node.state.settled and all_told
 
     def _changed(self, run_id: str, nodes: tuple[NodeStatus, ...]) -> list[int]:
         """The indexes of nodes that are new, and of those of which not all was told."""

@@ -13,9 +13,12 @@ from txdagu.dispatch.records import Entry
 from txdagu.dispatch.turn import Cancellation, Inquiry, Turn
 from txdagu.model.errors import ConflictError
 from txdagu.model.health import FORGOTTEN_AFTER
+from txdagu.model.policies import LostWorkerPolicy, OnWorkerLost
 from txdagu.model.status import RunState
 from txdagu.model.task import Operation
 from txdagu.testing.dispatch import DONE, CountedNames, endings, make_poll, make_task, offers, running
+
+FAIL = OnWorkerLost(LostWorkerPolicy.FAIL)
 
 
 class RestartTestCase(SynchronousTestCase):
@@ -41,15 +44,17 @@ class RestartTestCase(SynchronousTestCase):
         self.core = DispatchCore(self.names)
         self.core.restore(Kept(tuple(is_open), tuple(ended), len(self.newest)), now)
 
-    def offer(self, run_id: str, incarnation: str = "one", now: float = 0.0) -> Any:
+    def offer(
+        self, run_id: str, incarnation: str = "one", now: float = 0.0, lost: OnWorkerLost = OnWorkerLost()
+    ) -> Any:
         """A task is accepted and offered."""
-        self.keep(self.core.submit(make_task(run_id), now))
+        self.keep(self.core.submit(make_task(run_id, lost=lost), now))
         (offer,) = offers(self.keep(self.core.poll(make_poll("w1", incarnation=incarnation), now)))
         return offer
 
-    def start(self, run_id: str) -> Any:
+    def start(self, run_id: str, lost: OnWorkerLost = OnWorkerLost()) -> Any:
         """And confirmed."""
-        offer = self.offer(run_id)
+        offer = self.offer(run_id, lost=lost)
         self.keep(self.core.ack("w1", offer.token, 0))
         return offer
 
@@ -147,7 +152,7 @@ class RunningTests(RestartTestCase):
 
     def test_grace_of_one_lease(self) -> None:
         """They keep worker and epoch and have one whole lease to be named; then they are lost with the reason."""
-        offer = self.start("r1")
+        offer = self.start("r1", FAIL)
         self.restart(1000)
         self.assertEqual([], self.pass_time(1000, 1029))
         self.assertEqual([], self.core.run_heartbeat("w1", "one", [running(offer.task, offer.epoch)], 1029).answer)
@@ -178,7 +183,7 @@ class RunningTests(RestartTestCase):
 
     def test_repeated_ack(self) -> None:
         """An acknowledgement whose answer died with the coordinator is repeated, and renews the lease."""
-        offer = self.start("r1")
+        offer = self.start("r1", FAIL)
         self.restart(100)
         again = self.core.ack("w1", offer.token, 125)
         self.assertEqual((True, []), (again.answer.accepted, again.entries))
@@ -187,7 +192,7 @@ class RunningTests(RestartTestCase):
 
     def test_leaving_worker_is_believed_to_have_begun(self) -> None:
         """A worker that leaves after the restart may have begun what it had: it is not started elsewhere."""
-        self.start("r1")
+        self.start("r1", FAIL)
         self.restart(100)
         self.core.heartbeat(Beat("w1", {}, "one", slots=1), 101)
         (ending,) = endings(self.core.heartbeat(Beat("w1", {}, "one", leaving=True), 102))

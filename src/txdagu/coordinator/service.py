@@ -18,6 +18,7 @@ from twisted.logger import Logger
 from txdagu.config.settings import Settings
 from txdagu.coordinator.address import Advertised, advertised_host, outward_address, resolve
 from txdagu.coordinator.dispatcher import Dispatcher
+from txdagu.coordinator.explaining import ExplainService
 from txdagu.coordinator.handover import Owner
 from txdagu.coordinator.naming import RandomNames
 from txdagu.coordinator.rpc import CoordinatorService
@@ -76,7 +77,7 @@ class CoordinatorServer(Service):
         self._dispatcher = Dispatcher(core, journal, reactor, wall, store, monotonic)
         self._health = HealthService([COORDINATOR_SERVICE])
         rpc = CoordinatorService(self._dispatcher, lambda: self.owner)
-        services: list[GrpcService] = [rpc, self._health]
+        services: list[GrpcService] = [rpc, ExplainService(self._dispatcher), self._health]
         if coordinator.reflection:
             services.append(ReflectionService(services))
         self._factory = GrpcServerFactory(services, reactor, limits=_LIMITS, advice=SERVER_ADVICE)

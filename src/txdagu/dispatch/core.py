@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from txdagu.dispatch.explanation import Explanation, explanation, verdicts
 from txdagu.dispatch.journal import Kept
 from txdagu.dispatch.lifecycle import Due, Lifecycle, Names
 from txdagu.dispatch.machine import Input, State, allows
-from txdagu.dispatch.matching import Verdict, nearest_first, verdict
+from txdagu.dispatch.matching import Verdict
 from txdagu.dispatch.membership import Membership
 from txdagu.dispatch.records import Outcome, Poll, TaskRecord, Transition, WorkerRecord
 from txdagu.dispatch.turn import Acceptance, Cancellation, Ending, Inquiry, Turn
+from txdagu.dispatch.whatif import FleetChange, Placed, Wish, plan
 from txdagu.model.errors import ConflictError
 from txdagu.model.labels import Labels
 from txdagu.model.run import RunRef
@@ -40,7 +42,7 @@ class DispatchCore:
     Keeps tasks and workers, and brings them together.
 
     Every method takes `now`, in seconds of a monotonic clock, and returns a `Turn`; questions (`workers`, `explain`,
-    `ended`, `timeline`) change nothing. `offer_timeout` and `lease_ttl` are in seconds.
+    `explanation`, `open_below`, `plan`, `ended`, `timeline`) change nothing. `offer_timeout` and `lease_ttl` are in seconds.
     """
 
     def __init__(self, names: Names, offer_timeout: float = 10.0, lease_ttl: float = 30.0) -> None:
@@ -261,12 +263,21 @@ class DispatchCore:
     def explain(self, root: RunRef, run_id: str, now: float) -> tuple[Verdict, ...]:
         """Why the open task of a run waits: a verdict on every worker, nearest misses first; empty if it does not wait."""
         record = self._tasks.open_task(root, run_id)
-        if record is None or record.state is not State.QUEUED:
-            return ()
-        return nearest_first(
-            verdict(record.task.selector, worker.status(now, 0.0), worker.free, record.task.needs)
-            for worker in self._tasks.workers.values()
-        )
+        return () if record is None else self._explained(record, now).verdicts
+
+    def explanation(self, root: RunRef, run_id: str, now: float) -> Explanation | None:
+        """Where the open or latest ended task of a run is, and why; None if it is not known."""
+        record = self._tasks.open_task(root, run_id) or self._tasks.history.find(root, run_id)
+        return None if record is None else self._explained(record, now)
+
+    def open_below(self, root: RunRef, now: float, at_most: int) -> tuple[int, list[Explanation]]:
+        """How many open tasks belong to the runs below a root run, and the oldest of them."""
+        below = [record for record in self._tasks.open_tasks() if record.task.root == root != record.task.run]
+        return len(below), [self._explained(record, now) for record in below[:at_most]]
+
+    def plan(self, wishes: Sequence[Wish], change: FleetChange, now: float) -> tuple[Placed, ...]:
+        """Where tasks with these wishes would go now, each on its own, with the workers changed in that way."""
+        return plan(wishes, self._tasks.workers.values(), change, now)
 
     def timeline(self, root: RunRef, run_id: str) -> tuple[Transition, ...]:
         """What happened to the open or latest ended task of a run while this process looked; the journal has all of it."""
@@ -299,6 +310,12 @@ class DispatchCore:
         return len(self._tasks)
 
     # -- inside --------------------------------------------------------------------------------------------------------
+
+    def _explained(self, record: TaskRecord, now: float) -> Explanation:
+        if record.state is not State.QUEUED:
+            return explanation(record, (), 0, now)
+        found = verdicts(record.task, self._tasks.workers.values(), now)
+        return explanation(record, found, self._tasks.placement.ahead(record), now)
 
     def _deadline(self, due: Due, now: float) -> None:
         record = due.record

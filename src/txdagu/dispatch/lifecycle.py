@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import NamedTuple, Protocol, TypeVar
 
 from txdagu.dispatch.history import History
@@ -85,6 +86,10 @@ class Lifecycle:
     def open_task(self, root: RunRef, run_id: str) -> TaskRecord | None:
         """The open task of that run."""
         return self._open.get((root, run_id))
+
+    def open_tasks(self) -> Iterable[TaskRecord]:
+        """All open tasks, oldest first."""
+        return self._open.values()
 
     def of_token(self, token: str) -> TaskRecord | None:
         """The open task that was once offered with that token."""

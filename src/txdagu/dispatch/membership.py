@@ -51,8 +51,11 @@ class Membership:
     def touch(self, worker_id: str, now: float) -> None:
         """A worker that is known has given a sign of life."""
         worker = self._tasks.workers.get(worker_id)
-        if worker is not None:
-            worker.seen_at = now
+        if worker is None:
+            return
+        worker.seen_at = now
+        if worker.free > 0 and not self._tasks.placement.offering(worker):
+            self._tasks.serve(worker, now)
 
     def left(self, worker: WorkerRecord, now: float) -> None:
         """A worker left on purpose: it is off the list, and nothing of it is alive."""

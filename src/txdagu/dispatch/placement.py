@@ -22,7 +22,7 @@ IDLE_DEMANDS = 64
 OURS: Label = ("", "txdagu")
 """A label that no worker can have by its settings: those that confirm have it, and tasks that Dagu's cannot run ask for it."""
 
-Candidate = tuple[int, float, float, int, int, WorkerRecord]
+Candidate = tuple[int, float, float, str, int, int, WorkerRecord]
 
 
 def wanted(task: Task) -> LabelSet:
@@ -83,7 +83,7 @@ class Placement:
     Waiting tasks by selector, workers with free slots by label set, and which of both fit each other.
 
     Among the workers that match, those that left no offer unconfirmed come first, then the least loaded, then who has
-    waited longest. Tasks of one selector are served in the order of acceptance; of several selectors a worker gets
+    waited longest, then the first by id: the same workers are always taken in the same order. Tasks of one selector are served in the order of acceptance; of several selectors a worker gets
     the oldest task.
     """
 
@@ -167,6 +167,18 @@ class Placement:
                     best = oldest
         return best
 
+    def ahead(self, record: TaskRecord) -> int:
+        """How many waiting tasks, accepted earlier, could take a worker that this waiting one could take as well."""
+        own = self._demands[wanted(record.task)]
+        rivals = {demand for supply in own.supplies for demand in supply.demands} | {own}
+        earlier = {
+            number
+            for demand in rivals
+            for number, other in demand.queue
+            if number < record.number and other.state is State.QUEUED
+        }
+        return len(earlier)
+
     def clear_tasks(self) -> None:
         """Nothing waits any more."""
         for demand in list(self._demands.values()):
@@ -176,7 +188,7 @@ class Placement:
 
     def _candidate(self, worker: WorkerRecord) -> Candidate:
         self._ties += 1
-        return (worker.strikes, worker.load, worker.last_offer, self._ties, worker.stamp, worker)
+        return (worker.strikes, worker.load, worker.last_offer, worker.id, self._ties, worker.stamp, worker)
 
     def _demand(self, key: LabelSet) -> Demand:
         demand = self._demands.get(key)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass
 
 from zope.interface import Interface
 
+from txdagu.dispatch.whatif import FleetChange, Wish
 from txdagu.model.run import RunRef, RunStatus
 from txdagu.model.task import Task, WorkerStatus
+from txdagu.peers.told import ClusterWord, PlanWord
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,3 +50,13 @@ class ICoordinators(Interface):
 
     def workers() -> Awaitable[WorkersView]:
         """All workers, from all coordinators that answer within a short time limit. No coordinator at all: an empty view."""
+
+
+class IExplainer(Interface):
+    """Why tasks are where they are, asked of all coordinators. Those that do not answer are told as errors, none raises."""
+
+    def explain(run: RunRef, root: RunRef) -> Awaitable[ClusterWord]:
+        """What they know of a run's task: its state and what keeps it there, its history, and open tasks below it."""
+
+    def plan(wishes: Sequence[Wish], change: FleetChange) -> Awaitable[PlanWord]:
+        """Where tasks with these wishes would go now, each on its own, if the workers were changed in that way."""

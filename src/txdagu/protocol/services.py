@@ -7,12 +7,14 @@ from typing import TypeVar
 from google.protobuf.message import Message
 
 from txdagu.protocol import coordinator_pb2 as coordinator
+from txdagu.protocol import explain_pb2 as explain
 from txdagu.protocol import health_pb2 as health
 from txdagu.protocol import reflection_pb2 as reflection
 from txdagu.protocol import reflection_v1alpha_pb2 as reflection_v1alpha
 from txdagu.wire.method import Cardinality, RpcMethod
 
 COORDINATOR_SERVICE = "coordinator.v1.CoordinatorService"
+EXPLAIN_SERVICE = "txdagu.v1.ExplainService"
 HEALTH_SERVICE = "grpc.health.v1.Health"
 REFLECTION_SERVICE = "grpc.reflection.v1.ServerReflection"
 REFLECTION_V1ALPHA_SERVICE = "grpc.reflection.v1alpha.ServerReflection"
@@ -87,6 +89,9 @@ GET_DAG_RUN_STATUS = message_method(
 REQUEST_CANCEL = message_method(
     COORDINATOR_SERVICE, "RequestCancel", coordinator.RequestCancelRequest, coordinator.RequestCancelResponse
 )
+
+EXPLAIN = message_method(EXPLAIN_SERVICE, "Explain", explain.ExplainRequest, explain.ExplainResponse)
+PLAN = message_method(EXPLAIN_SERVICE, "Plan", explain.PlanRequest, explain.PlanResponse)
 
 HEALTH_CHECK = message_method(HEALTH_SERVICE, "Check", health.HealthCheckRequest, health.HealthCheckResponse)
 HEALTH_WATCH = message_method(

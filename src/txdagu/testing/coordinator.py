@@ -11,12 +11,13 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from txdagu.coordinator.dispatcher import Dispatcher
+from txdagu.coordinator.explaining import ExplainService
 from txdagu.coordinator.handover import Owner
 from txdagu.coordinator.rpc import CoordinatorService
 from txdagu.dispatch.core import DispatchCore
 from txdagu.dispatch.journal import Kept, MemoryJournal
 from txdagu.dispatch.records import Entry
-from txdagu.grpc.server import GrpcServerFactory
+from txdagu.grpc.server import GrpcServerFactory, GrpcService
 from txdagu.model.errors import UnavailableError
 from txdagu.model.run import RunRef, RunStatus
 from txdagu.model.task import Task
@@ -92,7 +93,8 @@ class CoordinatorTestCase(SynchronousTestCase):
         core = DispatchCore(CountedNames())
         self.dispatcher = Dispatcher(core, self.journal, self.clock, lambda: WALL, self.store)  # type: ignore[arg-type]
         self.successResultOf(Deferred.fromCoroutine(self.dispatcher.start()))
-        self.server = GrpcServerFactory([CoordinatorService(self.dispatcher, lambda: OWNER)], self.clock)
+        rpc: GrpcService = CoordinatorService(self.dispatcher, lambda: OWNER)
+        self.server = GrpcServerFactory([rpc, ExplainService(self.dispatcher)], self.clock)
         self.endpoint = MemoryEndpoint(self.server, self.clock)
         self.channel = memory_channel(self.endpoint, self.clock)
 

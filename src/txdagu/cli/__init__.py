@@ -23,6 +23,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "retry": ("txdagu.cli.retry:retry", "Run again what of a run did not succeed, or one step of it"),
     "enqueue": ("txdagu.cli.enqueue:enqueue", "Queue a run for the main instance to start"),
     "status": ("txdagu.cli.status:status", "Show what became of a run"),
+    "explain": ("txdagu.cli.explaining:explain", "Say where a run is, why, and what to do next"),
+    "plan": ("txdagu.cli.planning:plan", "Say where a DAG would run now, and why not elsewhere"),
     "approve": ("txdagu.cli.approve:approve", "Approve a step that waits for a person; its run goes on"),
     "reject": ("txdagu.cli.approve:reject", "Reject a step that waits for a person"),
     "doctor": (

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.text import Text
 
+from txdagu.cli.output import harmless
 from txdagu.model.findings import Examination, Finding, Mark
 
 MARKS = {Mark.OK: ("✔", "green"), Mark.WARNING: ("!", "yellow"), Mark.FAILURE: ("✘", "red")}
@@ -19,7 +20,7 @@ def show_subject(console: Console, subject: str, *, first: bool) -> None:
     """A heading; all but the first have an empty line before them."""
     if not first:
         console.print()
-    _print(console, Text(_harmless(subject[:1].upper() + subject[1:]), style="bold"))
+    _print(console, Text(harmless(subject[:1].upper() + subject[1:]), style="bold"))
 
 
 def show(console: Console, finding: Finding) -> None:
@@ -31,9 +32,9 @@ def show(console: Console, finding: Finding) -> None:
     mark, colour = MARKS[finding.mark]
     head = Text.assemble("  ", (mark, colour), " ", (f"{finding.check:<{LABEL_WIDTH}} ", "dim"))
     indent = " " * len(head)
-    for number, line in enumerate(_wrapped(console, _harmless(finding.text), len(indent))):
+    for number, line in enumerate(_wrapped(console, harmless(finding.text), len(indent))):
         _print(console, Text.assemble(indent if number else head, line))
-    for number, line in enumerate(_wrapped(console, _harmless(finding.advice), len(indent) + 2)):
+    for number, line in enumerate(_wrapped(console, harmless(finding.advice), len(indent) + 2)):
         _print(console, Text.assemble(indent, "  " if number else "→ ", line, style=colour))
 
 
@@ -42,11 +43,6 @@ def _wrapped(console: Console, text: str, indent: int) -> list[str]:
         return [text] if text else []
     width = max(console.width - indent, 20)
     return textwrap.wrap(text, width, break_long_words=False, break_on_hyphens=False)
-
-
-def _harmless(text: str) -> str:
-    """What strangers wrote may not steer the terminal: control characters are shown as what they are."""
-    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
 
 
 def _print(console: Console, text: Text) -> None:

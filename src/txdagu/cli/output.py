@@ -54,3 +54,8 @@ def drop(stream: IO[str]) -> None:
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, stream.fileno())
     os.close(nowhere)
+
+
+def harmless(text: str) -> str:
+    """What strangers wrote may not steer the terminal: control characters are shown as what they are."""
+    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)

@@ -18,16 +18,14 @@ from txdagu.store.dagfiles import DagSource, find_dag, read_base
 from txdagu.tap.options import SettingsOptions
 
 
-class RunDagOptions(SettingsOptions):
-    """Options with which a DAG is run: which file, which params, which run id."""
+class DagFileOptions(SettingsOptions):
+    """Options that name a DAG: which file, which params."""
 
     operands = "FILE [-- PARAMS]"
     optParameters = [
         ["params", "p", None, 'Params, as "value NAME=value NAME=\\"two words\\"" or JSON; after -- as arguments.'],
         ["name", "N", None, "Name of the DAG, instead of the one in its file."],
-        ["run-id", "r", None, "Id of the run, instead of a new one."],
     ]
-    optFlags = [["quiet", "q", "Print neither progress nor report."]]
 
     def parseArgs(self, *arguments: str) -> None:
         """The DAG first; what follows ``--`` are params."""
@@ -51,7 +49,14 @@ class RunDagOptions(SettingsOptions):
         return text[1:-1] if len(text) > 1 and text[0] == text[-1] == '"' else text
 
 
-def load(settings: Settings, options: RunDagOptions) -> Dag:
+class RunDagOptions(DagFileOptions):
+    """Options with which a DAG is run: also under which run id."""
+
+    optParameters = [["run-id", "r", None, "Id of the run, instead of a new one."]]
+    optFlags = [["quiet", "q", "Print neither progress nor report."]]
+
+
+def load(settings: Settings, options: DagFileOptions) -> Dag:
     """The DAG that the options mean. Raises `DaguError` with everything that is wrong with it, missing children included."""
     if not options["dag"]:
         raise InvalidInputError([Problem("DAG file path is required", advice=options.synopsis.removeprefix("Usage: "))])

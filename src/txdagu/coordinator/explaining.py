@@ -60,7 +60,8 @@ class ExplainService:
         """Where tasks would go now, in this cluster or a changed one."""
         if len(request.wishes) > MOST_WISHES or len(request.added) > MOST_ADDED:
             raise RpcError(
-                StatusCode.INVALID_ARGUMENT, f"at most {MOST_WISHES} wishes and {MOST_ADDED} added workers can be planned"
+                StatusCode.INVALID_ARGUMENT,
+                f"at most {MOST_WISHES} wishes and {MOST_ADDED} added workers can be planned",
             )
         wishes, change = plan_from_message(request)
         return places_to_message(self._dispatcher.core.plan(wishes, change, self._dispatcher.now))

@@ -23,11 +23,16 @@ class Fit(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """Why one worker may or may not take one task; `reason` is a phrase such as ``busy 4 of 4``."""
+    """
+    Why one worker may or may not take one task; `reason` is a phrase such as ``busy 4 of 4``.
+
+    `misses` counts the labels that it lacks or has otherwise.
+    """
 
     worker_id: str
     fit: Fit
     reason: str
+    misses: int = 0
 
 
 def matches(selector: Labels, labels: Labels) -> bool:
@@ -52,7 +57,7 @@ def verdict(selector: Labels, worker: WorkerStatus, free: int, needs: str = "") 
     """
     misses = label_misses(selector, worker.labels)
     if misses:
-        return Verdict(worker.id, Fit.LABELS, "; ".join(misses))
+        return Verdict(worker.id, Fit.LABELS, "; ".join(misses), len(misses))
     if needs and not worker.confirms:
         return Verdict(worker.id, Fit.PROGRAM, f"is a worker of Dagu, which does not know {needs}")
     if worker.heartbeat_age >= UNHEALTHY_AFTER:
@@ -65,9 +70,9 @@ def verdict(selector: Labels, worker: WorkerStatus, free: int, needs: str = "") 
 
 
 def nearest_first(verdicts: Iterable[Verdict]) -> tuple[Verdict, ...]:
-    """Verdicts in the order in which a person wants them: what nearly fits before what never will."""
+    """Verdicts in the order in which a person wants them: what nearly fits before what never will, few misses before many."""
     order = list(Fit)
-    return tuple(sorted(verdicts, key=lambda one: (order.index(one.fit), one.worker_id)))
+    return tuple(sorted(verdicts, key=lambda one: (order.index(one.fit), one.misses, one.worker_id)))
 
 
 def _shown(value: str) -> str:

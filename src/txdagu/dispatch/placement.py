@@ -83,8 +83,8 @@ class Placement:
     Waiting tasks by selector, workers with free slots by label set, and which of both fit each other.
 
     Among the workers that match, those that left no offer unconfirmed come first, then the least loaded, then who has
-    waited longest, then the first by id: the same workers are always taken in the same order. Tasks of one selector are served in the order of acceptance; of several selectors a worker gets
-    the oldest task.
+    waited longest, then the first by id: the same workers are always taken in the same order. Tasks of one selector are
+    served in the order of acceptance; of several selectors a worker gets the oldest task.
     """
 
     def __init__(self) -> None:

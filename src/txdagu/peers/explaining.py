@@ -33,9 +33,7 @@ class Explainer:
 
     async def explain(self, run: RunRef, root: RunRef) -> ClusterWord:
         """What all coordinators together say of a run."""
-        request = explain_pb2.ExplainRequest(
-            root_name=root.name, root_id=root.id, run_id=run.id, most_below=MOST_BELOW
-        )
+        request = explain_pb2.ExplainRequest(root_name=root.name, root_id=root.id, run_id=run.id, most_below=MOST_BELOW)
 
         async def ask(member: Member) -> Told:
             answer = await self._coordinators.channel(member).unary(EXPLAIN, request, timeout=QUESTION_DEADLINE)

@@ -152,12 +152,15 @@ def _line(line: HistoryLine) -> pb.TaskTransition:
 
 
 def _verdicts(verdicts: Iterable[Verdict]) -> list[pb.WorkerVerdict]:
-    return [pb.WorkerVerdict(worker_id=one.worker_id, fit=one.fit.value, reason=one.reason) for one in verdicts]
+    return [
+        pb.WorkerVerdict(worker_id=one.worker_id, fit=one.fit.value, reason=one.reason, misses=one.misses)
+        for one in verdicts
+    ]
 
 
 def _verdicts_back(messages: Iterable[pb.WorkerVerdict]) -> tuple[Verdict, ...]:
     """A kind of verdict that a newer coordinator knows and we do not counts as one that passes by itself."""
-    return tuple(Verdict(one.worker_id, _FITS.get(one.fit, Fit.BUSY), one.reason) for one in messages)
+    return tuple(Verdict(one.worker_id, _FITS.get(one.fit, Fit.BUSY), one.reason, one.misses) for one in messages)
 
 
 def _milliseconds(at: datetime) -> int:

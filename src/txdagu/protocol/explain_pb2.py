@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dtxdagu/protocol/explain.proto\x12\ttxdagu.v1\"X\n\x0e\x45xplainRequest\x12\x11\n\troot_name\x18\x01 \x01(\t\x12\x0f\n\x07root_id\x18\x02 \x01(\t\x12\x0e\n\x06run_id\x18\x03 \x01(\t\x12\x12\n\nmost_below\x18\x04 \x01(\r\"\xbb\x01\n\x0f\x45xplainResponse\x12(\n\x04task\x18\x01 \x01(\x0b\x32\x1a.txdagu.v1.TaskExplanation\x12*\n\x07history\x18\x02 \x03(\x0b\x32\x19.txdagu.v1.TaskTransition\x12)\n\x05\x62\x65low\x18\x03 \x03(\x0b\x32\x1a.txdagu.v1.TaskExplanation\x12\x13\n\x0b\x62\x65low_count\x18\x04 \x01(\r\x12\x12\n\ntold_at_ms\x18\x05 \x01(\x03\"\x82\x05\n\x0fTaskExplanation\x12\x11\n\troot_name\x18\x01 \x01(\t\x12\x0f\n\x07root_id\x18\x02 \x01(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\x0e\n\x06run_id\x18\x04 \x01(\t\x12\x13\n\x0bparent_name\x18\x05 \x01(\t\x12\x11\n\tparent_id\x18\x06 \x01(\t\x12:\n\x08selector\x18\x07 \x03(\x0b\x32(.txdagu.v1.TaskExplanation.SelectorEntry\x12\r\n\x05needs\x18\x08 \x01(\t\x12\x16\n\x0eon_worker_lost\x18\t \x01(\t\x12\x12\n\nlost_limit\x18\n \x01(\r\x12\r\n\x05state\x18\x0b \x01(\t\x12\x0e\n\x06\x61ge_ms\x18\x0c \x01(\x04\x12\x11\n\tworker_id\x18\r \x01(\t\x12\r\n\x05\x65poch\x18\x0e \x01(\x04\x12\x14\n\x0c\x61ttempt_name\x18\x0f \x01(\t\x12\x10\n\x08\x63onfirms\x18\x10 \x01(\x08\x12\x14\n\x0cheard_age_ms\x18\x11 \x01(\x04\x12\x1a\n\rlease_left_ms\x18\x12 \x01(\x04H\x00\x88\x01\x01\x12\x0e\n\x06silent\x18\x13 \x01(\x08\x12\x0f\n\x07\x61\x64opted\x18\x14 \x01(\x08\x12\x14\n\x0clost_workers\x18\x15 \x03(\t\x12\x15\n\rcancel_reason\x18\x16 \x01(\t\x12\r\n\x05\x61head\x18\x17 \x01(\r\x12*\n\x08verdicts\x18\x18 \x03(\x0b\x32\x18.txdagu.v1.WorkerVerdict\x12\'\n\x07outcome\x18\x19 \x01(\x0b\x32\x16.txdagu.v1.TaskOutcome\x1a/\n\rSelectorEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\x10\n\x0e_lease_left_ms\"?\n\rWorkerVerdict\x12\x11\n\tworker_id\x18\x01 \x01(\t\x12\x0b\n\x03\x66it\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\";\n\x0bTaskOutcome\x12\x12\n\x05state\x18\x01 \x01(\x05H\x00\x88\x01\x01\x12\x0e\n\x06reason\x18\x02 \x01(\tB\x08\n\x06_state\"`\n\x0eTaskTransition\x12\r\n\x05\x61t_ms\x18\x01 \x01(\x03\x12\r\n\x05state\x18\x02 \x01(\t\x12\x11\n\tworker_id\x18\x03 \x01(\t\x12\r\n\x05\x65poch\x18\x04 \x01(\x04\x12\x0e\n\x06reason\x18\x05 \x01(\t\"l\n\x0bPlanRequest\x12#\n\x06wishes\x18\x01 \x03(\x0b\x32\x13.txdagu.v1.TaskWish\x12\x0f\n\x07without\x18\x02 \x03(\t\x12\'\n\x05\x61\x64\x64\x65\x64\x18\x03 \x03(\x0b\x32\x18.txdagu.v1.PlannedWorker\"\x7f\n\x08TaskWish\x12\x33\n\x08selector\x18\x01 \x03(\x0b\x32!.txdagu.v1.TaskWish.SelectorEntry\x12\r\n\x05needs\x18\x02 \x01(\t\x1a/\n\rSelectorEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\x8f\x01\n\rPlannedWorker\x12\n\n\x02id\x18\x01 \x01(\t\x12\x34\n\x06labels\x18\x02 \x03(\x0b\x32$.txdagu.v1.PlannedWorker.LabelsEntry\x12\r\n\x05slots\x18\x03 \x01(\r\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"4\n\x0cPlanResponse\x12$\n\x06places\x18\x01 \x03(\x0b\x32\x14.txdagu.v1.TaskPlace\"J\n\tTaskPlace\x12\x11\n\tworker_id\x18\x01 \x01(\t\x12*\n\x08verdicts\x18\x02 \x03(\x0b\x32\x18.txdagu.v1.WorkerVerdict2\x8b\x01\n\x0e\x45xplainService\x12@\n\x07\x45xplain\x12\x19.txdagu.v1.ExplainRequest\x1a\x1a.txdagu.v1.ExplainResponse\x12\x37\n\x04Plan\x12\x16.txdagu.v1.PlanRequest\x1a\x17.txdagu.v1.PlanResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dtxdagu/protocol/explain.proto\x12\ttxdagu.v1\"X\n\x0e\x45xplainRequest\x12\x11\n\troot_name\x18\x01 \x01(\t\x12\x0f\n\x07root_id\x18\x02 \x01(\t\x12\x0e\n\x06run_id\x18\x03 \x01(\t\x12\x12\n\nmost_below\x18\x04 \x01(\r\"\xbb\x01\n\x0f\x45xplainResponse\x12(\n\x04task\x18\x01 \x01(\x0b\x32\x1a.txdagu.v1.TaskExplanation\x12*\n\x07history\x18\x02 \x03(\x0b\x32\x19.txdagu.v1.TaskTransition\x12)\n\x05\x62\x65low\x18\x03 \x03(\x0b\x32\x1a.txdagu.v1.TaskExplanation\x12\x13\n\x0b\x62\x65low_count\x18\x04 \x01(\r\x12\x12\n\ntold_at_ms\x18\x05 \x01(\x03\"\x82\x05\n\x0fTaskExplanation\x12\x11\n\troot_name\x18\x01 \x01(\t\x12\x0f\n\x07root_id\x18\x02 \x01(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\x0e\n\x06run_id\x18\x04 \x01(\t\x12\x13\n\x0bparent_name\x18\x05 \x01(\t\x12\x11\n\tparent_id\x18\x06 \x01(\t\x12:\n\x08selector\x18\x07 \x03(\x0b\x32(.txdagu.v1.TaskExplanation.SelectorEntry\x12\r\n\x05needs\x18\x08 \x01(\t\x12\x16\n\x0eon_worker_lost\x18\t \x01(\t\x12\x12\n\nlost_limit\x18\n \x01(\r\x12\r\n\x05state\x18\x0b \x01(\t\x12\x0e\n\x06\x61ge_ms\x18\x0c \x01(\x04\x12\x11\n\tworker_id\x18\r \x01(\t\x12\r\n\x05\x65poch\x18\x0e \x01(\x04\x12\x14\n\x0c\x61ttempt_name\x18\x0f \x01(\t\x12\x10\n\x08\x63onfirms\x18\x10 \x01(\x08\x12\x14\n\x0cheard_age_ms\x18\x11 \x01(\x04\x12\x1a\n\rlease_left_ms\x18\x12 \x01(\x04H\x00\x88\x01\x01\x12\x0e\n\x06silent\x18\x13 \x01(\x08\x12\x0f\n\x07\x61\x64opted\x18\x14 \x01(\x08\x12\x14\n\x0clost_workers\x18\x15 \x03(\t\x12\x15\n\rcancel_reason\x18\x16 \x01(\t\x12\r\n\x05\x61head\x18\x17 \x01(\r\x12*\n\x08verdicts\x18\x18 \x03(\x0b\x32\x18.txdagu.v1.WorkerVerdict\x12\'\n\x07outcome\x18\x19 \x01(\x0b\x32\x16.txdagu.v1.TaskOutcome\x1a/\n\rSelectorEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\x10\n\x0e_lease_left_ms\"O\n\rWorkerVerdict\x12\x11\n\tworker_id\x18\x01 \x01(\t\x12\x0b\n\x03\x66it\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x0e\n\x06misses\x18\x04 \x01(\r\";\n\x0bTaskOutcome\x12\x12\n\x05state\x18\x01 \x01(\x05H\x00\x88\x01\x01\x12\x0e\n\x06reason\x18\x02 \x01(\tB\x08\n\x06_state\"`\n\x0eTaskTransition\x12\r\n\x05\x61t_ms\x18\x01 \x01(\x03\x12\r\n\x05state\x18\x02 \x01(\t\x12\x11\n\tworker_id\x18\x03 \x01(\t\x12\r\n\x05\x65poch\x18\x04 \x01(\x04\x12\x0e\n\x06reason\x18\x05 \x01(\t\"l\n\x0bPlanRequest\x12#\n\x06wishes\x18\x01 \x03(\x0b\x32\x13.txdagu.v1.TaskWish\x12\x0f\n\x07without\x18\x02 \x03(\t\x12\'\n\x05\x61\x64\x64\x65\x64\x18\x03 \x03(\x0b\x32\x18.txdagu.v1.PlannedWorker\"\x7f\n\x08TaskWish\x12\x33\n\x08selector\x18\x01 \x03(\x0b\x32!.txdagu.v1.TaskWish.SelectorEntry\x12\r\n\x05needs\x18\x02 \x01(\t\x1a/\n\rSelectorEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\x8f\x01\n\rPlannedWorker\x12\n\n\x02id\x18\x01 \x01(\t\x12\x34\n\x06labels\x18\x02 \x03(\x0b\x32$.txdagu.v1.PlannedWorker.LabelsEntry\x12\r\n\x05slots\x18\x03 \x01(\r\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"4\n\x0cPlanResponse\x12$\n\x06places\x18\x01 \x03(\x0b\x32\x14.txdagu.v1.TaskPlace\"J\n\tTaskPlace\x12\x11\n\tworker_id\x18\x01 \x01(\t\x12*\n\x08verdicts\x18\x02 \x03(\x0b\x32\x18.txdagu.v1.WorkerVerdict2\x8b\x01\n\x0e\x45xplainService\x12@\n\x07\x45xplain\x12\x19.txdagu.v1.ExplainRequest\x1a\x1a.txdagu.v1.ExplainResponse\x12\x37\n\x04Plan\x12\x16.txdagu.v1.PlanRequest\x1a\x17.txdagu.v1.PlanResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -46,25 +46,25 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_TASKEXPLANATION_SELECTORENTRY']._serialized_start=902
   _globals['_TASKEXPLANATION_SELECTORENTRY']._serialized_end=949
   _globals['_WORKERVERDICT']._serialized_start=969
-  _globals['_WORKERVERDICT']._serialized_end=1032
-  _globals['_TASKOUTCOME']._serialized_start=1034
-  _globals['_TASKOUTCOME']._serialized_end=1093
-  _globals['_TASKTRANSITION']._serialized_start=1095
-  _globals['_TASKTRANSITION']._serialized_end=1191
-  _globals['_PLANREQUEST']._serialized_start=1193
-  _globals['_PLANREQUEST']._serialized_end=1301
-  _globals['_TASKWISH']._serialized_start=1303
-  _globals['_TASKWISH']._serialized_end=1430
+  _globals['_WORKERVERDICT']._serialized_end=1048
+  _globals['_TASKOUTCOME']._serialized_start=1050
+  _globals['_TASKOUTCOME']._serialized_end=1109
+  _globals['_TASKTRANSITION']._serialized_start=1111
+  _globals['_TASKTRANSITION']._serialized_end=1207
+  _globals['_PLANREQUEST']._serialized_start=1209
+  _globals['_PLANREQUEST']._serialized_end=1317
+  _globals['_TASKWISH']._serialized_start=1319
+  _globals['_TASKWISH']._serialized_end=1446
   _globals['_TASKWISH_SELECTORENTRY']._serialized_start=902
   _globals['_TASKWISH_SELECTORENTRY']._serialized_end=949
-  _globals['_PLANNEDWORKER']._serialized_start=1433
-  _globals['_PLANNEDWORKER']._serialized_end=1576
-  _globals['_PLANNEDWORKER_LABELSENTRY']._serialized_start=1531
-  _globals['_PLANNEDWORKER_LABELSENTRY']._serialized_end=1576
-  _globals['_PLANRESPONSE']._serialized_start=1578
-  _globals['_PLANRESPONSE']._serialized_end=1630
-  _globals['_TASKPLACE']._serialized_start=1632
-  _globals['_TASKPLACE']._serialized_end=1706
-  _globals['_EXPLAINSERVICE']._serialized_start=1709
-  _globals['_EXPLAINSERVICE']._serialized_end=1848
+  _globals['_PLANNEDWORKER']._serialized_start=1449
+  _globals['_PLANNEDWORKER']._serialized_end=1592
+  _globals['_PLANNEDWORKER_LABELSENTRY']._serialized_start=1547
+  _globals['_PLANNEDWORKER_LABELSENTRY']._serialized_end=1592
+  _globals['_PLANRESPONSE']._serialized_start=1594
+  _globals['_PLANRESPONSE']._serialized_end=1646
+  _globals['_TASKPLACE']._serialized_start=1648
+  _globals['_TASKPLACE']._serialized_end=1722
+  _globals['_EXPLAINSERVICE']._serialized_start=1725
+  _globals['_EXPLAINSERVICE']._serialized_end=1864
 # @@protoc_insertion_point(module_scope)

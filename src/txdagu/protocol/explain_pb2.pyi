@@ -94,14 +94,16 @@ class TaskExplanation(_message.Message):
     def __init__(self, root_name: _Optional[str] = ..., root_id: _Optional[str] = ..., name: _Optional[str] = ..., run_id: _Optional[str] = ..., parent_name: _Optional[str] = ..., parent_id: _Optional[str] = ..., selector: _Optional[_Mapping[str, str]] = ..., needs: _Optional[str] = ..., on_worker_lost: _Optional[str] = ..., lost_limit: _Optional[int] = ..., state: _Optional[str] = ..., age_ms: _Optional[int] = ..., worker_id: _Optional[str] = ..., epoch: _Optional[int] = ..., attempt_name: _Optional[str] = ..., confirms: _Optional[bool] = ..., heard_age_ms: _Optional[int] = ..., lease_left_ms: _Optional[int] = ..., silent: _Optional[bool] = ..., adopted: _Optional[bool] = ..., lost_workers: _Optional[_Iterable[str]] = ..., cancel_reason: _Optional[str] = ..., ahead: _Optional[int] = ..., verdicts: _Optional[_Iterable[_Union[WorkerVerdict, _Mapping]]] = ..., outcome: _Optional[_Union[TaskOutcome, _Mapping]] = ...) -> None: ...
 
 class WorkerVerdict(_message.Message):
-    __slots__ = ("worker_id", "fit", "reason")
+    __slots__ = ("worker_id", "fit", "reason", "misses")
     WORKER_ID_FIELD_NUMBER: _ClassVar[int]
     FIT_FIELD_NUMBER: _ClassVar[int]
     REASON_FIELD_NUMBER: _ClassVar[int]
+    MISSES_FIELD_NUMBER: _ClassVar[int]
     worker_id: str
     fit: str
     reason: str
-    def __init__(self, worker_id: _Optional[str] = ..., fit: _Optional[str] = ..., reason: _Optional[str] = ...) -> None: ...
+    misses: int
+    def __init__(self, worker_id: _Optional[str] = ..., fit: _Optional[str] = ..., reason: _Optional[str] = ..., misses: _Optional[int] = ...) -> None: ...
 
 class TaskOutcome(_message.Message):
     __slots__ = ("state", "reason")

@@ -22,7 +22,7 @@ from txdagu.store.interfaces import StepLogs
 
 # No params of a call begin with these, so that no called DAG has the same id.
 _STEP, _HANDLER = "\0step", "\0handler"
-_NEEDS = "single steps"
+NEEDS = "single steps"
 
 
 async def route_of(context: StepContext) -> Route | None:
@@ -64,7 +64,7 @@ async def run_on_worker(context: StepContext, way: Route) -> StepEnd:
         definition=refusal(context.dag, step),
         on_worker_lost=context.dag.on_worker_lost,
         single_step=encode_single_step(single_step(context.dag, step, context.inputs, earlier)),
-        needs=_NEEDS,
+        needs=NEEDS,
         trace_parent=context.trace_parent,
     )
     clean_up = context.dag.max_clean_up_seconds

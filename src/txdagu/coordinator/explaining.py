@@ -41,11 +41,12 @@ class ExplainService:
         dispatcher, root = self._dispatcher, RunRef(request.root_name, request.root_id)
         core, now = dispatcher.core, dispatcher.now
         told_at = dispatcher.wall_time(now).astimezone(UTC)
-        task = core.explanation(root, request.run_id, now)
+        unix_now = told_at.timestamp()
+        task = core.explanation(root, request.run_id, now, unix_now)
         count = 0
         below: list[Explanation] = []
         if request.run_id == root.id:
-            count, below = core.open_below(root, now, min(request.most_below, MOST_BELOW))
+            count, below = core.open_below(root, now, min(request.most_below, MOST_BELOW), unix_now)
         await dispatcher.settle(Turn(None))
         try:
             lines = await dispatcher.timeline(root, request.run_id)
@@ -64,7 +65,8 @@ class ExplainService:
                 f"at most {MOST_WISHES} wishes and {MOST_ADDED} added workers can be planned",
             )
         wishes, change = plan_from_message(request)
-        return places_to_message(self._dispatcher.core.plan(wishes, change, self._dispatcher.now))
+        dispatcher, now = self._dispatcher, self._dispatcher.now
+        return places_to_message(dispatcher.core.plan(wishes, change, now, dispatcher.wall_time(now).timestamp()))
 
     def _wall(self, at: float) -> datetime:
         return self._dispatcher.wall_time(at).astimezone(UTC)

@@ -265,19 +265,23 @@ class DispatchCore:
         record = self._tasks.open_task(root, run_id)
         return () if record is None else self._explained(record, now).verdicts
 
-    def explanation(self, root: RunRef, run_id: str, now: float) -> Explanation | None:
+    def explanation(self, root: RunRef, run_id: str, now: float, unix_now: float = 0.0) -> Explanation | None:
         """Where the open or latest ended task of a run is, and why; None if it is not known."""
         record = self._tasks.open_task(root, run_id) or self._tasks.history.find(root, run_id)
-        return None if record is None else self._explained(record, now)
+        return None if record is None else self._explained(record, now, unix_now)
 
-    def open_below(self, root: RunRef, now: float, at_most: int) -> tuple[int, list[Explanation]]:
+    def open_below(
+        self, root: RunRef, now: float, at_most: int, unix_now: float = 0.0
+    ) -> tuple[int, list[Explanation]]:
         """How many open tasks belong to the runs below a root run, and the oldest of them."""
         below = [record for record in self._tasks.open_tasks() if record.task.root == root != record.task.run]
-        return len(below), [self._explained(record, now) for record in below[:at_most]]
+        return len(below), [self._explained(record, now, unix_now) for record in below[:at_most]]
 
-    def plan(self, wishes: Sequence[Wish], change: FleetChange, now: float) -> tuple[Placed, ...]:
+    def plan(
+        self, wishes: Sequence[Wish], change: FleetChange, now: float, unix_now: float = 0.0
+    ) -> tuple[Placed, ...]:
         """Where tasks with these wishes would go now, each on its own, with the workers changed in that way."""
-        return plan(wishes, self._tasks.workers.values(), change, now)
+        return plan(wishes, self._tasks.workers.values(), change, now, unix_now)
 
     def timeline(self, root: RunRef, run_id: str) -> tuple[Transition, ...]:
         """What happened to the open or latest ended task of a run while this process looked; the journal has all of it."""
@@ -311,10 +315,10 @@ class DispatchCore:
 
     # -- inside --------------------------------------------------------------------------------------------------------
 
-    def _explained(self, record: TaskRecord, now: float) -> Explanation:
+    def _explained(self, record: TaskRecord, now: float, unix_now: float = 0.0) -> Explanation:
         if record.state is not State.QUEUED:
             return explanation(record, (), 0, now)
-        found = verdicts(record.task, self._tasks.workers.values(), now)
+        found = verdicts(record.task, self._tasks.workers.values(), now, unix_now)
         return explanation(record, found, self._tasks.placement.ahead(record), now)
 
     def _deadline(self, due: Due, now: float) -> None:

@@ -49,9 +49,11 @@ class Explanation:
     outcome: Outcome | None = None
 
 
-def verdicts(task: Task, workers: Iterable[WorkerRecord], now: float) -> tuple[Verdict, ...]:
-    """What is to be said of each worker as a place for that task, nearest misses first."""
-    return nearest_first(verdict(task.selector, worker.status(now, 0.0), worker.free, task.needs) for worker in workers)
+def verdicts(task: Task, workers: Iterable[WorkerRecord], now: float, unix_now: float = 0.0) -> tuple[Verdict, ...]:
+    """What is to be said of each worker as a place for that task, nearest misses first. `unix_now` is for times in sentences."""
+    return nearest_first(
+        verdict(task.selector, worker.status(now, unix_now), worker.free, task.needs) for worker in workers
+    )
 
 
 def explanation(record: TaskRecord, found: tuple[Verdict, ...], ahead: int, now: float) -> Explanation:

@@ -51,7 +51,7 @@ class Placed:
 
 
 def plan(
-    wishes: Sequence[Wish], workers: Iterable[WorkerRecord], change: FleetChange, now: float
+    wishes: Sequence[Wish], workers: Iterable[WorkerRecord], change: FleetChange, now: float, unix_now: float = 0.0
 ) -> tuple[Placed, ...]:
     """
     Where a task with each of these wishes would go if it were handed in now, each on its own.
@@ -67,7 +67,7 @@ def plan(
     for wish in wishes:
         task = Task(_NO_RUN, _NO_RUN, Operation.START, "", selector=wish.selector, needs=wish.needs)
         found = placement.worker_for(task, now - UNHEALTHY_AFTER)
-        placed.append(Placed(found.id if found is not None else "", verdicts(task, fleet, now)))
+        placed.append(Placed(found.id if found is not None else "", verdicts(task, fleet, now, unix_now)))
     return tuple(placed)
 
 

@@ -21,17 +21,20 @@ from txdagu.web.assets import StaticFile
 from txdagu.web.census import Census
 from txdagu.web.decisions import Decisions
 from txdagu.web.documents import health_document, rfc3339
+from txdagu.web.explaining import Explanations
 
 _RUN = f"{API}/dag-runs/<name>/<run_id>"
 _STEP = f"{_RUN}/steps/<step>"
-_STEP_BELOW = f"{_RUN}/sub-dag-runs/<child>/steps/<step>"
+_BELOW = f"{_RUN}/sub-dag-runs/<child>"
+_STEP_BELOW = f"{_BELOW}/steps/<step>"
 
 
 class Routes:
     """
     The pages and the API, below the base path.
 
-    `wall` gives Unix seconds; uptime counts from construction, by `clock`. `decisions` are made on steps of runs.
+    `wall` gives Unix seconds; uptime counts from construction, by `clock`. `decisions` are made on steps of runs, and
+    `explanations` are given of runs.
     """
 
     log = Logger()
@@ -44,6 +47,7 @@ class Routes:
         self,
         census: Census,
         decisions: Decisions,
+        explanations: Explanations,
         answers: Answers,
         files: Mapping[str, StaticFile],
         clock: IReactorTime,
@@ -51,6 +55,7 @@ class Routes:
     ) -> None:
         self._census = census
         self._decisions = decisions
+        self._explanations = explanations
         self._answers = answers
         self._files = files
         self._clock = clock
@@ -72,6 +77,26 @@ class Routes:
             request.setHeader("Content-Encoding", "gzip")
             return self._answers.json(request, snapshot.compressed)
         return self._answers.json(request, snapshot.body)
+
+    @app.route(f"{_RUN}/explain", methods=["GET"])
+    async def explain(self, request: Request, name: str, run_id: str) -> bytes:
+        """Where a run is and why."""
+        return await self.explain_below(request, name, run_id, "")
+
+    @app.route(f"{_BELOW}/explain", methods=["GET"])
+    async def explain_below(self, request: Request, name: str, run_id: str, child: str) -> bytes:
+        """The same of a run that another one called."""
+        return self._answers.document(request, await self._explanations.explain(RunRef(name, run_id), child))
+
+    @app.route(f"{_RUN}/timeline", methods=["GET"])
+    async def timeline(self, request: Request, name: str, run_id: str) -> bytes:
+        """Every transition of a run's tasks."""
+        return await self.timeline_below(request, name, run_id, "")
+
+    @app.route(f"{_BELOW}/timeline", methods=["GET"])
+    async def timeline_below(self, request: Request, name: str, run_id: str, child: str) -> bytes:
+        """The same of a run that another one called."""
+        return self._answers.document(request, await self._explanations.timeline(RunRef(name, run_id), child))
 
     @app.route(f"{_STEP}/approve", methods=["POST"])
     async def approve(self, request: Request, name: str, run_id: str, step: str) -> bytes:

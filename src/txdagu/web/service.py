@@ -27,6 +27,7 @@ from txdagu.web.answers import Answers
 from txdagu.web.assets import page_templates, static_files
 from txdagu.web.census import Census
 from txdagu.web.decisions import Decisions
+from txdagu.web.explaining import Explanations
 from txdagu.web.front import Front
 from txdagu.web.listening import host_in_links, listen
 from txdagu.web.routes import Routes
@@ -103,6 +104,7 @@ class WebService(Service):
         reactor: Any,
         coordinators: ICoordinators,
         decisions: Decisions,
+        explanations: Explanations,
         publish: Publish,
         companions: Sequence[IService] = (),
         wall: Callable[[], float] = unix_now,
@@ -112,7 +114,7 @@ class WebService(Service):
         self._publish = publish
         self._companions = tuple(companions)
         self._census = Census(coordinators, reactor, wall)
-        self.resource = site_resource(settings.server.base_path, self._census, decisions, reactor, wall)
+        self.resource = site_resource(settings.server.base_path, self._census, decisions, explanations, reactor, wall)
         site = QuietSite(self.resource, timeout=IDLE_TIMEOUT, reactor=reactor)  # type: ignore[no-untyped-call]
         site.noisy = False
         self._connections = Connections(site)  # type: ignore[no-untyped-call]
@@ -193,11 +195,16 @@ def _published_host(host: str) -> str:
 
 
 def site_resource(
-    base_path: str, census: Census, decisions: Decisions, reactor: Any, wall: Callable[[], float]
+    base_path: str,
+    census: Census,
+    decisions: Decisions,
+    explanations: Explanations,
+    reactor: Any,
+    wall: Callable[[], float],
 ) -> IResource:
     """Everything that is served, as one resource. Reads the package's templates and files."""
     answers = Answers(base_path, page_templates(), __version__)
-    routes = Routes(census, decisions, answers, static_files(), reactor, wall)
+    routes = Routes(census, decisions, explanations, answers, static_files(), reactor, wall)
     return Front(routes.app.resource(), answers)
 
 
@@ -205,6 +212,7 @@ def web_service(settings: Settings, reactor: Any, protected: Protection | None =
     """The web server of the main instance, with its own channels to the coordinators. `protected`: see `connector`."""
     from txdagu.execution.approvals import Approvals
     from txdagu.execution.assembly import run_store
+    from txdagu.execution.explaining.situation import situations
     from txdagu.peers.connecting import connector
     from txdagu.peers.coordinators import Coordinators
 
@@ -215,6 +223,7 @@ def web_service(settings: Settings, reactor: Any, protected: Protection | None =
         reactor,
         coordinators,
         Decisions(Approvals(store, local_now), store, queues_enabled=settings.queues.enabled),
+        Explanations(situations(settings, reactor, store, coordinators)),
         lambda host, port: server_publication(settings, reactor, host, port),
         [coordinators],
     )

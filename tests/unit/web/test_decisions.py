@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, cast
 
 from treq.testing import StubTreq
 from twisted.internet.defer import Deferred
@@ -21,6 +21,7 @@ from txdagu.testing.coordinators import ScriptedCoordinators
 from txdagu.testing.store import MemoryStore
 from txdagu.web.census import Census
 from txdagu.web.decisions import LARGEST_BODY, Decisions
+from txdagu.web.explaining import Explanations
 from txdagu.web.service import site_resource
 
 BEGINNING = datetime(2026, 1, 1, tzinfo=UTC)
@@ -53,7 +54,8 @@ class DecisionTests(SynchronousTestCase):
         approvals = Approvals(self.store, lambda: BEGINNING)
         decisions = Decisions(approvals, self.store, queues_enabled=queues_enabled)
         census = Census(ScriptedCoordinators(WorkersView(())), self.clock, self.clock.seconds)
-        resource = site_resource("", census, decisions, self.clock, self.clock.seconds)
+        explanations = cast("Explanations", None)  # test_explaining asks for them
+        resource = site_resource("", census, decisions, explanations, self.clock, self.clock.seconds)
         self.client: Any = StubTreq(resource)
 
     def post(self, path: str, body: object = None, media_type: str = "application/json") -> tuple[int, Any]:

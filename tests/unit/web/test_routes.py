@@ -22,6 +22,7 @@ from txdagu.peers.interfaces import WorkersView
 from txdagu.testing.coordinators import ScriptedCoordinators
 from txdagu.web.census import Census
 from txdagu.web.decisions import Decisions
+from txdagu.web.explaining import Explanations
 from txdagu.web.service import site_resource
 
 HOSTILE = "<script>alert(1)</script>"
@@ -44,7 +45,8 @@ class RouteTestCase(SynchronousTestCase):
         self.coordinators = ScriptedCoordinators(workers())
         census = Census(self.coordinators, self.clock, self.wall)
         decisions = cast("Decisions", None)  # test_decisions asks for them
-        self.resource = site_resource(self.base_path, census, decisions, self.clock, self.wall)
+        explanations = cast("Explanations", None)  # test_explaining asks for them
+        self.resource = site_resource(self.base_path, census, decisions, explanations, self.clock, self.wall)
         self.agent: Any = RequestTraversalAgent(self.resource)
 
     def wall(self) -> float:

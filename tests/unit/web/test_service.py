@@ -20,6 +20,7 @@ from txdagu.registry.entries import Kind
 from txdagu.registry.publication import server_publication
 from txdagu.testing.coordinators import ScriptedCoordinators
 from txdagu.web.decisions import Decisions
+from txdagu.web.explaining import Explanations
 from txdagu.web.listening import host_in_links
 from txdagu.web.service import WebService
 
@@ -93,7 +94,13 @@ class WebServiceTests(TestCase):
         companion = RecordingService("companion", self.events)
         decisions = cast("Decisions", None)  # nobody asks for them
         return WebService(
-            settings, self.reactor, self.coordinators, decisions, self.publish, [cast("IService", companion)]
+            settings,
+            self.reactor,
+            self.coordinators,
+            decisions,
+            cast("Explanations", None),
+            self.publish,
+            [cast("IService", companion)],
         )
 
     async def connect(self, service: WebService, talker: Talker) -> None:

@@ -116,7 +116,9 @@ def way_out(task: Explanation) -> str:
         return f"start a worker of txdagu with these labels: {start}"
     if nearest.fit is Fit.UNHEALTHY:
         return f"look after worker {nearest.worker_id}, or start another one: {start}"
-    return f"wait for a slot, raise worker.maxActiveRuns of {nearest.worker_id}, or start another worker: {start}"
+    if nearest.fit is Fit.BUSY:
+        return f"wait for a slot, raise worker.maxActiveRuns of {nearest.worker_id}, or start another worker: {start}"
+    return f"wait until worker {nearest.worker_id} takes tasks again, or start another one: {start}"
 
 
 def below(task: Explanation) -> str:

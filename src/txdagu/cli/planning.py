@@ -106,14 +106,19 @@ async def _plan(settings: Settings, options: PlanOptions, dag: Dag, reactor: Any
     if options["output"] == "json":
         sys.stdout.write(json.dumps(plan_document(outlook), indent=2, ensure_ascii=False) + "\n")
     else:
-        sys.stdout.write("".join(f"{harmless(line).rstrip()}\n" for line in _lines(outlook)))
+        sys.stdout.write(plan_text(outlook))
     return 0
+
+
+def plan_text(outlook: Outlook) -> str:
+    """A line for each row, with its place, and under it the nearest alternatives; then what the plan assumes and lacks."""
+    return "".join(f"{harmless(line).rstrip()}\n" for line in _lines(outlook))
 
 
 def _lines(outlook: Outlook) -> Iterator[str]:
     width = max([_COLUMN, *(len(_title(row)) + 2 for row in outlook.rows)])
     for row in outlook.rows:
-        yield f"{_title(row):<{width}}{place_text(row, outlook.nobody)}"
+        yield f"{_title(row):<{width}}{_place_text(row, outlook.nobody)}"
         if row.note:
             yield f"{'':<{width}}  {row.note}"
         for line in _alternatives(row):
@@ -129,8 +134,7 @@ def _title(row: Row) -> str:
     return f"{name} > {row.calls}" if row.calls else name
 
 
-def place_text(row: Row, nobody: str = "") -> str:
-    """Where the row would run, in one phrase with its reason."""
+def _place_text(row: Row, nobody: str) -> str:
     from txdagu.execution.explaining.outlook import names_of
 
     reason = f": {row.route.reason}" if row.route is not None else ""

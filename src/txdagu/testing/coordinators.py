@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
+from txdagu.dispatch.whatif import FleetChange, Wish
+from txdagu.model.labels import format_labels
 from txdagu.model.run import RunRef, RunStatus
 from txdagu.model.task import Task
-from txdagu.peers.interfaces import ICoordinators, WorkersView
+from txdagu.peers.interfaces import ICoordinators, IExplainer, WorkersView
+from txdagu.peers.told import ClusterWord, Place, PlanWord
 
 
 @implementer(ICoordinators)
@@ -78,3 +81,32 @@ class ScriptedCoordinators:
         if isinstance(self.view, Exception):
             raise self.view
         return self.view
+
+
+@implementer(IExplainer)
+class ScriptedExplainer:
+    """
+    Provides `IExplainer` as a test wants it: `word` is told of every run, and `places` for plans, by the selector of the wish.
+
+    `asked` has the runs that were asked for, `changes` the changes that were planned with.
+    """
+
+    def __init__(self, word: ClusterWord | None = None) -> None:
+        self.word = word or ClusterWord()
+        self.places: dict[str, Place] = {}
+        self.uncertain: tuple[str, ...] = ()
+        self.asked: list[tuple[RunRef, RunRef]] = []
+        self.changes: list[FleetChange] = []
+        self.wishes: list[Wish] = []
+
+    async def explain(self, run: RunRef, root: RunRef) -> ClusterWord:
+        """What the test put there."""
+        self.asked.append((run, root))
+        return self.word
+
+    async def plan(self, wishes: Sequence[Wish], change: FleetChange) -> PlanWord:
+        """The places that the test put there; a wish for which there is none waits."""
+        self.wishes += wishes
+        self.changes.append(change)
+        places = tuple(self.places.get(format_labels(wish.selector), Place()) for wish in wishes)
+        return PlanWord(places, self.uncertain, self.word.errors, self.word.nobody)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from copy import deepcopy
+from typing import Any
 
 import hypothesis.strategies as st
 from hypothesis import given, settings
@@ -10,6 +11,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from txdagu.dispatch.core import Beat, DispatchCore
 from txdagu.dispatch.matching import Fit
+from txdagu.dispatch.records import Poll
+from txdagu.dispatch.turn import Turn
 from txdagu.dispatch.whatif import AddedWorker, FleetChange, Wish
 from txdagu.testing.dispatch import CoreTestCase, CountedNames, make_poll, make_task, offers
 
@@ -49,7 +52,7 @@ class Cluster:
 
     def happen(self, kind: str, what: object, number: int) -> None:
         """One event."""
-        turn = None
+        turn: Turn[Any] | None = None
         if kind == "wait":
             self.now += float(str(what))
             turn = self.core.tick(self.now)
@@ -66,7 +69,7 @@ class Cluster:
         if turn is not None:
             self.tokens += [(offer.poll.worker_id, offer.token) for offer in offers(turn)]
 
-    def poll(self, name: str) -> object:
+    def poll(self, name: str) -> Poll:
         """A call for work of that worker."""
         return make_poll(name, FLEET[name], self.incarnation(name), SLOTS)
 

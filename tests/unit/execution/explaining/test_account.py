@@ -173,7 +173,7 @@ class HeldTests(SynchronousTestCase):
             ),
             ({"adopted": True}, "adopted", "found it running", "nothing"),
         ):
-            account = said(known(replace(RUNS, **change)))  # type: ignore[arg-type]
+            account = said(known(replace(RUNS, **change)))
             self.assertIn(text, fact(account, label)[0])
             self.assertIn(step, account.next_step)
 

@@ -42,7 +42,9 @@ class ReferenceExplainTests(SynchronousTestCase):
         options = ("--coordinator.port=0", "--coordinator.advertise=127.0.0.1")
         coordinator = self.start(REFERENCE, "coordinator", *options)
         coordinator.wait_for("[Cc]oordinator.*(started|starting|[Ss]erving|listening|addr)")
-        worker = self.start(*DAGU, "worker", "--worker.id=ours", "--worker.labels=gpu=true", "--worker.max-active-runs=2")
+        worker = self.start(
+            *DAGU, "worker", "--worker.id=ours", "--worker.labels=gpu=true", "--worker.max-active-runs=2"
+        )
         worker.wait_for("coordinator .* answers")
         plan = json.loads(self.said("plan", "far.yaml", "--output=json", "--with=zone=a*1"))
         (row, _) = plan["rows"]

@@ -94,11 +94,12 @@ def explain_text(found: Situation, said: Account) -> str:
     lines += [_labelled(label, text) for label, text in said.facts if text]
     for number, one in enumerate(said.verdicts):
         lines.append(_labelled("workers" if number == 0 else "", f"{one.worker_id}: {one.reason}"))
-    best = found.word.best
-    for number, line in enumerate(best.history if best is not None else ()):
+    several = len({line.coordinator for line in found.word.history}) > 1
+    for number, line in enumerate(found.word.history):
         who = f" {line.worker_id}" if line.worker_id else ""
         epoch = f", epoch {line.epoch}" if line.epoch else ""
-        text = f"{precise(line.at)}  {line.state.value}{who}{epoch}: {line.reason}"
+        where = f" ({line.coordinator})" if several else ""
+        text = f"{precise(line.at)}  {line.state.value}{who}{epoch}: {line.reason}{where}"
         lines.append(_labelled("history" if number == 0 else "", text))
     if said.next_step:
         lines += ["", f"Next step: {said.next_step}"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -19,13 +20,21 @@ from txdagu.protocol.services import EXPLAIN, PLAN
 from txdagu.wire.method import RpcMethod
 from txdagu.wire.status import RpcError, StatusCode
 
-MOST_BELOW = 1000
-MOST_WISHES = 1000
+# A verdict costs a few microseconds, and there is one for each worker: these keep a question from holding up all else.
+MOST_BELOW = 20
+MOST_WISHES = 20
 MOST_ADDED = 1000
+# So that answers of large clusters stay below what gRPC clients take (4 MiB).
+SHOWN_BELOW = 20
+SHOWN_IN_PLAN = 200
 
 
 class ExplainService:
-    """Questions to the dispatch core and its journal. They change nothing, and tell nothing that is not kept yet."""
+    """
+    Questions to the dispatch core and its journal. They change nothing, and tell nothing that is not kept yet.
+
+    The task that is asked for comes with all verdicts, those below it and planned ones with the nearest.
+    """
 
     def __init__(self, dispatcher: Dispatcher) -> None:
         self._dispatcher = dispatcher
@@ -55,7 +64,16 @@ class ExplainService:
         history = [
             HistoryLine(self._wall(line.at), line.state, line.worker_id, line.epoch, line.reason) for line in lines
         ]
-        return told_to_message(Told("", told_at, task, tuple(history), tuple(below), count))
+        return told_to_message(
+            Told(
+                "",
+                told_at,
+                task,
+                tuple(history),
+                tuple(replace(one, verdicts=one.verdicts[:SHOWN_BELOW]) for one in below),
+                count,
+            )
+        )
 
     async def plan(self, request: pb.PlanRequest, _context: CallContext) -> pb.PlanResponse:
         """Where tasks would go now, in this cluster or a changed one."""
@@ -66,7 +84,8 @@ class ExplainService:
             )
         wishes, change = plan_from_message(request)
         dispatcher, now = self._dispatcher, self._dispatcher.now
-        return places_to_message(dispatcher.core.plan(wishes, change, now, dispatcher.wall_time(now).timestamp()))
+        places = dispatcher.core.plan(wishes, change, now, dispatcher.wall_time(now).timestamp())
+        return places_to_message(replace(place, verdicts=place.verdicts[:SHOWN_IN_PLAN]) for place in places)
 
     def _wall(self, at: float) -> datetime:
         return self._dispatcher.wall_time(at).astimezone(UTC)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from typing import TypeVar
 
 from twisted.internet.defer import Deferred, gatherResults
@@ -13,7 +14,7 @@ from txdagu.model.run import RunRef
 from txdagu.peers.coordinators import QUESTION_DEADLINE, Coordinators
 from txdagu.peers.discovery import Member
 from txdagu.peers.interfaces import IExplainer
-from txdagu.peers.told import ClusterWord, Listed, PlanWord, Told, merge_places
+from txdagu.peers.told import ClusterWord, Listed, Place, PlanWord, Told, merge_places
 from txdagu.peers.toldmessages import places_from_message, plan_to_message, told_from_message
 from txdagu.protocol import coordinator_pb2, explain_pb2
 from txdagu.protocol.conversion import worker_from_message
@@ -21,7 +22,9 @@ from txdagu.protocol.services import EXPLAIN, GET_WORKERS, PLAN
 from txdagu.wire.status import RpcError, StatusCode
 
 MOST_BELOW = 20
+WISHES_AT_ONCE = 20
 Answer = TypeVar("Answer")
+_Key = tuple[frozenset[tuple[str, str]], str]
 
 
 @implementer(IExplainer)
@@ -43,7 +46,17 @@ class Explainer:
         return ClusterWord(tuple(told), tuple(listed), tuple(errors), nobody)
 
     async def plan(self, wishes: Sequence[Wish], change: FleetChange) -> PlanWord:
-        """Where all coordinators together would put tasks."""
+        """Where all coordinators together would put tasks. Equal wishes are asked once, and many of them in several questions."""
+        distinct = list({_key(wish): wish for wish in wishes}.values())
+        places: dict[_Key, Place] = {}
+        word = PlanWord()
+        for first in range(0, len(distinct), WISHES_AT_ONCE):
+            batch = distinct[first : first + WISHES_AT_ONCE]
+            word = await self._plan(batch, change)
+            places.update(zip(map(_key, batch), word.places, strict=True))
+        return replace(word, places=tuple(places[_key(wish)] for wish in wishes))
+
+    async def _plan(self, wishes: Sequence[Wish], change: FleetChange) -> PlanWord:
         request = plan_to_message(wishes, change)
 
         async def ask(member: Member) -> tuple[Placed, ...]:
@@ -86,3 +99,7 @@ class Explainer:
         request = coordinator_pb2.GetWorkersRequest()
         answer = await self._coordinators.channel(member).unary(GET_WORKERS, request, timeout=QUESTION_DEADLINE)
         return Listed(str(member), tuple(worker_from_message(worker) for worker in answer.workers))
+
+
+def _key(wish: Wish) -> _Key:
+    return frozenset(wish.selector.items()), wish.needs

@@ -16,13 +16,14 @@ from txdagu.model.task import WorkerStatus
 
 @dataclass(frozen=True, slots=True)
 class HistoryLine:
-    """One transition of a task, at a time of day in UTC by the coordinator's clock."""
+    """One transition of a task, at a time of day in UTC by the clock of the coordinator that tells it."""
 
     at: datetime
     state: State
     worker_id: str
     epoch: int
     reason: str
+    coordinator: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +78,11 @@ class ClusterWord:
         """The coordinator that knows most: one where the task is open, else where something happened to it last."""
         knowing = [told for told in self.told if told.knows]
         return max(knowing, key=_worth, default=None)
+
+    @property
+    def history(self) -> tuple[HistoryLine, ...]:
+        """What happened to the run's tasks at all coordinators, oldest first, as far as their clocks agree."""
+        return tuple(sorted((line for told in self.told for line in told.history), key=lambda line: line.at))
 
     @property
     def asked(self) -> tuple[str, ...]:

@@ -38,7 +38,7 @@ def told_from_message(message: pb.ExplainResponse, coordinator: str) -> Told:
         _time(message.told_at_ms),
         _task_back(message.task) if message.HasField("task") else None,
         tuple(
-            HistoryLine(_time(line.at_ms), State(line.state), line.worker_id, line.epoch, line.reason)
+            HistoryLine(_time(line.at_ms), State(line.state), line.worker_id, line.epoch, line.reason, coordinator)
             for line in message.history
         ),
         tuple(_task_back(task) for task in message.below),

@@ -62,6 +62,14 @@ Next step: wait for a slot, raise worker.maxActiveRuns of w2, or start another w
 """,
         )
 
+    def test_several_coordinators(self) -> None:
+        """Where the history comes from more than one, each line says from which."""
+        one, other = (HistoryLine(AT, State.ENDED, "w1", 1, "reported", name) for name in ("a@1", "b@1"))
+        found = Situation(RUN, RUN, AT, ClusterWord((Told("a@1", AT, None, (one,)), Told("b@1", AT, None, (other,)))))
+        text = explain_text(found, account(found))
+        self.assertIn("ended w1, epoch 1: reported (a@1)", text)
+        self.assertIn("ended w1, epoch 1: reported (b@1)", text)
+
     def test_strangers_do_not_steer_the_terminal(self) -> None:
         """Ids and reasons come from anywhere; what is in them is shown, not obeyed."""
         task = Explanation(RUN, RUN, State.QUEUED, 1, verdicts=(Verdict("\x1b[2J", Fit.BUSY, "busy"),))

@@ -89,6 +89,20 @@ class ExplainerTests(SynchronousTestCase):
         (error,) = self.ask(self.explainer.explain(RUN, RUN)).errors
         self.assertIn("dreaming", error)
 
+    def test_many_wishes(self) -> None:
+        """A thousand equal wishes are one; many different ones go in several questions; each gets its own place."""
+
+        def answer(request: explain_pb2.PlanRequest) -> explain_pb2.PlanResponse:
+            places = [explain_pb2.TaskPlace(worker_id=f"w{wish.selector['n']}") for wish in request.wishes]
+            return explain_pb2.PlanResponse(places=places)
+
+        channel = self.register("a")
+        channel.answers["Plan"] = answer
+        wishes = [Wish({"n": str(number % 45)}) for number in range(1000)]
+        planned = self.ask(self.explainer.plan(wishes, FleetChange()))
+        self.assertEqual([place.worker_ids for place in planned.places], [(f"w{n % 45}",) for n in range(1000)])
+        self.assertEqual([len(request.wishes) for request in channel.requests("Plan")], [20, 20, 5])
+
     def test_plan(self) -> None:
         """A coordinator of Dagu is named as one that does not tell which of the workers it takes."""
         place = explain_pb2.TaskPlace(worker_id="w2")

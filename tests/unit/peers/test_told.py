@@ -57,7 +57,9 @@ explanations = st.builds(
     outcome=st.none() | st.builds(Outcome, st.none() | st.sampled_from(RunState), st.text(max_size=8)),
 )
 times = st.integers(0, 10**9).map(lambda ms: AT + timedelta(milliseconds=ms))
-lines = st.builds(HistoryLine, times, st.sampled_from(State), names, st.integers(0, 9), st.text(max_size=8))
+lines = st.builds(
+    HistoryLine, times, st.sampled_from(State), names, st.integers(0, 9), st.text(max_size=8), st.just("c")
+)
 lots = st.builds(
     Told,
     coordinator=st.just("c"),
@@ -115,6 +117,11 @@ class MergeTests(SynchronousTestCase):
             ((ended, is_open, long_ago), is_open),
         ):
             self.assertIs(ClusterWord(among).best, expected)
+
+    def test_history_of_all(self) -> None:
+        """A run that went through two coordinators has one history, in the order of time."""
+        early, late = told("a", State.ENDED, 1, history=9), told("b", None, history=3)
+        self.assertEqual(ClusterWord((late, early)).history, (*early.history, *late.history))
 
     def test_nearest_verdict_of_each_worker(self) -> None:
         """A worker that two coordinators see is one row, with what is nearer to a match."""

@@ -9,7 +9,7 @@ from txdagu.model.policies import LostWorkerPolicy, OnWorkerLost
 from txdagu.model.run import RunRef
 from txdagu.model.task import Operation, RunningTask, Task, WorkerStatus
 from txdagu.protocol import coordinator_pb2 as pb
-from txdagu.protocol import services
+from txdagu.protocol import explain_pb2, services
 from txdagu.protocol.conversion import (
     attempt_key,
     running_task_from_message,
@@ -85,14 +85,15 @@ class FieldNumberTests(SynchronousTestCase):
     def test_methods_are_those_of_the_proto_file(self) -> None:
         """The method table and the service definition name the same paths and kinds."""
         described = {
-            f"/{pb.DESCRIPTOR.package}.{service.name}/{method.name}": (method.client_streaming, method.server_streaming)
-            for service in pb.DESCRIPTOR.services_by_name.values()
+            f"/{service.full_name}/{method.name}": (method.client_streaming, method.server_streaming)
+            for file in (pb.DESCRIPTOR, explain_pb2.DESCRIPTOR)
+            for service in file.services_by_name.values()
             for method in service.methods
         }
         ours = {
             method.path: (method.cardinality.client_streaming, method.cardinality.server_streaming)
             for method in vars(services).values()
-            if getattr(method, "service", "") == services.COORDINATOR_SERVICE
+            if getattr(method, "service", "") in (services.COORDINATOR_SERVICE, services.EXPLAIN_SERVICE)
         }
         self.assertEqual(ours, described)
 

@@ -38,7 +38,7 @@ def explain_document(found: Situation, said: Account) -> Document:
         "status": None if found.status is None else _status(found.status),
         "queue": None if found.queue is None else _queue(found.queue),
         "below": [task_document(one) for one in told.below] if told is not None else [],
-        "history": history_documents(told.history if told is not None else ()),
+        "history": history_documents(found.word.history),
         "lookedAt": list(found.looked_at),
         "unanswered": list(found.word.errors),
         "tellWorkersOnly": [one.coordinator for one in found.word.listed],
@@ -53,7 +53,7 @@ def timeline_document(found: Situation) -> Document:
         "dagName": found.run.name,
         "dagRunId": found.run.id,
         "coordinator": told.coordinator if told is not None else None,
-        "history": history_documents(told.history if told is not None else ()),
+        "history": history_documents(found.word.history),
         "unanswered": list(found.word.errors),
         "tellWorkersOnly": [one.coordinator for one in found.word.listed],
     }
@@ -68,6 +68,7 @@ def history_documents(history: Iterable[HistoryLine]) -> list[Document]:
             "workerId": line.worker_id,
             "epoch": line.epoch,
             "reason": line.reason,
+            "coordinator": line.coordinator,
         }
         for line in history
     ]

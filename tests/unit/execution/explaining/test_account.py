@@ -321,7 +321,7 @@ class DocumentTests(SynchronousTestCase):
         self.assertEqual((document["task"]["ahead"], document["task"]["stateSeconds"]), (2, 17.0))
         self.assertEqual(document["queue"]["limit"], 2)
         line = {"state": "queued", "workerId": "", "epoch": 0, "reason": "accepted; waits for a worker"}
-        self.assertEqual(document["history"], [{"at": "2026-11-24T10:42:07.000Z", **line}])
+        self.assertEqual(document["history"], [{"at": "2026-11-24T10:42:07.000Z", "coordinator": "", **line}])
         self.assertEqual(timeline_document(found)["history"], document["history"])
         self.assertEqual(binding(task).text, document["task"]["binding"]["text"])
 

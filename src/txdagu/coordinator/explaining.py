@@ -22,7 +22,7 @@ from txdagu.wire.status import RpcError, StatusCode
 
 # A verdict costs a few microseconds, and there is one for each worker: these keep a question from holding up all else.
 MOST_BELOW = 20
-MOST_WISHES = 20
+MOST_WISHES = 10
 MOST_ADDED = 1000
 # So that answers of large clusters stay below what gRPC clients take (4 MiB).
 SHOWN_BELOW = 20

@@ -22,7 +22,7 @@ from txdagu.protocol.services import EXPLAIN, GET_WORKERS, PLAN
 from txdagu.wire.status import RpcError, StatusCode
 
 MOST_BELOW = 20
-WISHES_AT_ONCE = 20
+WISHES_AT_ONCE = 10
 Answer = TypeVar("Answer")
 _Key = tuple[frozenset[tuple[str, str]], str]
 

@@ -101,7 +101,7 @@ class ExplainerTests(SynchronousTestCase):
         wishes = [Wish({"n": str(number % 45)}) for number in range(1000)]
         planned = self.ask(self.explainer.plan(wishes, FleetChange()))
         self.assertEqual([place.worker_ids for place in planned.places], [(f"w{n % 45}",) for n in range(1000)])
-        self.assertEqual([len(request.wishes) for request in channel.requests("Plan")], [20, 20, 5])
+        self.assertEqual([len(request.wishes) for request in channel.requests("Plan")], [10, 10, 10, 10, 5])
 
     def test_plan(self) -> None:
         """A coordinator of Dagu is named as one that does not tell which of the workers it takes."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from txdagu.dispatch.routing import Route, needs_census, route
 from txdagu.model.health import Health
 from txdagu.model.labels import WorkerSelector
+from txdagu.model.task import WorkerStatus
 from txdagu.peers.interfaces import ICoordinators
 
 
@@ -17,5 +18,10 @@ async def find_route(selector: WorkerSelector, mode: str, coordinators: ICoordin
     healthy = 0
     if coordinators is not None and needs_census(selector, mode):
         view = await coordinators.workers()
-        healthy = sum(worker.health is Health.HEALTHY for worker in view.workers)
+        healthy = sum(map(is_counted, view.workers))
     return route(selector, mode, healthy)
+
+
+def is_counted(worker: WorkerStatus) -> bool:
+    """Whether the routing rule counts a worker as one that is there."""
+    return worker.health is Health.HEALTHY

@@ -13,9 +13,9 @@ from txdagu.dispatch.whatif import FleetChange, Wish
 from txdagu.execution.steps.elsewhere import NEEDS
 from txdagu.model.dag import Dag, Step
 from txdagu.model.errors import DaguError
-from txdagu.model.health import Health
 from txdagu.model.params import parse_params
 from txdagu.peers.interfaces import ICoordinators, IExplainer
+from txdagu.peers.routing import is_counted
 from txdagu.peers.told import Place, PlanWord
 
 _REFERENCE = re.compile(r"\$\{(\w+)\}|\$(\w+)")
@@ -91,8 +91,7 @@ class Outlooks:
         if self._mode != "auto":
             return 0
         view = await self._coordinators.workers()
-        there = (one for one in view.workers if one.health is Health.HEALTHY and one.id not in change.without)
-        return sum(1 for _ in there) + len(change.added)
+        return sum(is_counted(one) and one.id not in change.without for one in view.workers) + len(change.added)
 
 
 class _Rows:

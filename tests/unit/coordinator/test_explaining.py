@@ -3,18 +3,31 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
-from txdagu.coordinator.explaining import MOST_WISHES
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from txdagu.coordinator.dispatcher import Dispatcher
+from txdagu.coordinator.explaining import MOST_WISHES, ExplainService
+from txdagu.dispatch.core import DispatchCore
 from txdagu.dispatch.machine import State
 from txdagu.dispatch.whatif import AddedWorker, FleetChange, Wish
 from txdagu.model.run import RunRef
+from txdagu.model.task import Task
 from txdagu.peers.told import Told
 from txdagu.peers.toldmessages import places_from_message, plan_to_message, told_from_message
 from txdagu.protocol import explain_pb2 as pb
 from txdagu.protocol import services
 from txdagu.testing.coordinator import WALL, CoordinatorTestCase
-from txdagu.testing.dispatch import make_task
+from txdagu.testing.dispatch import CountedNames, make_task
+from txdagu.testing.journal import UNIX_START, journal_in
 from txdagu.wire.status import StatusCode
+
+if TYPE_CHECKING:
+    from txdagu.grpc.context import CallContext
 
 
 class ExplainTests(CoordinatorTestCase):
@@ -113,3 +126,40 @@ def pb_dispatch(run_id: str) -> object:
     from txdagu.protocol.conversion import task_to_message
 
     return coordinator_pb2.DispatchRequest(task=task_to_message(make_task(run_id)))
+
+
+class RestartTests(SynchronousTestCase):
+    """The history lies in the journal, not in the process."""
+
+    def told(self, directory: Path, seconds: float, unix_start: float, task: Task | None = None) -> Told:
+        """What a coordinator that begins now tells of run ``r1``; first it takes the task, if one is given."""
+        clock = Clock()
+        clock.advance(seconds)
+        journal = journal_in(directory, clock, unix_start=unix_start)
+
+        def wall() -> datetime:
+            return datetime.fromtimestamp(unix_start + clock.seconds(), UTC)
+
+        async def ask() -> Told:
+            await journal.open()
+            dispatcher = Dispatcher(DispatchCore(CountedNames()), journal, clock, wall)
+            await dispatcher.start()
+            if task is not None:
+                await dispatcher.settle(dispatcher.core.submit(task, dispatcher.now))
+            request = pb.ExplainRequest(root_name="job", root_id="r1", run_id="r1")
+            answer = await ExplainService(dispatcher).explain(request, cast("CallContext", None))
+            dispatcher.stop()
+            await journal.close()
+            return told_from_message(answer, "here")
+
+        return self.successResultOf(Deferred.fromCoroutine(ask()))
+
+    def test_times_of_day_survive_a_restart(self) -> None:
+        """After a restart on a host whose monotonic clock shows something else, the same times are told, and since when."""
+        directory = Path(self.mktemp())
+        before = self.told(directory, 100.0, UNIX_START, make_task("r1"))
+        after = self.told(directory, 7.0, UNIX_START + 153.0)
+        self.assertEqual(after.history, before.history)
+        self.assertEqual(after.history[0].at, datetime.fromtimestamp(UNIX_START + 100, UTC))
+        assert after.task is not None
+        self.assertEqual((after.task.age, after.since(after.task)), (60.0, before.history[0].at))

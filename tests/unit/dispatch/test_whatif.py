@@ -86,7 +86,7 @@ class Cluster:
 
 class PlanPropertyTests(SynchronousTestCase):
     @given(happenings, st.sampled_from(SELECTORS), st.booleans())
-    @settings(max_examples=150, deadline=None, derandomize=True)
+    @settings(max_examples=100, deadline=None, derandomize=True)
     def test_plan_is_what_happens(self, events: list[tuple[str, object]], selector: dict[str, str], ours: bool) -> None:
         """Whatever went before, the planned worker is the one that gets the task; asking twice gives the same."""
         cluster, wish = Cluster(events), Wish(selector, "new things" if ours else "")
@@ -98,7 +98,7 @@ class PlanPropertyTests(SynchronousTestCase):
             self.assertNotIn(Fit.MATCHES, [one.fit for one in first.verdicts])
 
     @given(happenings, st.sampled_from(SELECTORS), st.sets(names, min_size=1, max_size=2))
-    @settings(max_examples=150, deadline=None, derandomize=True)
+    @settings(max_examples=100, deadline=None, derandomize=True)
     def test_without_a_worker(self, events: list[tuple[str, object]], selector: dict[str, str], out: set[str]) -> None:
         """A plan without workers is what happens when these really are given nothing."""
         cluster, wish = Cluster(events), Wish(selector)

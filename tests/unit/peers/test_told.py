@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 import hypothesis.strategies as st
-from hypothesis import given
+from hypothesis import given, settings
 from twisted.trial.unittest import SynchronousTestCase
 
 from txdagu.dispatch.explanation import Explanation
@@ -72,12 +72,14 @@ lots = st.builds(
 
 
 class WireTests(SynchronousTestCase):
+    @settings(max_examples=30)
     @given(lots)
     def test_what_is_told_survives_the_wire(self, told: Told) -> None:
         """Encoding and decoding changes nothing."""
         message = pb.ExplainResponse.FromString(told_to_message(told).SerializeToString())
         self.assertEqual(told_from_message(message, "c"), told)
 
+    @settings(max_examples=30)
     @given(st.lists(st.builds(Wish, labels, st.text(max_size=8)), max_size=3), st.frozensets(names, max_size=3))
     def test_a_plan_survives_the_wire(self, wishes: list[Wish], without: frozenset[str]) -> None:
         """Wishes and changes arrive as they were asked."""

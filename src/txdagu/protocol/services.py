@@ -10,9 +10,11 @@ from txdagu.protocol import coordinator_pb2 as coordinator
 from txdagu.protocol import health_pb2 as health
 from txdagu.protocol import reflection_pb2 as reflection
 from txdagu.protocol import reflection_v1alpha_pb2 as reflection_v1alpha
+from txdagu.protocol import worker_pb2 as worker
 from txdagu.wire.method import Cardinality, RpcMethod
 
 COORDINATOR_SERVICE = "coordinator.v1.CoordinatorService"
+WORKER_SERVICE = "txdagu.v1.WorkerService"
 HEALTH_SERVICE = "grpc.health.v1.Health"
 REFLECTION_SERVICE = "grpc.reflection.v1.ServerReflection"
 REFLECTION_V1ALPHA_SERVICE = "grpc.reflection.v1alpha.ServerReflection"
@@ -87,6 +89,8 @@ GET_DAG_RUN_STATUS = message_method(
 REQUEST_CANCEL = message_method(
     COORDINATOR_SERVICE, "RequestCancel", coordinator.RequestCancelRequest, coordinator.RequestCancelResponse
 )
+
+ORDER_WORKERS = message_method(WORKER_SERVICE, "Order", worker.OrderRequest, worker.OrderResponse)
 
 HEALTH_CHECK = message_method(HEALTH_SERVICE, "Check", health.HealthCheckRequest, health.HealthCheckResponse)
 HEALTH_WATCH = message_method(

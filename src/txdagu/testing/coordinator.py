@@ -13,9 +13,10 @@ from twisted.trial.unittest import SynchronousTestCase
 from txdagu.coordinator.dispatcher import Dispatcher
 from txdagu.coordinator.handover import Owner
 from txdagu.coordinator.rpc import CoordinatorService
+from txdagu.coordinator.workers import WorkerService
 from txdagu.dispatch.core import DispatchCore
 from txdagu.dispatch.journal import Kept, MemoryJournal
-from txdagu.dispatch.records import Entry
+from txdagu.dispatch.records import Entry, StandingEntry
 from txdagu.grpc.server import GrpcServerFactory
 from txdagu.model.errors import UnavailableError
 from txdagu.model.run import RunRef, RunStatus
@@ -50,7 +51,7 @@ class SlowJournal(MemoryJournal):
             raise UnavailableError("database or disk is full")
         return await super().load()
 
-    async def commit(self, entries: Sequence[Entry]) -> None:
+    async def commit(self, entries: Sequence[Entry], standings: Sequence[StandingEntry] = ()) -> None:
         """Keep these entries, late or never."""
         if self.held is not None:
             waiting: Deferred[None] = Deferred()
@@ -58,7 +59,7 @@ class SlowJournal(MemoryJournal):
             await waiting
         if self.broken:
             raise OSError("no space left on device")
-        await super().commit(entries)
+        await super().commit(entries, standings)
 
     def let_through(self) -> None:
         """All commits that wait, in their order."""
@@ -92,7 +93,8 @@ class CoordinatorTestCase(SynchronousTestCase):
         core = DispatchCore(CountedNames())
         self.dispatcher = Dispatcher(core, self.journal, self.clock, lambda: WALL, self.store)  # type: ignore[arg-type]
         self.successResultOf(Deferred.fromCoroutine(self.dispatcher.start()))
-        self.server = GrpcServerFactory([CoordinatorService(self.dispatcher, lambda: OWNER)], self.clock)
+        rpc = CoordinatorService(self.dispatcher, lambda: OWNER)
+        self.server = GrpcServerFactory([rpc, WorkerService(self.dispatcher)], self.clock)
         self.endpoint = MemoryEndpoint(self.server, self.clock)
         self.channel = memory_channel(self.endpoint, self.clock)
 

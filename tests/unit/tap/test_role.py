@@ -41,10 +41,13 @@ class RecordingProcess:
         """Write it down."""
         self.story.append("RELOADING=1")
 
-    def watch_signals(self, stop: Callable[[str], None], reload: Callable[[str], None]) -> None:
-        """Keep both, so that a test can send a signal."""
+    def watch_signals(
+        self, stop: Callable[[str], None], reload: Callable[[str], None], hurry: Callable[[str], None] | None = None
+    ) -> None:
+        """Keep them, so that a test can send a signal."""
         self.stop = stop
         self.reload = reload
+        self.hurry = hurry
 
 
 class Child(Service):

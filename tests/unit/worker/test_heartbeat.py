@@ -28,6 +28,25 @@ from txdagu.worker.surroundings import Surroundings
 RUN = RunRef("etl", "r1")
 
 
+class NotedEnd:
+    """A run that only notes how it is to end."""
+
+    def __init__(self, stopped: list[str]) -> None:
+        self._stopped = stopped
+
+    def cancel(self, reason: str) -> None:
+        """Note the reason."""
+        self._stopped.append(reason)
+
+    def hand_back(self, reason: str) -> None:
+        """Note the reason, told from that of a cancellation."""
+        self._stopped.append(f"back: {reason}")
+
+    def kill(self) -> None:
+        """Note it."""
+        self._stopped.append("killed")
+
+
 class HeartbeatTests(SynchronousTestCase):
     lease_ttl = 30.0
 
@@ -76,7 +95,7 @@ class HeartbeatTests(SynchronousTestCase):
             epoch=2,
             renewed_at=self.reactor.seconds(),
         )
-        task.started(self.stopped.append)
+        task.started(NotedEnd(self.stopped))
         self.tasks.add(task)
         return task
 

@@ -34,6 +34,8 @@ class OneRun:
         self.end: Deferred[RunStatus] = Deferred()
         self.obedient = obedient
         self.cancelled = ""
+        self.handed_back = ""
+        self.killed = False
 
     def wait(self) -> Deferred[RunStatus]:
         """Fires at the end."""
@@ -44,6 +46,18 @@ class OneRun:
         self.cancelled = reason
         if self.obedient:
             self.finish(RunState.ABORTED)
+
+    def hand_back(self, reason: str) -> None:
+        """Be queued again, if obedient."""
+        self.handed_back = reason
+        if self.obedient:
+            self.finish(RunState.QUEUED)
+
+    def kill(self) -> None:
+        """End as what was asked for."""
+        self.killed = True
+        if not self.end.called:
+            self.finish(RunState.QUEUED if self.handed_back else RunState.ABORTED)
 
     def finish(self, state: RunState) -> None:
         """End."""
@@ -197,14 +211,19 @@ class WorkerServiceTests(SynchronousTestCase):
         self.assertEqual(self.runs.runs[0].cancelled, "")
 
     def test_drain_timeout(self) -> None:
-        """After worker.drainTimeout the run is cancelled with the reason, and its end is reported before we go."""
+        """After worker.drainTimeout the run is handed back with the reason, and that is reported before we say good-bye."""
         self._start("one")
         self._offer()
         left = self.worker.stopService()
         self._tick(31)
         self.successResultOf(left)
-        self.assertEqual(self.runs.runs[0].cancelled, "worker w1 is leaving")
-        self.assertEqual(len(self.channels["one"].requests("ReportStatus")), 1)
+        self.assertEqual(self.runs.runs[0].handed_back, "worker w1 is shutting down")
+        (report,) = self.channels["one"].requests("ReportStatus")
+        self.assertTrue(report.handed_back)
+        self.assertTrue(self._leavings()[-1])
+        drains = [beat.draining for beat in self.channels["one"].requests("Heartbeat")]
+        self.assertEqual(sorted(drains), drains, "once it drains it says so in every beat")
+        self.assertGreater(sum(drains), 30)
 
     def test_run_that_does_not_end(self) -> None:
         """A run that ignores everything keeps us for a bounded time only."""

@@ -76,6 +76,7 @@ class Tools(TestCase):
                 "grpc.health.v1.Health",
                 "grpc.reflection.v1.ServerReflection",
                 "grpc.reflection.v1alpha.ServerReflection",
+                "txdagu.v1.WorkerService",
             ],
         )
         self.assertEqual([worker["worker_id"] for worker in seen["workers"]], ["w1"])

@@ -82,7 +82,8 @@ class WorkerOrder:
 
 @dataclass(frozen=True, slots=True)
 class Ordered:
-    """Which workers an order reached, and which of its ids nobody knows."""
+    """Which workers an order reached, which of its ids nobody knows, and coordinators that could not be told."""
 
     workers: tuple[str, ...] = ()
     unknown: tuple[str, ...] = ()
+    errors: tuple[str, ...] = ()

@@ -158,8 +158,8 @@ def worker_from_message(message: pb.WorkerInfo) -> WorkerStatus:
     )
 
 
-def _standing_to_message(standing: Standing) -> pb.Standing:
-    return pb.Standing(
+def _standing_to_message(standing: Standing) -> worker_pb.Standing:
+    return worker_pb.Standing(
         mode=standing.mode.value,
         since_ms=round(standing.since * 1000),
         until_ms=0 if standing.until is None else round(standing.until * 1000),
@@ -168,7 +168,7 @@ def _standing_to_message(standing: Standing) -> pb.Standing:
     )
 
 
-def _standing_from_message(message: pb.Standing) -> Standing:
+def _standing_from_message(message: worker_pb.Standing) -> Standing:
     """A mode that is not known here keeps tasks away as well."""
     return Standing(
         mode=Mode.DRAINING if message.mode == Mode.DRAINING.value else Mode.CORDONED,

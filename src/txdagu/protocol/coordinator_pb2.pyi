@@ -1,3 +1,4 @@
+from txdagu.protocol import worker_pb2 as _worker_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
@@ -194,22 +195,8 @@ class WorkerInfo(_message.Message):
     health_status: WorkerHealthStatus
     heartbeat_age_ms: int
     confirms: bool
-    standing: Standing
-    def __init__(self, worker_id: _Optional[str] = ..., poller_id: _Optional[str] = ..., labels: _Optional[_Mapping[str, str]] = ..., connected_at: _Optional[int] = ..., total_pollers: _Optional[int] = ..., busy_pollers: _Optional[int] = ..., running_tasks: _Optional[_Iterable[_Union[RunningTask, _Mapping]]] = ..., last_heartbeat_at: _Optional[int] = ..., health_status: _Optional[_Union[WorkerHealthStatus, str]] = ..., heartbeat_age_ms: _Optional[int] = ..., confirms: _Optional[bool] = ..., standing: _Optional[_Union[Standing, _Mapping]] = ...) -> None: ...
-
-class Standing(_message.Message):
-    __slots__ = ("mode", "since_ms", "until_ms", "reason", "by")
-    MODE_FIELD_NUMBER: _ClassVar[int]
-    SINCE_MS_FIELD_NUMBER: _ClassVar[int]
-    UNTIL_MS_FIELD_NUMBER: _ClassVar[int]
-    REASON_FIELD_NUMBER: _ClassVar[int]
-    BY_FIELD_NUMBER: _ClassVar[int]
-    mode: str
-    since_ms: int
-    until_ms: int
-    reason: str
-    by: str
-    def __init__(self, mode: _Optional[str] = ..., since_ms: _Optional[int] = ..., until_ms: _Optional[int] = ..., reason: _Optional[str] = ..., by: _Optional[str] = ...) -> None: ...
+    standing: _worker_pb2.Standing
+    def __init__(self, worker_id: _Optional[str] = ..., poller_id: _Optional[str] = ..., labels: _Optional[_Mapping[str, str]] = ..., connected_at: _Optional[int] = ..., total_pollers: _Optional[int] = ..., busy_pollers: _Optional[int] = ..., running_tasks: _Optional[_Iterable[_Union[RunningTask, _Mapping]]] = ..., last_heartbeat_at: _Optional[int] = ..., health_status: _Optional[_Union[WorkerHealthStatus, str]] = ..., heartbeat_age_ms: _Optional[int] = ..., confirms: _Optional[bool] = ..., standing: _Optional[_Union[_worker_pb2.Standing, _Mapping]] = ...) -> None: ...
 
 class RunningTask(_message.Message):
     __slots__ = ("dag_run_id", "dag_name", "started_at", "root_dag_run_name", "root_dag_run_id", "parent_dag_run_name", "parent_dag_run_id", "attempt_key", "epoch")

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1ctxdagu/protocol/worker.proto\x12\ttxdagu.v1\"\xfb\x01\n\x0cOrderRequest\x12\'\n\x06\x61\x63tion\x18\x01 \x01(\x0e\x32\x17.txdagu.v1.WorkerAction\x12\x12\n\nworker_ids\x18\x02 \x03(\t\x12\x37\n\x08selector\x18\x03 \x03(\x0b\x32%.txdagu.v1.OrderRequest.SelectorEntry\x12\x0e\n\x06reason\x18\x04 \x01(\t\x12\n\n\x02\x62y\x18\x05 \x01(\t\x12\x18\n\x0bpatience_ms\x18\x06 \x01(\x04H\x00\x88\x01\x01\x1a/\n\rSelectorEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\x0e\n\x0c_patience_ms\"8\n\rOrderResponse\x12\x12\n\nworker_ids\x18\x01 \x03(\t\x12\x13\n\x0bunknown_ids\x18\x02 \x03(\t*z\n\x0cWorkerAction\x12\x1d\n\x19WORKER_ACTION_UNSPECIFIED\x10\x00\x12\x18\n\x14WORKER_ACTION_CORDON\x10\x01\x12\x17\n\x13WORKER_ACTION_DRAIN\x10\x02\x12\x18\n\x14WORKER_ACTION_RESUME\x10\x03\x32K\n\rWorkerService\x12:\n\x05Order\x12\x17.txdagu.v1.OrderRequest\x1a\x18.txdagu.v1.OrderResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1ctxdagu/protocol/worker.proto\x12\ttxdagu.v1\"\xfb\x01\n\x0cOrderRequest\x12\'\n\x06\x61\x63tion\x18\x01 \x01(\x0e\x32\x17.txdagu.v1.WorkerAction\x12\x12\n\nworker_ids\x18\x02 \x03(\t\x12\x37\n\x08selector\x18\x03 \x03(\x0b\x32%.txdagu.v1.OrderRequest.SelectorEntry\x12\x0e\n\x06reason\x18\x04 \x01(\t\x12\n\n\x02\x62y\x18\x05 \x01(\t\x12\x18\n\x0bpatience_ms\x18\x06 \x01(\x04H\x00\x88\x01\x01\x1a/\n\rSelectorEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\x0e\n\x0c_patience_ms\"8\n\rOrderResponse\x12\x12\n\nworker_ids\x18\x01 \x03(\t\x12\x13\n\x0bunknown_ids\x18\x02 \x03(\t\"X\n\x08Standing\x12\x0c\n\x04mode\x18\x01 \x01(\t\x12\x10\n\x08since_ms\x18\x02 \x01(\x03\x12\x10\n\x08until_ms\x18\x03 \x01(\x03\x12\x0e\n\x06reason\x18\x04 \x01(\t\x12\n\n\x02\x62y\x18\x05 \x01(\t*z\n\x0cWorkerAction\x12\x1d\n\x19WORKER_ACTION_UNSPECIFIED\x10\x00\x12\x18\n\x14WORKER_ACTION_CORDON\x10\x01\x12\x17\n\x13WORKER_ACTION_DRAIN\x10\x02\x12\x18\n\x14WORKER_ACTION_RESUME\x10\x03\x32K\n\rWorkerService\x12:\n\x05Order\x12\x17.txdagu.v1.OrderRequest\x1a\x18.txdagu.v1.OrderResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,14 +33,16 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_ORDERREQUEST_SELECTORENTRY']._loaded_options = None
   _globals['_ORDERREQUEST_SELECTORENTRY']._serialized_options = b'8\001'
-  _globals['_WORKERACTION']._serialized_start=355
-  _globals['_WORKERACTION']._serialized_end=477
+  _globals['_WORKERACTION']._serialized_start=445
+  _globals['_WORKERACTION']._serialized_end=567
   _globals['_ORDERREQUEST']._serialized_start=44
   _globals['_ORDERREQUEST']._serialized_end=295
   _globals['_ORDERREQUEST_SELECTORENTRY']._serialized_start=232
   _globals['_ORDERREQUEST_SELECTORENTRY']._serialized_end=279
   _globals['_ORDERRESPONSE']._serialized_start=297
   _globals['_ORDERRESPONSE']._serialized_end=353
-  _globals['_WORKERSERVICE']._serialized_start=479
-  _globals['_WORKERSERVICE']._serialized_end=554
+  _globals['_STANDING']._serialized_start=355
+  _globals['_STANDING']._serialized_end=443
+  _globals['_WORKERSERVICE']._serialized_start=569
+  _globals['_WORKERSERVICE']._serialized_end=644
 # @@protoc_insertion_point(module_scope)

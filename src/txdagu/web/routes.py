@@ -21,6 +21,7 @@ from txdagu.web.assets import StaticFile
 from txdagu.web.census import Census
 from txdagu.web.decisions import Decisions
 from txdagu.web.documents import health_document, rfc3339
+from txdagu.web.orders import order_worker
 
 _RUN = f"{API}/dag-runs/<name>/<run_id>"
 _STEP = f"{_RUN}/steps/<step>"
@@ -72,6 +73,11 @@ class Routes:
             request.setHeader("Content-Encoding", "gzip")
             return self._answers.json(request, snapshot.compressed)
         return self._answers.json(request, snapshot.body)
+
+    @app.route(f"{API}/workers/<worker_id>/<any(cordon, drain, resume):word>", methods=["POST"])
+    async def order(self, request: Request, worker_id: str, word: str) -> bytes:
+        """A worker gets no new tasks, is emptied, or gets tasks again."""
+        return self._answers.document(request, await order_worker(self._census, worker_id, word, request))
 
     @app.route(f"{_STEP}/approve", methods=["POST"])
     async def approve(self, request: Request, name: str, run_id: str, step: str) -> bytes:

@@ -93,8 +93,8 @@ class DrainOptions(OrderOptions):
 
     longdesc = (
         "Give these workers no new tasks, and have them emptied: what still runs at the deadline is stopped, handed back, and "
-        "goes on elsewhere with the steps that had ended. It holds until it is taken back (dagu worker resume), also when workers or "
-        "coordinators restart."
+        "goes on elsewhere with the steps that had ended. It holds until it is taken back (dagu worker resume), also when "
+        "workers or coordinators restart."
     )
     optParameters = [
         ["reason", None, "", "Why, for those who see it."],

@@ -181,7 +181,7 @@ class Lifecycle:
     @staticmethod
     def _assign(record: TaskRecord, worker: WorkerRecord) -> None:
         worker.tasks[record.number] = record
-        if record.cancel_reason:
+        if record.cancel_reason or record.recalled:
             worker.cancelling[record.number] = record
 
     def replaced(self, worker: WorkerRecord, now: float) -> None:

@@ -151,9 +151,8 @@ class WorkerService(Service):
         self.tasks.close(self._reason)
         ends_at = self._around.now() + self._settings.worker.drain_timeout
         await self._all(session.drain(ends_at) for session in self._sessions.values())
-        await self._drain()
         # Who says good-bye says that nothing of it is alive.
-        gone = not self.tasks.in_hand.running()
+        gone = await self._drain()
         if gone:
             self.log.info("worker {worker_id} says good-bye", worker_id=self.identity.id)
         goodbyes = self._all(session.stop(leaving=gone) for session in self._sessions.values())
@@ -171,10 +170,10 @@ class WorkerService(Service):
     def hurry(self) -> None:
         """Leave at once: what runs is killed and handed back, and nobody is waited for longer than a second."""
         self._hurried = True
+        self._patience = self._reactor.callLater(HURRY_TIME, self._give_up)
         for task in self.tasks.in_hand.running():
             task.hand_back(self._reason)
             task.kill()
-        self._patience = self._reactor.callLater(HURRY_TIME, self._give_up)
         self.tasks.in_hand.tell()
 
     def _give_up(self) -> None:
@@ -182,7 +181,8 @@ class WorkerService(Service):
         self._given_up = True
         self.tasks.in_hand.tell()
 
-    async def _drain(self) -> None:
+    async def _drain(self) -> bool:
+        """Let the tasks end, in one way or another; whether nothing of them is alive any more."""
         running = self.tasks.in_hand.running()
         patience = self._settings.worker.drain_timeout
         if running:
@@ -210,12 +210,14 @@ class WorkerService(Service):
                     "leaving although these runs did not end: {runs}",
                     runs=", ".join(str(task.run) for task in self.tasks.in_hand.running()),
                 )
+        gone = not self.tasks.in_hand.running()
         if not await self._until(lambda: not self.tasks.busy, REPORTING_TIME):
             self.log.warn(
                 "the ends of these runs could not be reported: {runs}",
                 runs=", ".join(str(task.run) for task in self.tasks.in_hand),
             )
             await self.tasks.abandon()
+        return gone
 
     async def _until(self, condition: Callable[[], bool], seconds: float) -> bool:
         """Wait until something about the tasks is so, at most that long; whether it is."""

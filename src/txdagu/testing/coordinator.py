@@ -87,7 +87,7 @@ class CoordinatorTestCase(SynchronousTestCase):
 
     def setUp(self) -> None:
         """Start the coordinator on a clock."""
-        self.clock = Clock()
+        self.clock = self.make_clock()
         self.journal = SlowJournal()
         self.store = RecordedStore()
         core = DispatchCore(CountedNames())
@@ -97,6 +97,10 @@ class CoordinatorTestCase(SynchronousTestCase):
         self.server = GrpcServerFactory([rpc, WorkerService(self.dispatcher)], self.clock)
         self.endpoint = MemoryEndpoint(self.server, self.clock)
         self.channel = memory_channel(self.endpoint, self.clock)
+
+    def make_clock(self) -> Any:
+        """What stands for the reactor."""
+        return Clock()
 
     def call(self, method: Any, request: Any) -> Deferred[Any]:
         """Begin a call and deliver it."""

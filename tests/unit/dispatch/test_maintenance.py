@@ -134,7 +134,7 @@ class DrainTests(MaintenanceTestCase):
     def told(self, offer: Any, now: float) -> list[Any]:
         """What its worker is told to do with the run."""
         listed = running(offer.task, offer.epoch, "key")
-        beat = self.beat("w1", now, listed).answer
+        beat: list[Any] = self.beat("w1", now, listed).answer
         renewed = self.core.run_heartbeat("w1", "one", [listed], now).answer
         self.assertEqual(beat, renewed)
         return beat

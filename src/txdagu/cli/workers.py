@@ -17,7 +17,7 @@ from txdagu.cli.settings import settings_from
 from txdagu.config.values import UnfitError, read_duration
 from txdagu.model.errors import NotFoundError
 from txdagu.model.labels import format_labels, parse_labels
-from txdagu.model.standing import Action, Standing, WorkerOrder, standing_word
+from txdagu.model.standing import Action, Ordered, Standing, WorkerOrder, standing_word
 from txdagu.tap.options import SettingsOptions, parameters
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from txdagu.config.settings import Settings
     from txdagu.model.task import WorkerStatus
     from txdagu.peers.coordinators import Coordinators
+    from txdagu.peers.interfaces import ICoordinators, WorkersView
 
 OUTPUTS = ("table", "json")
 LOOK_EVERY = 1.0
@@ -207,22 +208,34 @@ async def _carry_out(
 ) -> int:
     coordinators = _coordinators(settings, reactor)
     try:
-        done = await coordinators.order(options.order(action))
-        for worker_id in done.workers:
-            sys.stdout.write(f"{worker_id}: {_DONE[action]}\n")
-        sys.stdout.flush()
-        for error in done.errors:
-            sys.stderr.write(f"{error}; it does not know of this: give the order again when it answers\n")
-        if done.unknown:
-            known = ", ".join(worker.id for worker in (await coordinators.workers()).workers) or "none"
-            raise NotFoundError(f"no such worker: {', '.join(done.unknown)} (known: {known})")
-        if not done.workers:
-            raise NotFoundError(f"no worker has the labels {format_labels(options['labels'])}")
+        order = options.order(action)
+        reached, code = await give(coordinators, order)
         if options.get("wait"):
-            await _empty(coordinators, done.workers, reactor, interruption)
-        return 1 if done.errors else 0
+            await empty(coordinators, reached, reactor, interruption)
+        return code
     finally:
         await coordinators.stopService()
+
+
+async def give(coordinators: ICoordinators, order: WorkerOrder) -> tuple[tuple[str, ...], int]:
+    """
+    Give an order and say whom it reached; returns that with the exit code.
+
+    Raises `NotFoundError` where nobody knows a worker that is meant; those that are known have been reached then.
+    """
+    done: Ordered = await coordinators.order(order)
+    for worker_id in done.workers:
+        sys.stdout.write(f"{worker_id}: {_DONE[order.action]}\n")
+    sys.stdout.flush()
+    for error in done.errors:
+        sys.stderr.write(f"{error}; it does not know of this: give the order again when it answers\n")
+    if done.unknown:
+        view: WorkersView = await coordinators.workers()
+        known = ", ".join(worker.id for worker in view.workers) or "none"
+        raise NotFoundError(f"no such worker: {', '.join(done.unknown)} (known: {known})")
+    if not done.workers:
+        raise NotFoundError(f"no worker has the labels {format_labels(order.selector)}")
+    return done.workers, int(bool(done.errors))
 
 
 _DONE = {
@@ -232,7 +245,7 @@ _DONE = {
 }
 
 
-async def _empty(coordinators: Coordinators, ids: Sequence[str], reactor: Any, interruption: Interruption) -> None:
+async def empty(coordinators: ICoordinators, ids: Sequence[str], reactor: Any, interruption: Interruption) -> None:
     """Return when nothing runs on these workers; say so whenever that changes. A signal ends the waiting, not the drain."""
     from twisted.internet.defer import CancelledError
     from twisted.internet.task import deferLater
@@ -246,7 +259,7 @@ async def _empty(coordinators: Coordinators, ids: Sequence[str], reactor: Any, i
     interruption.on(interrupted)
     told = ""
     while True:
-        view = await coordinators.workers()
+        view: WorkersView = await coordinators.workers()
         left = [worker for worker in view.workers if worker.id in ids and worker.running]
         known = bool(view.workers) or not view.errors
         sentence = "; ".join(f"{worker.id} still runs {tasks_of(worker)}" for worker in left)

@@ -74,6 +74,14 @@ class Child(Service):
         return self.stopping
 
 
+class QuickChild(Child):
+    """One that can end faster than it does."""
+
+    def hurry(self) -> None:
+        """Note it."""
+        self.story.append(f"hurry {self.name}")
+
+
 class RunningReactor(MemoryReactorClock):
     """A memory reactor that runs until somebody stops it; that of Twisted stops by itself at once."""
 
@@ -183,6 +191,20 @@ class Roles(RoleCase):
         self.assertEqual(self.story[1], "Error: the a cannot start because of a defect in it: ZeroDivisionError: oh")
         self.assertEqual(service.exit_code, 1)
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+
+    def test_second_signal(self) -> None:
+        """Children that can hurry are told of a second signal while they stop; where none can, it ends the process."""
+        self.role(self.child("a"))
+        self.reactor.run()
+        self.assertIsNone(self.process.hurry)
+        self.setUp()
+        quick = QuickChild("b", self.story, stopping=Deferred())
+        service = self.role(self.child("a"), quick)
+        self.reactor.run()
+        assert self.process.hurry is not None
+        service.stopService()
+        self.process.hurry("SIGTERM")
+        self.assertEqual(self.story[-2:], ["stop b", "hurry b"])
 
     def test_stopped_while_starting(self) -> None:
         """A stop during the start cancels the child that is starting, and stops those that had started."""

@@ -23,7 +23,7 @@ steps:
     script: echo first >>"$HOME/ran"
   - name: work
     script: |
-      exec 9>"$HOME/begun"
+      if mkdir "$HOME/tried"; then exec 9>"$HOME/first"; else exec 9>"$HOME/second"; fi
       echo it has >&9
       sleep 600 &
       wait
@@ -39,7 +39,8 @@ class DrainTests(TestCase):
         self.addCleanup(shutil.rmtree, self.home, ignore_errors=True)
         (self.home / "dags").mkdir()
         (self.home / "dags" / "job.yaml").write_text(DAG)
-        os.mkfifo(self.home / "begun")
+        for name in ("first", "second"):
+            os.mkfifo(self.home / name)
         self.environment = {"DAGU_HOME": str(self.home), "HOME": str(self.home), "PYTHONPATH": str(SOURCES)}
 
     def start(self, *words: str) -> Program:
@@ -48,9 +49,9 @@ class DrainTests(TestCase):
         self.addCleanup(program.__exit__, None, None, None)
         return program
 
-    def begun(self) -> int:
-        """Wait until the step runs; what it returns can be read once nothing of the step's group is alive."""
-        pipe = os.open(self.home / "begun", os.O_RDONLY)
+    def begun(self, name: str) -> int:
+        """Wait until the step runs for the first or second time; what it returns can be read once nothing of the step's group is alive."""
+        pipe = os.open(self.home / name, os.O_RDONLY)
         self.addCleanup(os.close, pipe)
         self.assertEqual(os.read(pipe, 100), b"it has\n")
         return pipe
@@ -74,11 +75,11 @@ class DrainTests(TestCase):
         for worker in workers:
             worker.wait_for("coordinator .* answers")
         started = self.start("start", "job")
-        first = self.begun()
+        first = self.begun("first")
         name = started.wait_for(r"work started, worker (w\d)")[1]
         other = "w2" if name == "w1" else "w1"
         drain = self.start("worker", "drain", name, "--reason", "disk swap", "--deadline", "0", "--wait")
-        second = self.begun()
+        second = self.begun("second")
         self.assert_gone(first)
         self.assertEqual((drain.wait(), drain.lines[-1]), (0, "nothing runs any more"), drain.output)
         left, taken = self.last_status(-2), self.last_status(-1)

@@ -50,7 +50,7 @@ class DrainTests(TestCase):
         return program
 
     def begun(self, name: str) -> int:
-        """Wait until the step runs for the first or second time; what it returns can be read once nothing of the step's group is alive."""
+        """Wait until the step runs for the first or second time; the pipe it returns ends when nothing of its group is alive."""
         pipe = os.open(self.home / name, os.O_RDONLY)
         self.addCleanup(os.close, pipe)
         self.assertEqual(os.read(pipe, 100), b"it has\n")

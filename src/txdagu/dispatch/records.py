@@ -248,6 +248,17 @@ class WorkerRecord:
         slots = self.slots or self.free + len(self.tasks)
         return (slots - self.free) / slots if slots > 0 else 1.0
 
+    def _unlisted(self) -> tuple[RunningTask, ...]:
+        """What the worker has confirmed and not named in a heartbeat yet, or not reported as ended yet: it is not idle."""
+        if not self.confirms:
+            return ()
+        listed = {(running.root, running.run.id) for running in self.running}
+        return tuple(
+            RunningTask(record.task.run, record.task.root, record.task.parent, epoch=record.epoch)
+            for record in self.tasks.values()
+            if record.state is State.RUNNING and record.same_run not in listed
+        )
+
     def status(self, now: float, unix_now: float) -> WorkerStatus:
         """What lists show. A worker that has not told its slots yet is shown with those it polls for."""
         age = max(0.0, now - self.seen_at)
@@ -261,7 +272,7 @@ class WorkerRecord:
             health=health_of_age(age),
             slots=slots,
             busy=busy,
-            running=self.running,
+            running=self.running + self._unlisted(),
             heartbeat_age=age,
             last_heartbeat_at=int(unix_now - age),
             confirms=self.confirms,

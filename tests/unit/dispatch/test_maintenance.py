@@ -171,6 +171,19 @@ class DrainTests(MaintenanceTestCase):
         self.assertTrue(self.core.report_end("w1", ROOT, "r1", offer.epoch, DONE, 11).answer.accepted)
         self.assertEqual(State.ENDED, self.state("r1"))
 
+    def test_not_empty_too_soon(self) -> None:
+        """A worker that has just confirmed a task, or has not reported its end, is not shown as idle."""
+        offer = self.started()
+        (worker,) = self.core.workers(0, UNIX)
+        self.assertEqual([offer.task.run], [one.run for one in worker.running])
+        self.beat("w1", 1, running(offer.task, offer.epoch, "key"))
+        self.beat("w1", 2)
+        (worker,) = self.core.workers(2, UNIX)
+        self.assertEqual(1, len(worker.running))
+        self.core.report_end("w1", ROOT, "r1", offer.epoch, DONE, 3)
+        (worker,) = self.core.workers(3, UNIX)
+        self.assertEqual((), worker.running)
+
     def test_without_deadline(self) -> None:
         """A drain without a deadline waits for as long as it takes."""
         offer = self.started()

@@ -188,10 +188,23 @@ class CancelTests(ClusterTestCase):
                 self.pass_time(SOON)
                 self.assertEqual(case.accepted, self.successResultOf(answer).accepted, case.state)
                 self.assertEqual((1, case.end), (len(self.ends()), self.how()), case.state)
-                self.assertEqual([], self.alive())
+                self.assertEqual(
+                    ([], [0] * len(self.services)), (self.alive(), [one.slots.busy for one in self.services])
+                )
                 self.assertFalse(self.successResultOf(self.cancel()).accepted, "it was open still")
                 self.tearDown()
-        self.services.clear()
+
+    def test_slot_after_a_failure(self) -> None:
+        """The slot of a run that fails is taken by the next one well within a second."""
+        self.worker("w1")
+        for number in (1, 2, 3):
+            self.submit(run=RunRef("job", f"r{number}"))
+        self.pass_time(3)
+        self.assertEqual(["long", "long"], self.alive())
+        self.processes.started[0].end(ExitStatus(1))
+        self.pass_time(0.4)
+        self.assertEqual(2, self.alive().count("long"))
+        self.assertEqual(3, len([one for one in self.processes.started if one.spec.argv[-1] == "long"]))
 
     def running(self, definition: str = LONG) -> None:
         """A task whose program runs."""

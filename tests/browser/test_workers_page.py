@@ -68,6 +68,18 @@ class WorkersPageTests(SynchronousTestCase):
         gone = expected_conditions.invisibility_of_element_located((By.CSS_SELECTOR, css))
         WebDriverWait(self.browser, seconds, poll_frequency=0.1).until(gone, f"still there: {css}")
 
+    def cordon(self, worker: str, reason: str) -> None:
+        """Cordon a worker for a reason, see that told, and let it have tasks again."""
+        self.see(f'[data-worker-id="{worker}"] [data-order="cordon"]').click()
+        question = self.browser.switch_to.alert
+        question.send_keys(reason)
+        question.accept()
+        told = self.see(f'[data-worker-id="{worker}"][data-state="cordoned"] .state').text
+        self.assertRegex(told, rf"^cordoned since [\d:]+: {reason} \(by web page, 127\.0\.0\.1\)$")
+        self.see_no_more(f'[data-worker-id="{worker}"] [data-order="cordon"]')
+        self.see(f'[data-worker-id="{worker}"] [data-order="resume"]').click()
+        self.see(f'[data-worker-id="{worker}"][data-state="schedulable"] [data-order="drain"]')
+
     def test_a_worker_comes_works_and_leaves(self) -> None:
         """The page follows the demo by itself: rows, health, running tasks, a worker more and less, and the server's end."""
         with Program([*DAGU, "demo", "--keep"], {}) as demo:
@@ -83,6 +95,7 @@ class WorkersPageTests(SynchronousTestCase):
             self.assertIn("distributed-pipeline", task.text)
             self.see_no_more('[data-worker-id="gpu-1"] [data-task-run-id]')
             demo.wait_for("stays up")
+            self.cordon("eu-1", "disk <b>swap</b>")
 
             with Program([*DAGU, "worker", "--worker.id=late", "--worker.labels=zone=a"], {"DAGU_HOME": home}) as late:
                 self.see('[data-worker-id="late"][data-health="healthy"]')

@@ -13,8 +13,9 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from txdagu.dispatch.journal import Journal, MemoryJournal
 from txdagu.dispatch.machine import State
-from txdagu.dispatch.records import Entry, Outcome, Transition
+from txdagu.dispatch.records import Entry, Outcome, StandingEntry, Transition
 from txdagu.model.run import RunRef
+from txdagu.model.standing import Mode, Standing
 from txdagu.model.status import RunState
 from txdagu.model.task import Operation, Task
 from txdagu.testing.journal import UNIX_START, Lives, journal_in
@@ -128,6 +129,20 @@ class Contract(Suite):
         kept = self.result(self.journal.load())
         self.assertEqual([essence(third)], [essence(one) for one in kept.ended])
         self.assertEqual(7, kept.last_number)
+
+    def test_standings_of_workers(self) -> None:
+        """What keeps tasks from a worker comes back as it was ordered last, with or beside tasks, until it is lifted."""
+        drained = StandingEntry("gpu@1", Standing(Mode.DRAINING, 1000.5, 1600.25, "disk \u2713", "ada@host1"))
+        cordoned = StandingEntry("eu-1", Standing(Mode.CORDONED, 1001.0, None, "", ""))
+        changed = StandingEntry("eu-1", Standing(Mode.CORDONED, 1001.0, None, "power", "bob"))
+        waiting = Lives().submit("r1")
+        self.result(self.journal.commit((), [cordoned]))
+        self.result(self.journal.commit(waiting, [drained, changed]))
+        kept = self.result(self.journal.load())
+        self.assertEqual([changed, drained], sorted(kept.standings, key=lambda entry: entry.worker_id))
+        self.assertEqual(1, len(kept.open))
+        self.result(self.journal.commit((), [StandingEntry("gpu@1", None), StandingEntry("never", None)]))
+        self.assertEqual((changed,), self.result(self.journal.load()).standings)
 
     def test_several_transitions_in_one_commit(self) -> None:
         """A turn may move one task several times, or begin and end it: the last state counts, all are in the timeline."""

@@ -77,6 +77,7 @@ class Tools(TestCase):
                 "grpc.reflection.v1.ServerReflection",
                 "grpc.reflection.v1alpha.ServerReflection",
                 "txdagu.v1.ExplainService",
+                "txdagu.v1.WorkerService",
             ],
         )
         self.assertEqual([worker["worker_id"] for worker in seen["workers"]], ["w1"])

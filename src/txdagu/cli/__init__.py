@@ -18,7 +18,10 @@ from collections.abc import Callable, Sequence
 COMMANDS: dict[str, tuple[str, str]] = {
     "start-all": ("txdagu.cli.serve:start_all", "Run scheduler, web pages and coordinator in one process"),
     "coordinator": ("txdagu.cli.serve:coordinator", "Run a coordinator: hand tasks to workers"),
-    "worker": ("txdagu.cli.serve:worker", "Run a worker: take tasks from coordinators"),
+    "worker": (
+        "txdagu.cli.serve:worker",
+        "Run a worker; worker list|cordon|drain|resume: see workers, keep tasks from them",
+    ),
     "start": ("txdagu.cli.start:start", "Run a DAG and wait for its end"),
     "retry": ("txdagu.cli.retry:retry", "Run again what of a run did not succeed, or one step of it"),
     "enqueue": ("txdagu.cli.enqueue:enqueue", "Queue a run for the main instance to start"),

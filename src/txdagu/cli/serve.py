@@ -26,7 +26,11 @@ def coordinator(arguments: list[str]) -> int:
 
 
 def worker(arguments: list[str]) -> int:
-    """Run a worker."""
+    """Run a worker; or list workers, or give them orders."""
+    from txdagu.cli.workers import SUBCOMMANDS
+
+    if arguments and arguments[0] in SUBCOMMANDS:
+        return SUBCOMMANDS[arguments[0]](arguments[1:])
     return _serve("worker", "txdagu.tap.worker", arguments)
 
 

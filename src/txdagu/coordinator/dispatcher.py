@@ -112,7 +112,7 @@ class Dispatcher:
         `RpcError` UNAVAILABLE if the journal cannot be written.
         """
         # An empty commit waits for those before it: nobody may hear of a state that is not kept yet.
-        if turn.entries or self._committing:
+        if turn.entries or turn.standings or self._committing:
             await _shielded(Deferred.fromCoroutine(self._commit(turn)))
         else:
             self._perform(turn)
@@ -140,7 +140,7 @@ class Dispatcher:
     async def _commit(self, turn: Turn[Answer]) -> None:
         self._committing += 1
         try:
-            await self._journal.commit(turn.entries)
+            await self._journal.commit(turn.entries, turn.standings)
         except Exception as error:  # noqa: BLE001 - whatever it is, nothing that was decided may be told to anybody
             if not self._broken:
                 self.log.error("{reason}; all tasks are read back from it", reason=_unwritten(error))

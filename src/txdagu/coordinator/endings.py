@@ -35,11 +35,12 @@ _decode = msgspec.json.Decoder(_Report).decode
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What a status report says: of which run, and how it ended; `outcome` is None while it goes on."""
+    """What a status report says: of which run, the `error` if there is one, and how it ended; None while it goes on."""
 
     run: RunRef
     root: RunRef
     outcome: Outcome | None
+    error: str = ""
 
 
 def read_report(json_data: str) -> Report:
@@ -53,7 +54,7 @@ def read_report(json_data: str) -> Report:
         raise ValueError("the status names no run")
     run = RunRef(found.name, found.dag_run_id)
     root = RunRef(found.root.name, found.root.id) if found.root and found.root.id else run
-    return Report(run, root, outcome_of(state, found.error, json_data))
+    return Report(run, root, outcome_of(state, found.error, json_data), found.error)
 
 
 def outcome_of(state: RunState, error: str, json_data: str = "") -> Outcome | None:

@@ -91,6 +91,7 @@ class CoordinatorService:
             slots=stats.total_pollers,
             busy=stats.busy_pollers,
             running=tuple(running_task_from_message(task) for task in stats.running_tasks),
+            drain_left=request.drain_left_ms / 1000 if request.draining else None,
             leaving=request.leaving,
         )
         dispatcher = self._dispatcher
@@ -117,18 +118,20 @@ class CoordinatorService:
         return pb.RunHeartbeatResponse(cancelled_runs=_cancelled(await dispatcher.settle(turn)))
 
     async def report_status(self, request: pb.ReportStatusRequest, _context: CallContext) -> pb.ReportStatusResponse:
-        """Take note of how a run ended. States in between are in the run's files and change nothing here."""
+        """Take note of how a run ended, or of one that is handed back. States in between are in the run's files alone."""
         _require(request.worker_id, "worker_id is required")
         try:
             report = read_report(request.status.json_data)
         except ValueError as error:
             raise RpcError(StatusCode.INVALID_ARGUMENT, str(error)) from None
-        if report.outcome is None:
-            return pb.ReportStatusResponse(accepted=True)
         dispatcher = self._dispatcher
-        turn = dispatcher.core.report_end(
-            request.worker_id, report.root, report.run.id, request.epoch, report.outcome, dispatcher.now
-        )
+        worker_id, root, run_id, epoch = request.worker_id, report.root, report.run.id, request.epoch
+        if request.handed_back:
+            turn = dispatcher.core.hand_back(worker_id, root, run_id, epoch, report.error, dispatcher.now)
+        elif report.outcome is None:
+            return pb.ReportStatusResponse(accepted=True)
+        else:
+            turn = dispatcher.core.report_end(worker_id, root, run_id, epoch, report.outcome, dispatcher.now)
         answer = await dispatcher.settle(turn)
         return pb.ReportStatusResponse(accepted=answer.accepted, error=answer.error)
 
@@ -238,4 +241,7 @@ def _root(request: pb.GetDAGRunStatusRequest | pb.RequestCancelRequest, run: Run
 
 
 def _cancelled(cancellations: list[Cancellation]) -> list[pb.CancelledRun]:
-    return [pb.CancelledRun(attempt_key=one.attempt_key, reason=one.reason) for one in cancellations]
+    return [
+        pb.CancelledRun(attempt_key=one.attempt_key, reason=one.reason, hand_back=one.hand_back)
+        for one in cancellations
+    ]

@@ -22,6 +22,7 @@ from txdagu.coordinator.explaining import ExplainService
 from txdagu.coordinator.handover import Owner
 from txdagu.coordinator.naming import RandomNames
 from txdagu.coordinator.rpc import CoordinatorService
+from txdagu.coordinator.workers import WorkerService
 from txdagu.dispatch.core import DispatchCore
 from txdagu.dispatch.journal import Journal
 from txdagu.grpc.health import HealthService
@@ -35,7 +36,7 @@ from txdagu.model.errors import UnavailableError
 from txdagu.peers.advice import SERVER_ADVICE
 from txdagu.peers.protection import Protection, protection
 from txdagu.peers.security import End
-from txdagu.protocol.services import COORDINATOR_SERVICE
+from txdagu.protocol.services import COORDINATOR_SERVICE, WORKER_SERVICE
 from txdagu.registry.cleaning import StaleFileCleaner
 from txdagu.registry.entries import Kind
 from txdagu.registry.publication import Publication, coordinator_publication
@@ -75,9 +76,10 @@ class CoordinatorServer(Service):
         core = DispatchCore(RandomNames(wall), coordinator.offer_timeout, coordinator.lease_ttl)
         self._journal = journal
         self._dispatcher = Dispatcher(core, journal, reactor, wall, store, monotonic)
-        self._health = HealthService([COORDINATOR_SERVICE])
+        self._health = HealthService([COORDINATOR_SERVICE, WORKER_SERVICE])
         rpc = CoordinatorService(self._dispatcher, lambda: self.owner)
-        services: list[GrpcService] = [rpc, ExplainService(self._dispatcher), self._health]
+        ours = (ExplainService(self._dispatcher), WorkerService(self._dispatcher))
+        services: list[GrpcService] = [rpc, *ours, self._health]
         if coordinator.reflection:
             services.append(ReflectionService(services))
         self._factory = GrpcServerFactory(services, reactor, limits=_LIMITS, advice=SERVER_ADVICE)

@@ -9,14 +9,17 @@ from txdagu.dispatch.explanation import Explanation, explanation, verdicts
 from txdagu.dispatch.journal import Kept
 from txdagu.dispatch.lifecycle import Due, Lifecycle, Names
 from txdagu.dispatch.machine import Input, State, allows
+from txdagu.dispatch.maintenance import Maintenance
 from txdagu.dispatch.matching import Verdict
 from txdagu.dispatch.membership import Membership
 from txdagu.dispatch.records import Outcome, Poll, TaskRecord, Transition, WorkerRecord
 from txdagu.dispatch.turn import Acceptance, Cancellation, Ending, Inquiry, Turn
 from txdagu.dispatch.whatif import FleetChange, Placed, Wish, plan
 from txdagu.model.errors import ConflictError
+from txdagu.model.health import Health
 from txdagu.model.labels import Labels
 from txdagu.model.run import RunRef
+from txdagu.model.standing import Ordered, WorkerOrder
 from txdagu.model.task import RunningTask, Task, WorkerStatus
 
 OVERSLEPT_AFTER = 2.0
@@ -26,7 +29,12 @@ BEATS_TO_BE_SURE = 2
 
 @dataclass(frozen=True, slots=True)
 class Beat:
-    """A worker's heartbeat. `leaving` says that it is its last one and that no more of its runs are alive."""
+    """
+    A worker's heartbeat.
+
+    `drain_left` is there when the worker is about to end: how many seconds its runs still have. `leaving` says that it is its
+    last beat and that no more of its runs are alive.
+    """
 
     worker_id: str
     labels: Labels
@@ -34,6 +42,7 @@ class Beat:
     slots: int = 0
     busy: int = 0
     running: tuple[RunningTask, ...] = ()
+    drain_left: float | None = None
     leaving: bool = False
 
 
@@ -48,6 +57,7 @@ class DispatchCore:
     def __init__(self, names: Names, offer_timeout: float = 10.0, lease_ttl: float = 30.0) -> None:
         self._tasks = Lifecycle(names, offer_timeout, lease_ttl)
         self._members = Membership(self._tasks)
+        self._maintenance = Maintenance(self._tasks, self._members)
         self._judge_from = float("-inf")
 
     # -- what dispatchers say ------------------------------------------------------------------------------------------
@@ -79,6 +89,10 @@ class DispatchCore:
             return self._tasks.turn(Acceptance(False, f"run {run_id} is not open here"))
         self._tasks.cancel(record, reason, now)
         return self._tasks.turn(Acceptance(True))
+
+    def order(self, order: WorkerOrder, now: float) -> Turn[Ordered]:
+        """Keep new tasks from workers, have them emptied, or let them take tasks again."""
+        return self._tasks.turn(self._maintenance.order(order, now))
 
     # -- what workers say ----------------------------------------------------------------------------------------------
 
@@ -143,6 +157,8 @@ class DispatchCore:
             return self._tasks.turn([])
         resized = worker.slots != beat.slots
         worker.slots, worker.busy, worker.running = beat.slots, beat.busy, beat.running
+        self._maintenance.leaves(worker, beat.drain_left, now)
+        self._maintenance.enforce(worker, now)
         if worker.tasks and not worker.confirms:
             self._compare(worker, now)
         if resized or (worker.free > 0 and not self._tasks.placement.offering(worker)):
@@ -176,6 +192,8 @@ class DispatchCore:
                 record.heard_at = now
                 record.seen = True
                 reason = record.cancel_reason
+                if record.recalled and not reason:
+                    answer.append(Cancellation(listed.run, listed.attempt_key, record.recalled, hand_back=True))
             if reason:
                 answer.append(Cancellation(listed.run, listed.attempt_key, reason))
         return self._tasks.turn(answer)
@@ -197,6 +215,28 @@ class DispatchCore:
         if not allows(record.state, Input.REPORT_END) or (record.confirms and record.state is State.OFFERED):
             return self._tasks.turn(Acceptance(False, f"stale attempt: {record.timeline[-1].reason}"))
         self._tasks.apply(record, Input.REPORT_END, now, outcome.reason, outcome)
+        return self._tasks.turn(Acceptance(True))
+
+    def hand_back(
+        self, worker_id: str, root: RunRef, run_id: str, epoch: int, reason: str, now: float
+    ) -> Turn[Acceptance]:
+        """
+        A worker says that it has stopped a run so that another worker can go on with it. It waits again then.
+
+        Unless its end was asked for, or it may not be begun twice; then it has ended with that.
+        """
+        self._members.touch(worker_id, now)
+        record = self._tasks.open_task(root, run_id)
+        if record is None:
+            return self._tasks.turn(self._late_report(worker_id, root, run_id, epoch))
+        if record.worker_id != worker_id or epoch != record.epoch:
+            return self._tasks.turn(Acceptance(False, f"stale attempt: run {run_id} is {_whereabouts(record)}"))
+        if record.state is State.RUNNING:
+            outcome = self._maintenance.end_of_handed_back(record, reason)
+            if outcome is None:
+                self._tasks.apply(record, Input.HANDED_BACK, now, reason)
+            else:
+                self._tasks.apply(record, Input.REPORT_END, now, outcome.reason, outcome)
         return self._tasks.turn(Acceptance(True))
 
     def inquiry(self, root: RunRef, run_id: str, now: float) -> Inquiry | None:
@@ -222,7 +262,8 @@ class DispatchCore:
 
     def next_deadline(self) -> float | None:
         """When `tick` should be called next; calling it earlier or later does no harm."""
-        times = [at for at in (self._tasks.deadlines.next(), self._members.deadlines.next()) if at is not None]
+        deadlines = (self._tasks.deadlines, self._members.deadlines, self._maintenance.deadlines)
+        times = [at for at in (one.next() for one in deadlines) if at is not None]
         return max(min(times), self._judge_from) if times else None
 
     def tick(self, now: float) -> Turn[None]:
@@ -239,16 +280,18 @@ class DispatchCore:
             for deadline in self._tasks.deadlines.due(now):
                 self._deadline(deadline, now)
             self._members.forget_silent(now)
+            self._maintenance.pass_time(now)
             self._tasks.history.expire(now)
         return self._tasks.turn(None)
 
     def restore(self, kept: Kept, now: float) -> Turn[None]:
         """
-        Replace all tasks by what the journal has, and dismiss every waiting call; workers will call again.
+        Replace all tasks and orders by what the journal has, and dismiss every waiting call; workers will call again.
 
         For a process that has just started, and for one that could not write its journal.
         """
         self._tasks.restore(kept, now)
+        self._maintenance.restored()
         for worker in self._tasks.workers.values():
             self._members.dismiss(worker, "the journal could not be written; call again")
         return self._tasks.turn(None)
@@ -256,14 +299,24 @@ class DispatchCore:
     # -- questions -----------------------------------------------------------------------------------------------------
 
     def workers(self, now: float, unix_now: float) -> list[WorkerStatus]:
-        """All workers sorted by id. `unix_now` is the wall clock's time in seconds, only to show when they were seen."""
-        known = self._tasks.workers
-        return [known[worker_id].status(now, unix_now) for worker_id in sorted(known)]
+        """
+        All workers sorted by id, those that are not there too if something keeps new tasks from them.
 
-    def explain(self, root: RunRef, run_id: str, now: float) -> tuple[Verdict, ...]:
+        `unix_now` is the wall clock's time in seconds, only to show when they were seen.
+        """
+        known = self._tasks.workers
+        statuses = [worker.status(now, unix_now) for worker in known.values()]
+        statuses += [
+            WorkerStatus(worker_id, {}, Health.OFFLINE, 0, 0, standing=standing.shifted(unix_now - now))
+            for worker_id, standing in self._tasks.standings.items()
+            if worker_id not in known
+        ]
+        return sorted(statuses, key=lambda worker: worker.id)
+
+    def explain(self, root: RunRef, run_id: str, now: float, unix_now: float = 0.0) -> tuple[Verdict, ...]:
         """Why the open task of a run waits: a verdict on every worker, nearest misses first; empty if it does not wait."""
         record = self._tasks.open_task(root, run_id)
-        return () if record is None else self._explained(record, now).verdicts
+        return () if record is None else self._explained(record, now, unix_now).verdicts
 
     def explanation(self, root: RunRef, run_id: str, now: float, unix_now: float = 0.0) -> Explanation | None:
         """Where the open or latest ended task of a run is, and why; None if it is not known."""
@@ -359,9 +412,9 @@ class DispatchCore:
 
     def _cancellations(self, worker: WorkerRecord) -> list[Cancellation]:
         """What of its own list the worker shall end; what it does not list it does not run, or has no name for."""
-        wanted = {record.same_run: record.cancel_reason for record in worker.cancelling.values()}
+        wanted = {record.same_run: record for record in worker.cancelling.values()}
         return [
-            Cancellation(listed.run, listed.attempt_key, wanted[listed.root, listed.run.id])
+            _cancellation(listed, wanted[listed.root, listed.run.id])
             for listed in worker.running
             if listed.attempt_key and (listed.root, listed.run.id) in wanted
         ]
@@ -390,6 +443,12 @@ class DispatchCore:
 def _inquiry(record: TaskRecord, now: float) -> Inquiry:
     attempt_id = record.attempt_id if record.confirms else ""
     return Inquiry(record.task, record.number, record.epoch, record.worker_id, attempt_id, now - record.offered_at)
+
+
+def _cancellation(listed: RunningTask, record: TaskRecord) -> Cancellation:
+    if record.cancel_reason:
+        return Cancellation(listed.run, listed.attempt_key, record.cancel_reason)
+    return Cancellation(listed.run, listed.attempt_key, record.recalled, hand_back=True)
 
 
 def _given_away(record: TaskRecord, worker_id: str, epoch: int) -> bool:

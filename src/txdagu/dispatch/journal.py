@@ -9,7 +9,7 @@ from typing import Protocol
 
 from txdagu.dispatch.history import KEPT_TASKS
 from txdagu.dispatch.machine import State
-from txdagu.dispatch.records import TIMELINE_LENGTH, Entry, Transition
+from txdagu.dispatch.records import TIMELINE_LENGTH, Entry, StandingEntry, Transition
 from txdagu.model.run import RunRef
 
 
@@ -17,28 +17,31 @@ from txdagu.model.run import RunRef
 class Kept:
     """
     What a journal has: the newest entry of every open task, in the order of acceptance, and of tasks that ended lately, in
-    the order of their ends. `last_number` is the highest number that any task ever had.
+    the order of their ends. `last_number` is the highest number that any task ever had. `standings` are those of the workers that
+    may not have new tasks.
     """
 
     open: tuple[Entry, ...] = ()
     ended: tuple[Entry, ...] = ()
     last_number: int = 0
+    standings: tuple[StandingEntry, ...] = ()
 
 
 class Journal(Protocol):
     """
     Keeps entries in the order in which they are committed.
 
-    One process writes. The newest entry of each task decides. After a commit has failed all further ones fail too, until
-    `load` has succeeded: what was decided on top of something that is not kept must not be kept either.
+    One process writes. The newest entry of each task, and of each worker, decides. After a commit has failed all further ones
+    fail too, until `load` has succeeded: what was decided on top of something that is not kept must not be kept either.
     """
 
     def open(self) -> Awaitable[None]:
         """Get ready. Raises `DaguError` with a sentence that says what to do, if that cannot be."""
 
-    def commit(self, entries: Sequence[Entry]) -> Awaitable[None]:
+    def commit(self, entries: Sequence[Entry], standings: Sequence[StandingEntry] = ()) -> Awaitable[None]:
         """
-        Keep these entries, all or none; when it returns they survive whatever the journal promises to survive.
+        Keep these entries of tasks and workers, all or none; when it returns they survive whatever the journal promises to
+        survive.
 
         Without entries it returns once all commits before it are kept.
         """
@@ -65,13 +68,18 @@ class MemoryJournal:
         self._open: dict[int, Entry] = {}
         self._ended: OrderedDict[int, Entry] = OrderedDict()
         self._timelines: dict[int, deque[Transition]] = {}
+        self._standings: dict[str, StandingEntry] = {}
         self._last_number = 0
 
     async def open(self) -> None:
         """Nothing needs to be made ready."""
 
-    async def commit(self, entries: Sequence[Entry]) -> None:
+    async def commit(self, entries: Sequence[Entry], standings: Sequence[StandingEntry] = ()) -> None:
         """Keep these entries."""
+        for standing in standings:
+            self._standings.pop(standing.worker_id, None)
+            if standing.standing is not None:
+                self._standings[standing.worker_id] = standing
         for entry in entries:
             self._last_number = max(self._last_number, entry.number)
             self._timelines.setdefault(entry.number, deque(maxlen=TIMELINE_LENGTH)).append(entry.transition)
@@ -87,7 +95,7 @@ class MemoryJournal:
     async def load(self) -> Kept:
         """The newest entry of every task."""
         kept = tuple(self._open[number] for number in sorted(self._open))
-        return Kept(kept, tuple(self._ended.values()), self._last_number)
+        return Kept(kept, tuple(self._ended.values()), self._last_number, tuple(self._standings.values()))
 
     async def timeline(self, root: RunRef, run_id: str) -> Sequence[Transition]:
         """Every transition of every task of that run."""

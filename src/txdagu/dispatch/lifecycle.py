@@ -10,11 +10,19 @@ from txdagu.dispatch.journal import Kept
 from txdagu.dispatch.leases import Deadlines
 from txdagu.dispatch.machine import Consequence, Input, State, edge
 from txdagu.dispatch.placement import Placement
-from txdagu.dispatch.records import Entry, Outcome, TaskRecord, Transition, WorkerRecord
+from txdagu.dispatch.records import (
+    Entry,
+    Outcome,
+    StandingEntry,
+    TaskRecord,
+    Transition,
+    WorkerRecord,
+)
 from txdagu.dispatch.turn import Effect, Ending, Offer, Turn
 from txdagu.model.health import FORGOTTEN_AFTER, UNHEALTHY_AFTER
 from txdagu.model.policies import LostWorkerPolicy
 from txdagu.model.run import RunRef
+from txdagu.model.standing import Standing
 from txdagu.model.status import RunState
 from txdagu.model.task import Task
 
@@ -52,7 +60,9 @@ class Lifecycle:
         self.deadlines: Deadlines[Due] = Deadlines()
         self.history = History()
         self.workers: dict[str, WorkerRecord] = {}
+        self.standings: dict[str, Standing] = {}
         self._entries: list[Entry] = []
+        self._noted: list[StandingEntry] = []
         self._effects: list[Effect] = []
         self._numbers = 0
         self._open: dict[tuple[RunRef, str], TaskRecord] = {}
@@ -64,6 +74,7 @@ class Lifecycle:
             Consequence.HAND_OVER: self._hand_over,
             Consequence.HOLD: self._hold,
             Consequence.TELL_WORKER: self._tell_worker,
+            Consequence.TAKE_BACK: self._take_back,
             Consequence.BEAR: self._bear,
             Consequence.WATCH: self._watch_again,
             Consequence.JUDGE: self._judge,
@@ -72,13 +83,24 @@ class Lifecycle:
 
     def turn(self, answer: Answer) -> Turn[Answer]:
         """Everything that was collected since the last call, with the answer that goes with it."""
-        turn = Turn(answer, self._entries, self._effects)
-        self._entries, self._effects = [], []
+        turn = Turn(answer, self._entries, self._effects, self._noted)
+        self._entries, self._effects, self._noted = [], [], []
         return turn
 
     def effect(self, effect: Effect) -> None:
         """Have something done once the entries of this turn are committed."""
         self._effects.append(effect)
+
+    def set_standing(self, worker_id: str, standing: Standing | None) -> None:
+        """Keep new tasks from a worker, also from those that come later under its id; or no longer, with None."""
+        self.standings.pop(worker_id, None)
+        if standing is not None:
+            self.standings[worker_id] = standing
+        self._noted.append(StandingEntry(worker_id, standing))
+        worker = self.workers.get(worker_id)
+        if worker is not None:
+            worker.standing = standing
+            self.placement.update_worker(worker)
 
     def __len__(self) -> int:
         return len(self._open)
@@ -117,10 +139,12 @@ class Lifecycle:
         self.deadlines = Deadlines()
         for index in (self._open, self._tokens, self._children, self._of_unknown_workers):
             index.clear()
+        self.standings = {entry.worker_id: entry.standing for entry in kept.standings if entry.standing is not None}
         for worker in self.workers.values():
             worker.tasks.clear()
             worker.cancelling.clear()
             worker.seen_at = now
+            worker.standing = self.standings.get(worker.id)
         self.history.clear()
         for entry in kept.ended:
             self.history.add(TaskRecord.restored(entry), min(now, entry.transition.at))
@@ -162,7 +186,7 @@ class Lifecycle:
     @staticmethod
     def _assign(record: TaskRecord, worker: WorkerRecord) -> None:
         worker.tasks[record.number] = record
-        if record.cancel_reason:
+        if record.cancel_reason or record.recalled:
             worker.cancelling[record.number] = record
 
     def replaced(self, worker: WorkerRecord, now: float) -> None:
@@ -262,7 +286,7 @@ class Lifecycle:
         worker = self.workers[record.worker_id]
         record.poll, _ = worker.polls.popitem()
         record.heard_at = now
-        record.overdue, record.seen, record.beats = False, False, 0
+        record.overdue, record.seen, record.beats, record.recalled = False, False, 0, ""
         worker.offers += 1
         record.offer_number = worker.offers
         worker.credit -= 1
@@ -301,6 +325,11 @@ class Lifecycle:
         if worker is not None:
             worker.cancelling[record.number] = record
         self._cancel_children(record, "its parent run is being cancelled", now)
+
+    def _take_back(self, record: TaskRecord, _now: float) -> None:
+        worker = self.workers.get(record.worker_id)
+        if worker is not None:
+            worker.cancelling[record.number] = record
 
     def waits_for_worker(self, record: TaskRecord) -> bool:
         """Whether a task is left to its silent worker: its policy says so, and no later process has taken the worker's place."""

@@ -29,6 +29,8 @@ class Input(Enum):
     POLL_GONE = "poll_gone"
     WORKER_GONE = "worker_gone"
     REPORT_END = "report_end"
+    RECALL = "recall"
+    HANDED_BACK = "handed_back"
     LEASE_EXPIRED = "lease_expired"
     SILENT = "silent"
     HEARD_AGAIN = "heard_again"
@@ -48,6 +50,7 @@ class Consequence(Enum):
     HAND_OVER = "hand_over"
     HOLD = "hold"
     TELL_WORKER = "tell_worker"
+    TAKE_BACK = "take_back"
     BEAR = "bear"
     WATCH = "watch"
     JUDGE = "judge"
@@ -104,6 +107,12 @@ TABLE: dict[tuple[State, Input], Edge] = {
     (State.RUNNING, Input.REPORT_END): Edge(State.ENDED, Consequence.FINISH, "worker {worker} reported: {reason}"),
     (State.RUNNING, Input.CANCEL): Edge(
         State.RUNNING, Consequence.TELL_WORKER, "worker {worker} is told to end it: {reason}"
+    ),
+    (State.RUNNING, Input.RECALL): Edge(
+        State.RUNNING, Consequence.TAKE_BACK, "worker {worker} is told to hand it back: {reason}"
+    ),
+    (State.RUNNING, Input.HANDED_BACK): Edge(
+        State.QUEUED, Consequence.ENQUEUE, "worker {worker} handed it back: {reason}; waits again"
     ),
     (State.RUNNING, Input.LEASE_EXPIRED): Edge(
         State.LOST, Consequence.JUDGE, "worker {worker} was silent for {silence:.0f} s while running {run}"

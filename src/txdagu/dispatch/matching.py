@@ -16,6 +16,7 @@ class Fit(Enum):
 
     MATCHES = "matches"
     BUSY = "busy"
+    CORDONED = "cordoned"
     UNHEALTHY = "unhealthy"
     PROGRAM = "program"
     LABELS = "labels"
@@ -53,13 +54,16 @@ def verdict(selector: Labels, worker: WorkerStatus, free: int, needs: str = "") 
     """
     The verdict on one worker that would take `free` more tasks now. `needs` is that of the task.
 
-    Labels and program are looked at first, since no waiting heals them, then health, then whether a slot is free.
+    Labels and program are looked at first, since no waiting heals them, then what people have ordered, then health, then whether
+    a slot is free.
     """
     misses = label_misses(selector, worker.labels)
     if misses:
         return Verdict(worker.id, Fit.LABELS, "; ".join(misses), len(misses))
     if needs and not worker.confirms:
         return Verdict(worker.id, Fit.PROGRAM, f"is a worker of Dagu, which does not know {needs}")
+    if worker.standing is not None:
+        return Verdict(worker.id, Fit.CORDONED, str(worker.standing))
     if worker.heartbeat_age >= UNHEALTHY_AFTER:
         return Verdict(worker.id, Fit.UNHEALTHY, f"{worker.health.value} {worker.heartbeat_age:.0f} s")
     if free > 0:

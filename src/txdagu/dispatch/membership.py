@@ -31,6 +31,7 @@ class Membership:
         worker = self._tasks.workers.get(worker_id)
         if worker is None:
             worker = WorkerRecord(worker_id, dict(labels), now, incarnation, bool(incarnation), last_offer=now)
+            worker.standing = self._tasks.standings.get(worker_id)
             self._tasks.workers[worker_id] = worker
             self._tasks.placement.update_worker(worker)
             self._tasks.claim_restored(worker, now)
@@ -115,20 +116,22 @@ class Membership:
         if worker.incarnation:
             worker.retired.append(worker.incarnation)
         self.dismiss(worker, f"worker {worker.id} was restarted")
-        self._take_back(worker, "was restarted", now)
+        self.take_back(worker, "was restarted", now)
         worker.incarnation = incarnation
         worker.confirms = bool(incarnation)
         worker.credit, worker.strikes = 0, 0
+        worker.leaving = None
         self._tasks.placement.relabel(worker, worker.labels)
         self._tasks.replaced(worker, now)
 
     def _remove(self, worker: WorkerRecord, reason: str, now: float) -> None:
         self.dismiss(worker, f"worker {worker.id} {reason}")
-        self._take_back(worker, reason, now)
+        self.take_back(worker, reason, now)
         del self._tasks.workers[worker.id]
         self._tasks.placement.forget_worker(worker)
 
-    def _take_back(self, worker: WorkerRecord, reason: str, now: float) -> None:
+    def take_back(self, worker: WorkerRecord, reason: str, now: float) -> None:
+        """Let what was offered to a worker and is not confirmed wait again; `reason` is a phrase such as ``was restarted``."""
         for record in tuple(worker.tasks.values()):
             if record.state is State.OFFERED and record.confirms:
                 self._tasks.apply(record, Input.WORKER_GONE, now, reason)

@@ -10,6 +10,7 @@ from txdagu.dispatch.machine import State
 from txdagu.model.health import health_of_age
 from txdagu.model.labels import Labels
 from txdagu.model.run import RunRef
+from txdagu.model.standing import Standing
 from txdagu.model.status import RunState
 from txdagu.model.task import RunningTask, Task, WorkerStatus
 
@@ -92,6 +93,14 @@ class Entry:
     adopted: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class StandingEntry:
+    """What keeps new tasks from a worker from now on, as the journal keeps it; with None nothing does any more."""
+
+    worker_id: str
+    standing: Standing | None
+
+
 @dataclass(slots=True, eq=False)
 class TaskRecord:
     """
@@ -102,6 +111,7 @@ class TaskRecord:
     heartbeats that did not name it: after the offer is overdue while offered, in a row while running. Both only
     matter where a peer cannot say things itself. `sequence` counts transitions; those of the past are in `timeline`, as
     far as this process saw them. `silent` says that the lease has ended and the task is left to its worker all the same.
+    `recalled` is why its worker shall hand it back.
     """
 
     task: Task
@@ -127,6 +137,7 @@ class TaskRecord:
     beats: int = 0
     adopted: bool = False
     cancel_reason: str = ""
+    recalled: str = ""
     outcome: Outcome | None = None
     timeline: deque[Transition] = field(default_factory=lambda: deque(maxlen=TIMELINE_LENGTH))
 
@@ -198,7 +209,8 @@ class WorkerRecord:
 
     `seen_at` is when it last sent anything. `credit` is how many more tasks it can take, by its own word less what
     was offered since; `credit_mark` is the number of the last offer made before that word. `strikes` counts offers in
-    a row that it left unconfirmed. `stamp` changes with everything placement looks at.
+    a row that it left unconfirmed. `stamp` changes with everything placement looks at. `standing` is what people have ordered,
+    `leaving` what the worker says of itself when it is about to end; with either it is offered nothing.
     """
 
     id: str
@@ -220,11 +232,13 @@ class WorkerRecord:
     cancelling: dict[int, TaskRecord] = field(default_factory=dict)
     retired: deque[str] = field(default_factory=lambda: deque(maxlen=RETIRED_INCARNATIONS))
     stamp: int = 0
+    standing: Standing | None = None
+    leaving: Standing | None = None
 
     @property
     def free(self) -> int:
-        """How many tasks can be offered now: none without a waiting call that could carry one."""
-        if not self.polls:
+        """How many tasks can be offered now: none without a waiting call that could carry one, or while it may have none."""
+        if not self.polls or self.standing is not None or self.leaving is not None:
             return 0
         return self.credit if self.confirms else len(self.polls)
 
@@ -234,10 +248,22 @@ class WorkerRecord:
         slots = self.slots or self.free + len(self.tasks)
         return (slots - self.free) / slots if slots > 0 else 1.0
 
+    def _unlisted(self) -> tuple[RunningTask, ...]:
+        """What the worker has confirmed and not named in a heartbeat yet, or not reported as ended yet: it is not idle."""
+        if not self.confirms:
+            return ()
+        listed = {(running.root, running.run.id) for running in self.running}
+        return tuple(
+            RunningTask(record.task.run, record.task.root, record.task.parent, epoch=record.epoch)
+            for record in self.tasks.values()
+            if record.state is State.RUNNING and record.same_run not in listed
+        )
+
     def status(self, now: float, unix_now: float) -> WorkerStatus:
         """What lists show. A worker that has not told its slots yet is shown with those it polls for."""
         age = max(0.0, now - self.seen_at)
         slots, busy = self.slots, self.busy
+        standing = self.leaving or self.standing
         if not slots:
             slots, busy = max(self.free, 0) + len(self.tasks), len(self.tasks)
         return WorkerStatus(
@@ -246,8 +272,9 @@ class WorkerRecord:
             health=health_of_age(age),
             slots=slots,
             busy=busy,
-            running=self.running,
+            running=self.running + self._unlisted(),
             heartbeat_age=age,
             last_heartbeat_at=int(unix_now - age),
             confirms=self.confirms,
+            standing=None if standing is None else standing.shifted(unix_now - now),
         )

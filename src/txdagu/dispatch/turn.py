@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
-from txdagu.dispatch.records import Entry, Outcome, Poll
+from txdagu.dispatch.records import Entry, Outcome, Poll, StandingEntry
 from txdagu.model.run import RunRef
 from txdagu.model.task import Task
 
@@ -75,13 +75,14 @@ class Turn(Generic[Answer]):
     """
     The result of one input.
 
-    `entries` must be committed to the journal before any of `effects` is performed and before `answer` is given. If
-    that fails, neither may happen: the core is reloaded from the journal and the caller is told to try again.
+    `entries` and `standings` must be committed to the journal before any of `effects` is performed and before `answer` is given.
+    If that fails, neither may happen: the core is reloaded from the journal and the caller is told to try again.
     """
 
     answer: Answer
     entries: list[Entry] = field(default_factory=list)
     effects: list[Effect] = field(default_factory=list)
+    standings: list[StandingEntry] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,8 +95,9 @@ class Acceptance:
 
 @dataclass(frozen=True, slots=True)
 class Cancellation:
-    """Tells a worker to end a run that it listed under that key."""
+    """Tells a worker to end a run that it listed under that key; with `hand_back`, so that another worker can go on with it."""
 
     run: RunRef
     attempt_key: str
     reason: str
+    hand_back: bool = False

@@ -104,6 +104,12 @@ class RunRecord:
             line = log_line(self._tools.now(), level, message, **fields)
             self._sink.write_log(self._hidden.text(line) if self._hidden is not None else line)
 
+    def hand_back(self, reason: str) -> RunStatus:
+        """Note that the run is queued again, for somebody else. Nothing is written by us from then on."""
+        self.write("INFO", "DAG run handed back", reason=reason)
+        self._sink = None
+        return self.change(state=RunState.QUEUED, error=reason, queued_at=self._tools.now(), worker_id="", pid=0)
+
     def finish(self, state: RunState, error: str = "") -> RunStatus:
         """Note the end. Nothing is written by us from then on; the attempt is closed with what this returns."""
         good = state in (RunState.SUCCEEDED, RunState.PARTIALLY_SUCCEEDED)

@@ -83,7 +83,8 @@ class RemoteRun:
 
     async def execute(self, stop: Stop) -> RunStatus:
         """
-        The run's final state. After a request to stop: what became of it, or aborted when that cannot be learnt in time.
+        The run's final state. After a request to stop: what became of it, or aborted when that cannot be learnt in time, or at
+        once where it shall go on.
 
         Raises `UnavailableError` when no coordinator takes the task.
         """
@@ -94,6 +95,10 @@ class RemoteRun:
             accepted = True
             return await stop.race(self._end())
         except StopRequested:
+            if stop.let_go:
+                return RunStatus(
+                    self._run, self._root, RunState.ABORTED, error="whoever waited for it has gone; it goes on"
+                )
             return await self._cancel(accepted)
         finally:
             unwatch()

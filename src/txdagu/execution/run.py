@@ -49,6 +49,7 @@ class Run:
         self._inputs: Inputs | None = None
         self._trouble: Exception | None = None  # before there was a log
         self._reason = ""
+        self._handed_back = False
         self._kill_timer: IDelayedCall | None = None
         self._tracing: Tracing | None = None
         self._exit_codes: dict[str, int] = {}
@@ -87,8 +88,28 @@ class Run:
         if self._walk is not None:
             self._walk.cancel(signal)
         else:
-            seconds = max(self.request.dag.max_clean_up_seconds, 0)
-            self._kill_timer = self._tools.clock.callLater(seconds, self._stop.request, force=True)
+            self._kill_later()
+
+    def hand_back(self, reason: str) -> None:
+        """
+        Stop, so that another worker can go on: the run is queued again then, with all steps that had ended.
+
+        Running steps are ended as with `cancel`, but no handler follows, and what runs elsewhere for it goes on. Without effect
+        once its end was asked for.
+        """
+        if self._ended or self._reason:
+            return
+        self._handed_back = True
+        self._note(reason)
+        self._stop.request(let_go=True)
+        if self._walk is not None:
+            self._walk.hand_back()
+        else:
+            self._kill_later()
+
+    def _kill_later(self) -> None:
+        seconds = max(self.request.dag.max_clean_up_seconds, 0)
+        self._kill_timer = self._tools.clock.callLater(seconds, self._stop.request, force=True)
 
     def kill(self) -> None:
         """Make the run end: SIGKILL to what still runs, and no handlers."""
@@ -134,6 +155,9 @@ class Run:
         self._record.open(sink)
         self._record.write("INFO", "DAG run started", dag=request.dag.name, run_id=request.run.id)
         state, problem = await self._outcome(sink)
+        if self._handed_back and state is RunState.ABORTED:
+            await sink.close(self._record.hand_back(self._reason))
+            return
         if state is RunState.ABORTED and self._reason:
             problem = f"it was stopped: {self._reason}"
         ended = replace(self.status, state=state, error=problem, finished_at=self._tools.now())

@@ -36,12 +36,14 @@ class Stop:
     Whether the owner wants the end, softly or by force.
 
     `attach` names whom to tell when it does; `race` awaits what may be given up at once. `passed` is the name of a signal that
-    somebody sent to the whole run, to be passed on; else the soft signal is `own_signal`, else SIGTERM.
+    somebody sent to the whole run, to be passed on; else the soft signal is `own_signal`, else SIGTERM. With `let_go` somebody
+    else goes on with the work: what it has running elsewhere shall not end.
     """
 
     def __init__(self, own_signal: str = "") -> None:
         self.requested = False
         self.forced = False
+        self.let_go = False
         self.passed = ""
         self._own_signal = own_signal
         self._told: Callable[[bool], None] | None = None
@@ -52,10 +54,11 @@ class Stop:
         """The number of the signal that asks processes to end; SIGKILL by force."""
         return signal.SIGKILL if self.forced else signal_number(self.passed or self._own_signal or "SIGTERM")
 
-    def request(self, force: bool = False, passed: str = "") -> None:
+    def request(self, force: bool = False, passed: str = "", let_go: bool = False) -> None:
         """Ask for the end. May be called again, with force."""
         self.requested = True
         self.forced = self.forced or force
+        self.let_go = self.let_go or let_go
         self.passed = self.passed or passed
         if self._pending is not None:
             self._pending.cancel()

@@ -74,6 +74,10 @@ class Walk:
         """Start nothing more, ask what runs to end; `signal` names one to pass on."""
         self._apply(self._core.cancel(self._now(), signal))
 
+    def hand_back(self) -> None:
+        """Ask what runs to end, so that somebody else can go on with the run."""
+        self._apply(self._core.hand_back(self._now()))
+
     def kill(self) -> None:
         """Make what runs end."""
         self._apply(self._core.escalate(self._now()))
@@ -100,9 +104,9 @@ class Walk:
 
     def _carry_out(self, effect: Effect) -> None:
         match effect:
-            case StopStep(target, signal, force):
+            case StopStep(target, signal, force, let_go):
                 if target in self._stops:
-                    self._stops[target].request(force, signal)
+                    self._stops[target].request(force, signal, let_go)
             case StepSettled(target):
                 self._settled(target)
             case WakeAt(at):

@@ -12,18 +12,21 @@ from typing import Any
 from txdagu.dispatch.history import KEPT_SECONDS, KEPT_TASKS
 from txdagu.dispatch.journal import Kept
 from txdagu.dispatch.machine import State
-from txdagu.dispatch.records import Entry, Transition
+from txdagu.dispatch.records import Entry, StandingEntry, Transition
 from txdagu.journal import dialect
 from txdagu.journal.rows import (
     COLUMNS,
+    STANDING_COLUMNS,
     TRANSITION_COLUMNS,
     DamagedRowError,
     Row,
     changes,
     moment,
     readable,
+    standing_row,
     to_entry,
     to_row,
+    to_standing,
     transition_row,
 )
 from txdagu.journal.schema import MIGRATIONS, VERSION_TABLE
@@ -97,7 +100,7 @@ class JournalDatabase:
 
     # -- writing -------------------------------------------------------------------------------------------------------
 
-    def apply(self, entries: Sequence[Entry], offset: float) -> int:
+    def apply(self, entries: Sequence[Entry], offset: float, standings: Sequence[StandingEntry] = ()) -> int:
         """
         Keep these entries, in their order, all or none; when it returns the disk has them. Returns how many tasks ended.
 
@@ -123,6 +126,11 @@ class JournalDatabase:
                     "somebody else has changed tasks in the journal; see that one coordinator alone uses its coordinator.stateDir"
                 )
             self._write(insert, ("transitions", TRANSITION_COLUMNS), lines)
+            for worker_id, standing in {one.worker_id: one.standing for one in standings}.items():
+                self._connection.execute("DELETE FROM standings WHERE worker_id = ?", (worker_id,))
+                if standing is not None:
+                    row = standing_row(worker_id, standing, offset)
+                    self._write(insert, ("standings", STANDING_COLUMNS), [row])
             for entry in newest.values():
                 if entry.sequence > self._retention.transitions and entry.sequence % _TRIM_EVERY == 0:
                     self._connection.execute(
@@ -183,7 +191,7 @@ class JournalDatabase:
             " UNION ALL SELECT MAX(number) FROM set_aside) AS both_tables"
         ).fetchone()[0]
         found = [SetAside(row[0], reason) for row, reason in damaged]
-        return Kept(kept, over, last_number or 0), found
+        return Kept(kept, over, last_number or 0, self._standings(offset)), found
 
     def timeline(self, root: RunRef, run_id: str, offset: float) -> list[Transition]:
         """Every transition of every task of a run, oldest first."""
@@ -194,6 +202,11 @@ class JournalDatabase:
             (root.name, root.id, run_id),
         )
         return [Transition(moment(at, offset), State(state), *rest) for at, state, *rest in rows]
+
+    def _standings(self, offset: float) -> tuple[StandingEntry, ...]:
+        columns = ", ".join(STANDING_COLUMNS)
+        rows = self._connection.execute(f"SELECT {columns} FROM standings ORDER BY worker_id")  # noqa: S608
+        return tuple(to_standing(row, offset) for row in rows)
 
     def roots_of(self, run_id: str) -> list[RunRef]:
         """The roots under which there are tasks of a run with that id."""

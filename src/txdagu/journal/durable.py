@@ -14,7 +14,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from txdagu.dispatch.journal import Kept
-from txdagu.dispatch.records import Entry, Transition
+from txdagu.dispatch.records import Entry, StandingEntry, Transition
 from txdagu.journal import dialect
 from txdagu.journal.database import RETENTION, JournalDatabase, Retention, SetAside
 from txdagu.journal.place import DirectoryHold, network_file_system, read_mounts
@@ -66,6 +66,7 @@ class Place:
 @dataclass(slots=True)
 class _Commit:
     entries: Sequence[Entry]
+    standings: Sequence[StandingEntry] = ()
     done: Deferred[None] = field(default_factory=Deferred)
 
 
@@ -112,9 +113,9 @@ class DurableJournal:
             self._close()
             raise
 
-    async def commit(self, entries: Sequence[Entry]) -> None:
+    async def commit(self, entries: Sequence[Entry], standings: Sequence[StandingEntry] = ()) -> None:
         """Keep these entries, all or none. Raises `UnavailableError` with the reason if that cannot be."""
-        commit = _Commit(entries)
+        commit = _Commit(entries, standings)
         self._gathered.append(commit)
         self._write_next()
         await commit.done
@@ -163,8 +164,11 @@ class DurableJournal:
             self._finish(group, self._failure)
             return
         entries = [entry for commit in group for entry in commit.entries]
+        standings = [standing for commit in group for standing in commit.standings]
         self._writing = True
-        self._run(partial(self._write, entries, self._unix_now(), self._offset)).addBoth(self._written, group)
+        self._run(partial(self._write, entries, standings, self._unix_now(), self._offset)).addBoth(
+            self._written, group
+        )
 
     def _written(self, result: object, group: list[_Commit]) -> None:
         self._writing = False
@@ -280,11 +284,11 @@ class DurableJournal:
             self._database = self._opened(check=False)
         return self._database.load(unix_now, offset)
 
-    def _write(self, entries: list[Entry], unix_now: float, offset: float) -> None:
+    def _write(self, entries: list[Entry], standings: list[StandingEntry], unix_now: float, offset: float) -> None:
         assert self._database is not None, "a journal that failed is loaded before it is written again"
-        if not entries:
+        if not entries and not standings:
             return
-        self._ended += self._database.apply(entries, offset)
+        self._ended += self._database.apply(entries, offset, standings)
         if self._ended >= PRUNE_EVERY:
             self._ended = 0
             self._database.prune(unix_now, PRUNED_AT_ONCE)

@@ -9,7 +9,8 @@ from typing import Any
 import msgspec
 
 from txdagu.dispatch.machine import State
-from txdagu.dispatch.records import Entry, Outcome, Transition
+from txdagu.dispatch.records import Entry, Outcome, StandingEntry, Transition
+from txdagu.model.standing import Mode, Standing
 from txdagu.model.status import RunState
 from txdagu.model.task import Task
 
@@ -28,6 +29,7 @@ COLUMNS = (
     "checksum",
 )
 TRANSITION_COLUMNS = ("number", "sequence", "at", "state", "worker_id", "epoch", "reason")
+STANDING_COLUMNS = ("worker_id", "mode", "since", "until", "reason", "ordered_by", "checksum")
 
 Row = tuple[Any, ...]
 
@@ -147,6 +149,28 @@ def to_entry(row: Sequence[Any], offset: float) -> Entry:
         offered_at=moment(facts.offered_at, offset),
         adopted=facts.adopted,
     )
+
+
+def standing_row(worker_id: str, standing: Standing, offset: float) -> Row:
+    """The row of a worker that may not have new tasks, in the order of `STANDING_COLUMNS`."""
+    until = 0 if standing.until is None else milliseconds(standing.until, offset)
+    since = milliseconds(standing.since, offset)
+    values = (worker_id, standing.mode.value, since, until, standing.reason, standing.by)
+    return (*values, _checksum(*values))
+
+
+def to_standing(row: Sequence[Any], offset: float) -> StandingEntry:
+    """
+    What keeps new tasks from that worker.
+
+    A damaged row is still an order that somebody has given, so its worker stays cordoned until somebody lets it go on.
+    """
+    worker_id, mode, since, until, reason, by, checksum = row
+    if _checksum(*row[:-1]) != checksum:
+        damaged = "the record of this in the journal is damaged; dagu worker resume lets it take tasks again"
+        return StandingEntry(str(worker_id), Standing(Mode.CORDONED, -offset, None, damaged))
+    limit = moment(until, offset) if until else None
+    return StandingEntry(worker_id, Standing(Mode(mode), moment(since, offset), limit, reason, by))
 
 
 def readable(row: Sequence[Any]) -> str:

@@ -53,6 +53,20 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "CREATE TABLE loads (only_row {number} PRIMARY KEY, times {number} NOT NULL, at {number} NOT NULL)",
         "INSERT INTO loads (only_row, times, at) VALUES (1, 0, 0)",
     ),
+    (
+        # Workers that may not have new tasks. Times are in Unix milliseconds; `until` is 0 where there is no limit.
+        """
+        CREATE TABLE standings (
+            worker_id TEXT PRIMARY KEY,
+            mode TEXT NOT NULL,
+            since {number} NOT NULL,
+            until {number} NOT NULL,
+            reason TEXT NOT NULL,
+            ordered_by TEXT NOT NULL,
+            checksum {number} NOT NULL
+        )
+        """,
+    ),
 )
 
 # Made by the program itself, before any migration.

@@ -9,6 +9,7 @@ from txdagu.model.health import Health
 from txdagu.model.labels import Labels
 from txdagu.model.policies import OnWorkerLost
 from txdagu.model.run import RunRef
+from txdagu.model.standing import Standing
 
 
 class Operation(Enum):
@@ -66,7 +67,7 @@ class WorkerStatus:
     """
     A worker as its coordinator sees it. `heartbeat_age` is in seconds; `last_heartbeat_at` in Unix seconds, for display.
 
-    `confirms` tells a worker of ours, which acknowledges offers, from one of Dagu.
+    `confirms` tells a worker of ours, which acknowledges offers, from one of Dagu. With a `standing` it gets no new tasks.
     """
 
     id: str
@@ -78,3 +79,4 @@ class WorkerStatus:
     heartbeat_age: float = 0.0
     last_heartbeat_at: int = 0
     confirms: bool = True
+    standing: Standing | None = None

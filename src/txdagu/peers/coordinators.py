@@ -15,6 +15,7 @@ from zope.interface import implementer
 from txdagu.config.settings import Settings
 from txdagu.model.errors import ConflictError, InvalidInputError, Problem, UnavailableError
 from txdagu.model.run import RunRef, RunStatus
+from txdagu.model.standing import Ordered, WorkerOrder
 from txdagu.model.task import Task, WorkerStatus
 from txdagu.peers.backoff import FullJitter
 from txdagu.peers.connecting import Connect, RpcChannel
@@ -23,8 +24,15 @@ from txdagu.peers.interfaces import ICoordinators, WorkersView
 from txdagu.peers.merging import merge_workers
 from txdagu.peers.statuses import status_from_message
 from txdagu.protocol import coordinator_pb2 as pb
-from txdagu.protocol.conversion import task_to_message, worker_from_message
-from txdagu.protocol.services import ANNOUNCEMENT, DISPATCH, GET_DAG_RUN_STATUS, GET_WORKERS, REQUEST_CANCEL
+from txdagu.protocol.conversion import order_to_message, task_to_message, worker_from_message
+from txdagu.protocol.services import (
+    ANNOUNCEMENT,
+    DISPATCH,
+    GET_DAG_RUN_STATUS,
+    GET_WORKERS,
+    ORDER_WORKERS,
+    REQUEST_CANCEL,
+)
 from txdagu.wire.status import RpcError, StatusCode
 
 DISPATCH_DEADLINE = 10.0
@@ -192,6 +200,26 @@ class Coordinators(Service):
         answers, errors = await self._ask_all(ask)
         if errors and not answers:
             raise UnavailableError(f"no coordinator could be asked to cancel run {run}: {'; '.join(errors)}")
+
+    async def order(self, order: WorkerOrder) -> Ordered:
+        """Give all coordinators an order for workers. One of Dagu cannot carry it out, and is told among the errors."""
+        request = order_to_message(order)
+
+        async def give(member: Member) -> tuple[str, ...]:
+            try:
+                answer = await self.channel(member).unary(ORDER_WORKERS, request, timeout=DISPATCH_DEADLINE)
+            except RpcError as error:
+                if error.code is StatusCode.UNIMPLEMENTED:
+                    raise RpcError(error.code, "it cannot keep tasks from workers: it is not of this program") from None
+                raise
+            return tuple(answer.worker_ids)
+
+        answers, errors = await self._ask_all(give)
+        if not answers:
+            raise UnavailableError(f"no coordinator could be told: {'; '.join(errors) or self.directory.nobody}")
+        reached = {worker_id for answer in answers for worker_id in answer}
+        unknown = tuple(worker_id for worker_id in dict.fromkeys(order.ids) if worker_id not in reached)
+        return Ordered(tuple(sorted(reached)), unknown, tuple(errors))
 
     async def workers(self) -> WorkersView:
         """All workers, each as the coordinator sees it that heard of it last."""

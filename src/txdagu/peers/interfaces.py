@@ -9,6 +9,7 @@ from zope.interface import Interface
 
 from txdagu.dispatch.whatif import FleetChange, Wish
 from txdagu.model.run import RunRef, RunStatus
+from txdagu.model.standing import Ordered, WorkerOrder
 from txdagu.model.task import Task, WorkerStatus
 from txdagu.peers.told import ClusterWord, PlanWord
 
@@ -47,6 +48,13 @@ class ICoordinators(Interface):
 
     def cancel(run: RunRef, root: RunRef) -> Awaitable[None]:
         """Ask the coordinators to end a task in whatever state it is. Unknown tasks and old coordinators are fine."""
+
+    def order(order: WorkerOrder) -> Awaitable[Ordered]:
+        """
+        Give all coordinators an order for workers; each worker is known to all of them.
+
+        Raises `UnavailableError` if none could be told.
+        """
 
     def workers() -> Awaitable[WorkersView]:
         """All workers, from all coordinators that answer within a short time limit. No coordinator at all: an empty view."""

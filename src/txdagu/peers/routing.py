@@ -23,5 +23,5 @@ async def find_route(selector: WorkerSelector, mode: str, coordinators: ICoordin
 
 
 def is_counted(worker: WorkerStatus) -> bool:
-    """Whether the routing rule counts a worker as one that is there."""
-    return worker.health is Health.HEALTHY
+    """Whether the routing rule counts a worker as one that is there: it beats, and may be given new tasks."""
+    return worker.health is Health.HEALTHY and worker.standing is None

@@ -5,8 +5,10 @@ from __future__ import annotations
 from txdagu.model.health import Health, health_of_age
 from txdagu.model.policies import LostWorkerPolicy, OnWorkerLost
 from txdagu.model.run import RunRef
+from txdagu.model.standing import Action, Mode, Standing, WorkerOrder
 from txdagu.model.task import Operation, RunningTask, Task, WorkerStatus
 from txdagu.protocol import coordinator_pb2 as pb
+from txdagu.protocol import worker_pb2 as worker_pb
 
 _OPERATIONS = {
     Operation.START: pb.OPERATION_START,
@@ -132,6 +134,7 @@ def worker_to_message(worker: WorkerStatus) -> pb.WorkerInfo:
         health_status=_HEALTH[worker.health],
         heartbeat_age_ms=round(worker.heartbeat_age * 1000),
         confirms=worker.confirms,
+        standing=None if worker.standing is None else _standing_to_message(worker.standing),
     )
 
 
@@ -151,6 +154,64 @@ def worker_from_message(message: pb.WorkerInfo) -> WorkerStatus:
         heartbeat_age=age,
         last_heartbeat_at=message.last_heartbeat_at,
         confirms=message.confirms,
+        standing=_standing_from_message(message.standing) if message.HasField("standing") else None,
+    )
+
+
+def _standing_to_message(standing: Standing) -> worker_pb.Standing:
+    return worker_pb.Standing(
+        mode=standing.mode.value,
+        since_ms=round(standing.since * 1000),
+        until_ms=0 if standing.until is None else round(standing.until * 1000),
+        reason=standing.reason,
+        by=standing.by,
+    )
+
+
+def _standing_from_message(message: worker_pb.Standing) -> Standing:
+    """A mode that is not known here keeps tasks away as well."""
+    return Standing(
+        mode=Mode.DRAINING if message.mode == Mode.DRAINING.value else Mode.CORDONED,
+        since=message.since_ms / 1000,
+        until=message.until_ms / 1000 if message.until_ms else None,
+        reason=message.reason,
+        by=message.by,
+    )
+
+
+_ACTIONS = {
+    Action.CORDON: worker_pb.WORKER_ACTION_CORDON,
+    Action.DRAIN: worker_pb.WORKER_ACTION_DRAIN,
+    Action.RESUME: worker_pb.WORKER_ACTION_RESUME,
+}
+_ACTIONS_BACK = {number: action for action, number in _ACTIONS.items()}
+
+
+def order_to_message(order: WorkerOrder) -> worker_pb.OrderRequest:
+    """An order for workers."""
+    return worker_pb.OrderRequest(
+        action=_ACTIONS[order.action],
+        worker_ids=order.ids,
+        selector=dict(order.selector),
+        reason=order.reason,
+        by=order.by,
+        patience_ms=None if order.patience is None else round(order.patience * 1000),
+    )
+
+
+def order_from_message(message: worker_pb.OrderRequest, caller: str) -> WorkerOrder:
+    """The order in a message, the `caller`'s if it names nobody. Raises `ValueError` if it says not what to do, or to whom."""
+    if message.action not in _ACTIONS_BACK:
+        raise ValueError("the action is missing: cordon, drain or resume")
+    if not message.worker_ids and not message.selector:
+        raise ValueError("no worker is named: worker_ids or selector are required")
+    return WorkerOrder(
+        action=_ACTIONS_BACK[message.action],
+        ids=tuple(message.worker_ids),
+        selector=dict(message.selector),
+        reason=message.reason,
+        by=message.by or caller,
+        patience=message.patience_ms / 1000 if message.HasField("patience_ms") else None,
     )
 
 

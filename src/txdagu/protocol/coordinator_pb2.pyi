@@ -1,3 +1,4 @@
+from txdagu.protocol import worker_pb2 as _worker_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
@@ -163,7 +164,7 @@ class GetWorkersResponse(_message.Message):
     def __init__(self, workers: _Optional[_Iterable[_Union[WorkerInfo, _Mapping]]] = ...) -> None: ...
 
 class WorkerInfo(_message.Message):
-    __slots__ = ("worker_id", "poller_id", "labels", "connected_at", "total_pollers", "busy_pollers", "running_tasks", "last_heartbeat_at", "health_status", "heartbeat_age_ms", "confirms")
+    __slots__ = ("worker_id", "poller_id", "labels", "connected_at", "total_pollers", "busy_pollers", "running_tasks", "last_heartbeat_at", "health_status", "heartbeat_age_ms", "confirms", "standing")
     class LabelsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -182,6 +183,7 @@ class WorkerInfo(_message.Message):
     HEALTH_STATUS_FIELD_NUMBER: _ClassVar[int]
     HEARTBEAT_AGE_MS_FIELD_NUMBER: _ClassVar[int]
     CONFIRMS_FIELD_NUMBER: _ClassVar[int]
+    STANDING_FIELD_NUMBER: _ClassVar[int]
     worker_id: str
     poller_id: str
     labels: _containers.ScalarMap[str, str]
@@ -193,7 +195,8 @@ class WorkerInfo(_message.Message):
     health_status: WorkerHealthStatus
     heartbeat_age_ms: int
     confirms: bool
-    def __init__(self, worker_id: _Optional[str] = ..., poller_id: _Optional[str] = ..., labels: _Optional[_Mapping[str, str]] = ..., connected_at: _Optional[int] = ..., total_pollers: _Optional[int] = ..., busy_pollers: _Optional[int] = ..., running_tasks: _Optional[_Iterable[_Union[RunningTask, _Mapping]]] = ..., last_heartbeat_at: _Optional[int] = ..., health_status: _Optional[_Union[WorkerHealthStatus, str]] = ..., heartbeat_age_ms: _Optional[int] = ..., confirms: _Optional[bool] = ...) -> None: ...
+    standing: _worker_pb2.Standing
+    def __init__(self, worker_id: _Optional[str] = ..., poller_id: _Optional[str] = ..., labels: _Optional[_Mapping[str, str]] = ..., connected_at: _Optional[int] = ..., total_pollers: _Optional[int] = ..., busy_pollers: _Optional[int] = ..., running_tasks: _Optional[_Iterable[_Union[RunningTask, _Mapping]]] = ..., last_heartbeat_at: _Optional[int] = ..., health_status: _Optional[_Union[WorkerHealthStatus, str]] = ..., heartbeat_age_ms: _Optional[int] = ..., confirms: _Optional[bool] = ..., standing: _Optional[_Union[_worker_pb2.Standing, _Mapping]] = ...) -> None: ...
 
 class RunningTask(_message.Message):
     __slots__ = ("dag_run_id", "dag_name", "started_at", "root_dag_run_name", "root_dag_run_id", "parent_dag_run_name", "parent_dag_run_id", "attempt_key", "epoch")
@@ -228,7 +231,7 @@ class WorkerStats(_message.Message):
     def __init__(self, total_pollers: _Optional[int] = ..., busy_pollers: _Optional[int] = ..., running_tasks: _Optional[_Iterable[_Union[RunningTask, _Mapping]]] = ...) -> None: ...
 
 class HeartbeatRequest(_message.Message):
-    __slots__ = ("worker_id", "labels", "stats", "incarnation", "leaving")
+    __slots__ = ("worker_id", "labels", "stats", "incarnation", "leaving", "draining", "drain_left_ms")
     class LabelsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -241,12 +244,16 @@ class HeartbeatRequest(_message.Message):
     STATS_FIELD_NUMBER: _ClassVar[int]
     INCARNATION_FIELD_NUMBER: _ClassVar[int]
     LEAVING_FIELD_NUMBER: _ClassVar[int]
+    DRAINING_FIELD_NUMBER: _ClassVar[int]
+    DRAIN_LEFT_MS_FIELD_NUMBER: _ClassVar[int]
     worker_id: str
     labels: _containers.ScalarMap[str, str]
     stats: WorkerStats
     incarnation: str
     leaving: bool
-    def __init__(self, worker_id: _Optional[str] = ..., labels: _Optional[_Mapping[str, str]] = ..., stats: _Optional[_Union[WorkerStats, _Mapping]] = ..., incarnation: _Optional[str] = ..., leaving: _Optional[bool] = ...) -> None: ...
+    draining: bool
+    drain_left_ms: int
+    def __init__(self, worker_id: _Optional[str] = ..., labels: _Optional[_Mapping[str, str]] = ..., stats: _Optional[_Union[WorkerStats, _Mapping]] = ..., incarnation: _Optional[str] = ..., leaving: _Optional[bool] = ..., draining: _Optional[bool] = ..., drain_left_ms: _Optional[int] = ...) -> None: ...
 
 class HeartbeatResponse(_message.Message):
     __slots__ = ("cancelled_runs",)
@@ -255,12 +262,14 @@ class HeartbeatResponse(_message.Message):
     def __init__(self, cancelled_runs: _Optional[_Iterable[_Union[CancelledRun, _Mapping]]] = ...) -> None: ...
 
 class CancelledRun(_message.Message):
-    __slots__ = ("attempt_key", "reason")
+    __slots__ = ("attempt_key", "reason", "hand_back")
     ATTEMPT_KEY_FIELD_NUMBER: _ClassVar[int]
     REASON_FIELD_NUMBER: _ClassVar[int]
+    HAND_BACK_FIELD_NUMBER: _ClassVar[int]
     attempt_key: str
     reason: str
-    def __init__(self, attempt_key: _Optional[str] = ..., reason: _Optional[str] = ...) -> None: ...
+    hand_back: bool
+    def __init__(self, attempt_key: _Optional[str] = ..., reason: _Optional[str] = ..., hand_back: _Optional[bool] = ...) -> None: ...
 
 class DAGRunStatusProto(_message.Message):
     __slots__ = ("json_data",)
@@ -303,18 +312,20 @@ class RunHeartbeatResponse(_message.Message):
     def __init__(self, cancelled_runs: _Optional[_Iterable[_Union[CancelledRun, _Mapping]]] = ...) -> None: ...
 
 class ReportStatusRequest(_message.Message):
-    __slots__ = ("worker_id", "status", "owner_coordinator_id", "attempt_key", "epoch")
+    __slots__ = ("worker_id", "status", "owner_coordinator_id", "attempt_key", "epoch", "handed_back")
     WORKER_ID_FIELD_NUMBER: _ClassVar[int]
     STATUS_FIELD_NUMBER: _ClassVar[int]
     OWNER_COORDINATOR_ID_FIELD_NUMBER: _ClassVar[int]
     ATTEMPT_KEY_FIELD_NUMBER: _ClassVar[int]
     EPOCH_FIELD_NUMBER: _ClassVar[int]
+    HANDED_BACK_FIELD_NUMBER: _ClassVar[int]
     worker_id: str
     status: DAGRunStatusProto
     owner_coordinator_id: str
     attempt_key: str
     epoch: int
-    def __init__(self, worker_id: _Optional[str] = ..., status: _Optional[_Union[DAGRunStatusProto, _Mapping]] = ..., owner_coordinator_id: _Optional[str] = ..., attempt_key: _Optional[str] = ..., epoch: _Optional[int] = ...) -> None: ...
+    handed_back: bool
+    def __init__(self, worker_id: _Optional[str] = ..., status: _Optional[_Union[DAGRunStatusProto, _Mapping]] = ..., owner_coordinator_id: _Optional[str] = ..., attempt_key: _Optional[str] = ..., epoch: _Optional[int] = ..., handed_back: _Optional[bool] = ...) -> None: ...
 
 class ReportStatusResponse(_message.Message):
     __slots__ = ("accepted", "error")

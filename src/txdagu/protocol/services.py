@@ -11,10 +11,12 @@ from txdagu.protocol import explain_pb2 as explain
 from txdagu.protocol import health_pb2 as health
 from txdagu.protocol import reflection_pb2 as reflection
 from txdagu.protocol import reflection_v1alpha_pb2 as reflection_v1alpha
+from txdagu.protocol import worker_pb2 as worker
 from txdagu.wire.method import Cardinality, RpcMethod
 
 COORDINATOR_SERVICE = "coordinator.v1.CoordinatorService"
 EXPLAIN_SERVICE = "txdagu.v1.ExplainService"
+WORKER_SERVICE = "txdagu.v1.WorkerService"
 HEALTH_SERVICE = "grpc.health.v1.Health"
 REFLECTION_SERVICE = "grpc.reflection.v1.ServerReflection"
 REFLECTION_V1ALPHA_SERVICE = "grpc.reflection.v1alpha.ServerReflection"
@@ -92,6 +94,7 @@ REQUEST_CANCEL = message_method(
 
 EXPLAIN = message_method(EXPLAIN_SERVICE, "Explain", explain.ExplainRequest, explain.ExplainResponse)
 PLAN = message_method(EXPLAIN_SERVICE, "Plan", explain.PlanRequest, explain.PlanResponse)
+ORDER_WORKERS = message_method(WORKER_SERVICE, "Order", worker.OrderRequest, worker.OrderResponse)
 
 HEALTH_CHECK = message_method(HEALTH_SERVICE, "Check", health.HealthCheckRequest, health.HealthCheckResponse)
 HEALTH_WATCH = message_method(

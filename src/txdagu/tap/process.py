@@ -30,9 +30,12 @@ class RoleProcess(Protocol):
     def notify_reloading(self) -> None:
         """Tell the service manager that configuration is read again; ``READY=1`` ends that."""
 
-    def watch_signals(self, stop: Callable[[str], None], reload: Callable[[str], None]) -> None:
+    def watch_signals(
+        self, stop: Callable[[str], None], reload: Callable[[str], None], hurry: Callable[[str], None] | None = None
+    ) -> None:
         """
-        From now on the first signal that asks for an end calls `stop` with its name, in the reactor; a second forces it.
+        From now on the first signal that asks for an end calls `stop` with its name, in the reactor; the second `hurry`, if there
+        is one; the next forces it.
 
         SIGHUP calls `reload`.
         """

@@ -34,7 +34,8 @@ class RoleService(Service):
     `startService` of a child may raise, or return a Deferred or a coroutine; the next child starts when it is done. If one fails,
     those before it are stopped again, the reason is written as one line and `exit_code` becomes 1. A child whose own start fails
     leaves nothing behind by itself; its `stopService` is not called. SIGHUP calls ``reload()`` of the children that have one; it
-    returns a sentence for each thing that was reloaded.
+    returns a sentence for each thing that was reloaded. A second signal to stop calls ``hurry()`` of those that have one; where
+    none has, it ends the process.
     """
 
     log = Logger()
@@ -75,7 +76,10 @@ class RoleService(Service):
     def _begin(self) -> None:
         if not self.running:
             return
-        self._process.watch_signals(self._asked_to_stop, self._asked_to_reload)
+        can_hurry = any(hasattr(child, "hurry") for _, child in self._children)
+        self._process.watch_signals(
+            self._asked_to_stop, self._asked_to_reload, self._asked_to_hurry if can_hurry else None
+        )
         self._starting = Deferred.fromCoroutine(self._start())
         self._starting.addErrback(
             lambda failure: self.log.failure("while starting the {role}", failure, role=self.role)
@@ -84,6 +88,13 @@ class RoleService(Service):
     def _asked_to_stop(self, signal_name: str) -> None:
         self.log.info("{signal}: the {role} is stopping", signal=signal_name, role=self.role)
         self._end_process()
+
+    def _asked_to_hurry(self, signal_name: str) -> None:
+        self.log.warn("{signal} again: the {role} ends at once", signal=signal_name, role=self.role)
+        for _, child in self._children:
+            hurry = getattr(child, "hurry", None)
+            if hurry is not None:
+                hurry()
 
     def _asked_to_reload(self, signal_name: str) -> None:
         """Let the children that can do so read their files again. Before they are all ready, and at the end, there is no need."""

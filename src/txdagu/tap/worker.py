@@ -12,7 +12,10 @@ from txdagu.tap.role import NamedServices, RoleService, role_service
 class Options(SettingsOptions):
     """Options of a worker."""
 
-    longdesc = "Take workflow tasks from coordinators and run them here."
+    longdesc = (
+        "Take workflow tasks from coordinators and run them here. dagu worker list shows the workers that there are; cordon, "
+        "drain and resume, each with ids or --selector, keep tasks from them and give them tasks again."
+    )
     optParameters = parameters("worker.", "peer.")
 
 

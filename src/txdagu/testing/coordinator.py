@@ -14,9 +14,10 @@ from txdagu.coordinator.dispatcher import Dispatcher
 from txdagu.coordinator.explaining import ExplainService
 from txdagu.coordinator.handover import Owner
 from txdagu.coordinator.rpc import CoordinatorService
+from txdagu.coordinator.workers import WorkerService
 from txdagu.dispatch.core import DispatchCore
 from txdagu.dispatch.journal import Kept, MemoryJournal
-from txdagu.dispatch.records import Entry
+from txdagu.dispatch.records import Entry, StandingEntry
 from txdagu.grpc.server import GrpcServerFactory, GrpcService
 from txdagu.model.errors import UnavailableError
 from txdagu.model.run import RunRef, RunStatus
@@ -51,7 +52,7 @@ class SlowJournal(MemoryJournal):
             raise UnavailableError("database or disk is full")
         return await super().load()
 
-    async def commit(self, entries: Sequence[Entry]) -> None:
+    async def commit(self, entries: Sequence[Entry], standings: Sequence[StandingEntry] = ()) -> None:
         """Keep these entries, late or never."""
         if self.held is not None:
             waiting: Deferred[None] = Deferred()
@@ -59,7 +60,7 @@ class SlowJournal(MemoryJournal):
             await waiting
         if self.broken:
             raise OSError("no space left on device")
-        await super().commit(entries)
+        await super().commit(entries, standings)
 
     def let_through(self) -> None:
         """All commits that wait, in their order."""
@@ -87,16 +88,21 @@ class CoordinatorTestCase(SynchronousTestCase):
 
     def setUp(self) -> None:
         """Start the coordinator on a clock."""
-        self.clock = Clock()
+        self.clock = self.make_clock()
         self.journal = SlowJournal()
         self.store = RecordedStore()
         core = DispatchCore(CountedNames())
         self.dispatcher = Dispatcher(core, self.journal, self.clock, lambda: WALL, self.store)  # type: ignore[arg-type]
         self.successResultOf(Deferred.fromCoroutine(self.dispatcher.start()))
         rpc: GrpcService = CoordinatorService(self.dispatcher, lambda: OWNER)
-        self.server = GrpcServerFactory([rpc, ExplainService(self.dispatcher)], self.clock)
+        ours = (ExplainService(self.dispatcher), WorkerService(self.dispatcher))
+        self.server = GrpcServerFactory([rpc, *ours], self.clock)
         self.endpoint = MemoryEndpoint(self.server, self.clock)
         self.channel = memory_channel(self.endpoint, self.clock)
+
+    def make_clock(self) -> Any:
+        """What stands for the reactor."""
+        return Clock()
 
     def call(self, method: Any, request: Any) -> Deferred[Any]:
         """Begin a call and deliver it."""

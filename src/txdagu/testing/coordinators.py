@@ -10,6 +10,7 @@ from zope.interface import implementer
 from txdagu.dispatch.whatif import FleetChange, Wish
 from txdagu.model.labels import format_labels
 from txdagu.model.run import RunRef, RunStatus
+from txdagu.model.standing import Ordered, WorkerOrder
 from txdagu.model.task import Task
 from txdagu.peers.interfaces import ICoordinators, IExplainer, WorkersView
 from txdagu.peers.told import ClusterWord, Place, PlanWord
@@ -23,8 +24,8 @@ class ScriptedCoordinators:
     They take every task, kept in `tasks`, and call `taken` with it; a `refusal` is raised instead, and with `waits` they never
     answer. `held` and `forgot` have the ids of runs of which they say that these are open, or unknown to them. `ends` is what
     they tell of tasks, by run id, and `asked` for which runs they were asked; `cancelled` holds the runs whose end was asked
-    for. `view` is the answer to `workers`, or is raised if it is an exception; with `slow` the questions wait in `pending` until
-    the test answers them. `looks` counts those questions.
+    for, and `orders` what workers were ordered. `view` is the answer to `workers`, or is raised if it is an exception; with
+    `slow` the questions wait in `pending` until the test answers them. `looks` counts those questions.
     """
 
     def __init__(
@@ -42,6 +43,7 @@ class ScriptedCoordinators:
         self.slow = False
         self.pending: list[Deferred[WorkersView]] = []
         self.looks = 0
+        self.orders: list[WorkerOrder] = []
         self._taken = taken
 
     async def dispatch(self, task: Task, tries: int | None = None) -> None:
@@ -70,6 +72,14 @@ class ScriptedCoordinators:
     async def cancel(self, run: RunRef, root: RunRef) -> None:
         """Remember it."""
         self.cancelled.append(run)
+
+    async def order(self, order: WorkerOrder) -> Ordered:
+        """Remember it; it reaches those of its workers that are in the view."""
+        if isinstance(self.view, Exception):
+            raise self.view
+        self.orders.append(order)
+        known = {worker.id for worker in self.view.workers}
+        return Ordered(tuple(sorted(known & set(order.ids))), tuple(sorted(set(order.ids) - known)))
 
     async def workers(self) -> WorkersView:
         """The workers that the test put there."""

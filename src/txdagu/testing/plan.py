@@ -129,6 +129,10 @@ class PlanDriver:
         """Somebody wants the end."""
         self.take(self.core.cancel(self.now, signal))
 
+    def hand_back(self) -> None:
+        """Somebody else shall go on."""
+        self.take(self.core.hand_back(self.now))
+
     def escalate(self) -> None:
         """Somebody wants the end at once."""
         self.take(self.core.escalate(self.now))

@@ -11,6 +11,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 
+from txdagu.model.standing import Ordered, WorkerOrder
 from txdagu.peers.interfaces import ICoordinators, WorkersView
 from txdagu.web.documents import workers_document
 
@@ -70,6 +71,12 @@ class Census:
             if asking.called:
                 self._asking = None
         return answer
+
+    async def order(self, order: WorkerOrder) -> Ordered:
+        """Give the coordinators an order for workers. Whoever asks afterwards sees what it led to."""
+        done: Ordered = await self._coordinators.order(order)
+        self._known = None
+        return done
 
     def stop(self) -> None:
         """Ask no longer; whoever still waits is told `CancelledError`."""

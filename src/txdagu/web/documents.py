@@ -7,6 +7,7 @@ from functools import lru_cache
 from http import HTTPStatus
 
 from txdagu.model.run import RunRef
+from txdagu.model.standing import standing_word
 from txdagu.model.task import RunningTask, WorkerStatus
 from txdagu.peers.interfaces import WorkersView
 
@@ -64,7 +65,8 @@ def worker_document(worker: WorkerStatus, now: float) -> Document:
     One worker.
 
     Keys in camelCase as Dagu 1.30.2 has them, with ``offline`` as fourth word of health; keys in snake_case as its guide has
-    them; and ``heartbeatAgeSeconds``, measured by the coordinator's clock alone, null where no heartbeat is known.
+    them; ``heartbeatAgeSeconds``, measured by the coordinator's clock alone, null where no heartbeat is known; and
+    ``scheduling``, which says whether it gets new tasks.
     """
     beat = rfc3339(worker.last_heartbeat_at)
     return {
@@ -73,12 +75,25 @@ def worker_document(worker: WorkerStatus, now: float) -> Document:
         "totalPollers": worker.slots,
         "busyPollers": worker.busy,
         "runningTasks": [_task_document(task) for task in worker.running],
+        "scheduling": _scheduling(worker),
         "lastHeartbeatAt": beat,
         "healthStatus": worker.health.value,
         "heartbeatAgeSeconds": _age(worker, now),
         "health_status": worker.health.name,
         "last_heartbeat": beat,
         "running_tasks": [_task_document_of_guide(task) for task in worker.running],
+    }
+
+
+def _scheduling(worker: WorkerStatus) -> Document:
+    """``schedulable``, ``cordoned``, ``draining`` or ``drained``; times are empty where there are none."""
+    standing = worker.standing
+    return {
+        "state": standing_word(standing, worker.running),
+        "since": "" if standing is None else rfc3339(standing.since),
+        "until": "" if standing is None or standing.until is None else rfc3339(standing.until),
+        "reason": "" if standing is None else standing.reason,
+        "by": "" if standing is None else standing.by,
     }
 
 

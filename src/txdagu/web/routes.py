@@ -22,6 +22,7 @@ from txdagu.web.census import Census
 from txdagu.web.decisions import Decisions
 from txdagu.web.documents import health_document, rfc3339
 from txdagu.web.explaining import Explanations
+from txdagu.web.orders import order_worker
 
 _RUN = f"{API}/dag-runs/<name>/<run_id>"
 _STEP = f"{_RUN}/steps/<step>"
@@ -97,6 +98,11 @@ class Routes:
     async def timeline_below(self, request: Request, name: str, run_id: str, child: str) -> bytes:
         """The same of a run that another one called."""
         return self._answers.document(request, await self._explanations.timeline(RunRef(name, run_id), child))
+
+    @app.route(f"{API}/workers/<worker_id>/<any(cordon, drain, resume):word>", methods=["POST"])
+    async def order(self, request: Request, worker_id: str, word: str) -> bytes:
+        """A worker gets no new tasks, is emptied, or gets tasks again."""
+        return self._answers.document(request, await order_worker(self._census, worker_id, word, request))
 
     @app.route(f"{_STEP}/approve", methods=["POST"])
     async def approve(self, request: Request, name: str, run_id: str, step: str) -> bytes:

@@ -61,6 +61,7 @@ class Heartbeat:
         self._announced = False
         self._greeted = False
         self._silent = 0
+        self._ends_at: float | None = None
         self._complaint = Complaint(lambda sentence: self.log.warn("{what}", what=sentence), around.now)
         self._beating: Deferred[None] | None = None
         self._loop = Repeating(around.reactor, BEAT_INTERVAL, self._beat, f"a beat at coordinator {member}")
@@ -71,6 +72,16 @@ class Heartbeat:
         """Beat now and every second."""
         for loop in (self._loop, self._fencing):
             loop.start()
+
+    def drain(self, ends_at: float) -> None:
+        """Say from now on, and at once, that we take nothing new, and when we end."""
+        self._ends_at = ends_at
+        if self.reachable:
+            Deferred.fromCoroutine(self._send(leaving=False)).addErrback(
+                lambda failure: self.log.failure(
+                    "a beat at coordinator {member} broke", failure, member=str(self._member)
+                )
+            )
 
     async def stop(self, leaving: bool) -> None:
         """Stop beating; if `leaving`, say so in a last beat to a coordinator that answers."""
@@ -103,6 +114,8 @@ class Heartbeat:
             ),
             incarnation=self._around.identity.incarnation,
             leaving=leaving,
+            draining=self._ends_at is not None,
+            drain_left_ms=0 if self._ends_at is None else round(max(self._ends_at - self._around.now(), 0.0) * 1000),
         )
         sent_at = self._around.now()
         try:
@@ -174,12 +187,17 @@ class Heartbeat:
         self._cancel(response.cancelled_runs)
 
     def _cancel(self, cancelled: Iterable[pb.CancelledRun]) -> None:
-        reasons = {run.attempt_key: run.reason for run in cancelled if run.attempt_key}
-        if not reasons:
+        orders = {run.attempt_key: run for run in cancelled if run.attempt_key}
+        if not orders:
             return
         for task in self._tasks.owned_by(self._member):
-            reason = reasons.get(task.attempt_key)
-            if reason is not None and task.cancel(reason or f"coordinator {self._member} asked for its end"):
+            order = orders.get(task.attempt_key)
+            if order is None:
+                continue
+            if order.hand_back:
+                if task.hand_back(order.reason):
+                    self.log.info("run {run} is handed back: {reason}", run=str(task.run), reason=order.reason)
+            elif task.cancel(order.reason or f"coordinator {self._member} asked for its end"):
                 self.log.info("run {run} is cancelled: {reason}", run=str(task.run), reason=task.cancel_reason)
 
     def _fence(self) -> None:

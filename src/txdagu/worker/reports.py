@@ -8,6 +8,7 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from txdagu.model.run import RunStatus
+from txdagu.model.status import RunState
 from txdagu.peers.backoff import FullJitter
 from txdagu.peers.discovery import Member
 from txdagu.peers.statuses import status_to_message
@@ -38,7 +39,11 @@ class Reports:
         self._around = around
 
     async def deliver(self, task: TaskInHand, status: RunStatus) -> None:
-        """Report how the task ended; returns when the owner took note, or will never."""
+        """
+        Report how the task ended; returns when the owner took note, or will never.
+
+        A run that is queued again was handed back.
+        """
         backoff = FullJitter(self._around.random, FIRST_PAUSE, LONGEST_PAUSE, FIRST_PAUSE / 2)
         complaint = Complaint(lambda sentence: self.log.warn("{what}", what=sentence), self._around.now)
         while True:
@@ -49,6 +54,7 @@ class Reports:
                 owner_coordinator_id=task.owner_id,
                 attempt_key=task.attempt_key,
                 epoch=task.epoch,
+                handed_back=status.state is RunState.QUEUED,
             )
             try:
                 response = await self._around.directory.channel(owner).unary(

@@ -4,11 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from txdagu.model.policies import LostWorkerPolicy
 from txdagu.model.run import RunRef
 from txdagu.model.task import RunningTask, Task
 from txdagu.peers.discovery import Member
+
+
+class Stoppable(Protocol):
+    """A run, as far as its end is concerned: `txdagu.execution.run.Run`."""
+
+    def cancel(self, reason: str) -> None:
+        """Ask for its end."""
+
+    def hand_back(self, reason: str) -> None:
+        """Ask it to stop, so that another worker can go on."""
+
+    def kill(self) -> None:
+        """Make it end."""
 
 
 @dataclass(slots=True, eq=False)
@@ -18,8 +32,9 @@ class TaskInHand:
 
     `owner` is the coordinator that gave it, `owner_id` what it calls itself (a configured address tells no id),
     `ours` whether that one keeps a lease which we must renew. `renewed_at` is when the last renewal that was granted
-    had been sent, on the worker's monotonic clock; `started_at` is Unix seconds, for display. `stop` ends the run,
-    with a reason; until the run exists, the reason is only kept.
+    had been sent, on the worker's monotonic clock; `started_at` is Unix seconds, for display. Until the run
+    exists, the reasons for its end are only kept. `recalled` is why the run is stopped so that another worker can
+    go on with it.
     """
 
     task: Task
@@ -33,8 +48,9 @@ class TaskInHand:
     renewed_at: float = 0.0
     ended: bool = False
     cancel_reason: str = ""
+    recalled: str = ""
     clean_up_seconds: float = 5.0
-    _stop: Callable[[str], None] | None = field(default=None, repr=False)
+    _run: Stoppable | None = field(default=None, repr=False)
 
     @property
     def run(self) -> RunRef:
@@ -51,15 +67,37 @@ class TaskInHand:
         if self.cancel_reason or self.ended:
             return False
         self.cancel_reason = reason
-        if self._stop is not None:
-            self._stop(reason)
+        if self._run is not None:
+            self._run.cancel(reason)
         return True
 
-    def started(self, stop: Callable[[str], None]) -> None:
-        """The run exists and can be ended with `stop`."""
-        self._stop = stop
+    def hand_back(self, reason: str) -> bool:
+        """
+        Stop the run so that another worker can go on with it, now or as soon as it exists; end it, if no other worker may.
+
+        False if its end was asked for before, or it has ended.
+        """
+        if not self.ours or self.task.on_worker_lost.policy is LostWorkerPolicy.FAIL:
+            return self.cancel(reason)
+        if self.cancel_reason or self.recalled or self.ended:
+            return False
+        self.recalled = reason
+        if self._run is not None:
+            self._run.hand_back(reason)
+        return True
+
+    def kill(self) -> None:
+        """Make what is left of a run that was asked to end do so at once."""
+        if self._run is not None:
+            self._run.kill()
+
+    def started(self, run: Stoppable) -> None:
+        """The run exists and can be ended."""
+        self._run = run
         if self.cancel_reason:
-            stop(self.cancel_reason)
+            run.cancel(self.cancel_reason)
+        elif self.recalled:
+            run.hand_back(self.recalled)
 
     def as_running(self) -> RunningTask:
         """As heartbeats name it."""

@@ -10,6 +10,7 @@ from typing import Any
 from twisted.application.service import IService, Service
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.defer import TimeoutError as DeferredTimeout
+from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -34,14 +35,18 @@ ENDING_TIME = 15.0
 # How long a coordinator may take to note the ends of runs, and to hear our good-bye.
 REPORTING_TIME = 5.0
 GOODBYE_TIME = 4.0
+# How long all of that may take together once somebody is in a hurry.
+HURRY_TIME = 1.0
 
 
 class WorkerService(Service):
     """
     A worker. Starts: registry file, view of the coordinators, beats and calls for work at each.
 
-    Leaves in order: no more calls for work while beats go on, running tasks get ``worker.drainTimeout`` to end, are cancelled
-    then, their ends are reported, a last beat says good-bye, the registry file goes, the channels close. Every phase is bounded.
+    Leaves in order: no more calls for work while beats go on, running tasks get ``worker.drainTimeout`` to end, are handed back
+    then to be gone on with elsewhere, that is reported, a last beat says good-bye, the registry file goes, the channels close.
+    Every phase is bounded. Tasks that no other worker may have are cancelled in place of handed back: those of coordinators of
+    Dagu, and those with ``onWorkerLost: fail``. With `hurry`, all of it happens within a second.
     """
 
     log = Logger()
@@ -79,6 +84,9 @@ class WorkerService(Service):
         self._publication: Publication = worker_publication(settings, reactor, who.id, self._state, wall)
         self._sessions: dict[Member, Session] = {}
         self._leaving = False
+        self._hurried = False
+        self._given_up = False
+        self._patience: IDelayedCall | None = None
         self._unsubscribe: Callable[[], None] | None = None
 
     # -- start ---------------------------------------------------------------------------------------------------------
@@ -138,60 +146,87 @@ class WorkerService(Service):
 
     async def _leave(self) -> None:
         self._leaving = True
-        reason = f"worker {self.identity.id} is leaving"
         if self._unsubscribe is not None:
             self._unsubscribe()
-        self.tasks.close(reason)
-        await self._all(session.stop_polling() for session in self._sessions.values())
-        await self._drain(reason)
-        self.log.info("worker {worker_id} says good-bye", worker_id=self.identity.id)
-        goodbyes = self._all(session.stop(leaving=True) for session in self._sessions.values())
-        await self._bounded(Deferred.fromCoroutine(goodbyes), GOODBYE_TIME)
+        self.tasks.close(self._reason)
+        ends_at = self._around.now() + self._settings.worker.drain_timeout
+        await self._all(session.drain(ends_at) for session in self._sessions.values())
+        # Who says good-bye says that nothing of it is alive.
+        gone = await self._drain()
+        if gone:
+            self.log.info("worker {worker_id} says good-bye", worker_id=self.identity.id)
+        goodbyes = self._all(session.stop(leaving=gone) for session in self._sessions.values())
+        await self._bounded(Deferred.fromCoroutine(goodbyes), HURRY_TIME if self._hurried else GOODBYE_TIME)
+        if self._patience is not None:
+            self._patience.cancel()
         await self._publication.stopService()
         await self._coordinators.stopService()
         self.log.info("worker {worker_id} is gone", worker_id=self.identity.id)
 
-    async def _drain(self, reason: str) -> None:
+    @property
+    def _reason(self) -> str:
+        return f"worker {self.identity.id} is shutting down"
+
+    def hurry(self) -> None:
+        """Leave at once: what runs is killed and handed back, and nobody is waited for longer than a second."""
+        self._hurried = True
+        self._patience = self._reactor.callLater(HURRY_TIME, self._give_up)
+        for task in self.tasks.in_hand.running():
+            task.hand_back(self._reason)
+            task.kill()
+        self.tasks.in_hand.tell()
+
+    def _give_up(self) -> None:
+        self._patience = None
+        self._given_up = True
+        self.tasks.in_hand.tell()
+
+    async def _drain(self) -> bool:
+        """Let the tasks end, in one way or another; whether nothing of them is alive any more."""
         running = self.tasks.in_hand.running()
         patience = self._settings.worker.drain_timeout
         if running:
             self.log.info(
-                "{count} running tasks get {seconds:g} s to end: {runs}",
+                "worker {worker_id} takes no more tasks; {count} running get {seconds:g} s to end, and are handed back to be "
+                "gone on with elsewhere then; a second signal kills them and hands them back at once: {runs}",
+                worker_id=self.identity.id,
                 count=len(running),
                 seconds=patience,
                 runs=", ".join(str(task.run) for task in running),
             )
-            await self._until(lambda: not self.tasks.in_hand.running(), patience)
+            await self._until(lambda: self._hurried or not self.tasks.in_hand.running(), patience)
         running = self.tasks.in_hand.running()
         if running:
             self.log.warn(
-                "{count} tasks are cancelled, because they did not end in time: {runs}",
+                "{count} tasks are stopped and handed back, because they did not end in time: {runs}",
                 count=len(running),
                 runs=", ".join(str(task.run) for task in running),
             )
             for task in running:
-                task.cancel(reason)
+                task.hand_back(self._reason)
             clean_up = max(task.clean_up_seconds for task in running)
             if not await self._until(lambda: not self.tasks.in_hand.running(), clean_up + ENDING_TIME):
                 self.log.error(
                     "leaving although these runs did not end: {runs}",
                     runs=", ".join(str(task.run) for task in self.tasks.in_hand.running()),
                 )
+        gone = not self.tasks.in_hand.running()
         if not await self._until(lambda: not self.tasks.busy, REPORTING_TIME):
             self.log.warn(
                 "the ends of these runs could not be reported: {runs}",
                 runs=", ".join(str(task.run) for task in self.tasks.in_hand),
             )
             await self.tasks.abandon()
+        return gone
 
     async def _until(self, condition: Callable[[], bool], seconds: float) -> bool:
         """Wait until something about the tasks is so, at most that long; whether it is."""
-        if condition():
-            return True
+        if condition() or self._given_up:
+            return condition()
         reached: Deferred[None] = Deferred()
 
         def look() -> None:
-            if condition() and not reached.called:
+            if (condition() or self._given_up) and not reached.called:
                 reached.callback(None)
 
         unsubscribe = self.tasks.in_hand.subscribe(look)

@@ -36,6 +36,11 @@ class Session:
         self._wanted = False
         await self._polling.stop()
 
+    async def drain(self, ends_at: float) -> None:
+        """Take back the calls for work; beats go on, and say that we end at that time of the worker's clock."""
+        await self.stop_polling()
+        self._heartbeat.drain(ends_at)
+
     async def stop(self, leaving: bool) -> None:
         """End everything, with a last beat that says so if `leaving`."""
         await self.stop_polling()

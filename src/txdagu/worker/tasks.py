@@ -33,6 +33,25 @@ ACK_PAUSE = 0.2
 LONGEST_ACK_PAUSE = 2.0
 
 
+class _Waiting:
+    """A run that waits for its slot: it can be ended at once, in any way."""
+
+    def __init__(self, slot: Deferred[None]) -> None:
+        self._slot = slot
+
+    def cancel(self, reason: str) -> None:
+        """Wait no longer."""
+        self._slot.cancel()
+
+    def hand_back(self, reason: str) -> None:
+        """Wait no longer."""
+        self._slot.cancel()
+
+    def kill(self) -> None:
+        """Wait no longer."""
+        self._slot.cancel()
+
+
 class Tasks:
     """
     Takes offers, confirms them, runs them, and reports their ends.
@@ -117,9 +136,9 @@ class Tasks:
             slot.release()
             self.in_hand.tell()
             self.log.info(
-                "run {run} ended as {state}{why}",
+                "run {run} {ended}{why}",
                 run=str(task.run),
-                state=status.state.label,
+                ended="was handed back" if status.state is RunState.QUEUED else f"ended as {status.state.label}",
                 why=f": {status.error}" if status.error else "",
             )
             if hand.ours:
@@ -132,7 +151,7 @@ class Tasks:
     async def _wait_for_slot(self, hand: TaskInHand, slot: TaskSlot) -> None:
         """Returns when the slot is held, or when the task was cancelled."""
         waiting = slot.acquire()
-        hand.started(lambda _: waiting.cancel())
+        hand.started(_Waiting(waiting))
         try:
             await waiting
         except CancelledError:
@@ -195,8 +214,10 @@ class Tasks:
                 hand.cancel(f"its lease ended before it could start: nothing was renewed for {silence:.0f} s")
             if hand.cancel_reason:
                 return await self._unstarted(hand, prepared.request.dag, RunState.ABORTED, hand.cancel_reason)
+            if hand.recalled:
+                return self._status(hand, RunState.QUEUED, hand.recalled)
             run = self._engine.start(prepared.request, slot=slot)
-            hand.started(run.cancel)
+            hand.started(run)
             return await run.wait()
         except CancelledError:
             raise

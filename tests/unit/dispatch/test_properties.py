@@ -17,6 +17,7 @@ from txdagu.dispatch.matching import matches
 from txdagu.dispatch.records import Outcome, Poll
 from txdagu.dispatch.turn import Dismissal, Ending, Inquiry, Offer, Turn
 from txdagu.model.run import RunRef
+from txdagu.model.standing import Action, WorkerOrder
 from txdagu.model.status import RunState
 from txdagu.model.task import Task
 from txdagu.testing.dispatch import CountedNames, make_poll, make_task, running
@@ -51,6 +52,7 @@ class SimulatedWorker:
     def __init__(self, name: str) -> None:
         self.name = name
         self.incarnation = "" if name == OLD else "i1"
+        self.leaving = False
         self.polls: list[Poll] = []
         self.unconfirmed: list[Offer] = []
         self.running: list[Offer] = []
@@ -75,11 +77,11 @@ class Cluster(RuleBasedStateMachine):
         self.ends: Counter[str] = Counter()
         self.submitted: Counter[str] = Counter()
         self.journal = MemoryJournal()
-        self.order: dict[frozenset[tuple[str, str]], list[str]] = {}
+        self.closed: set[str] = set()
 
     def absorb(self, turn: Turn[Any]) -> None:
         """Do what the shell would do with the effects, answering questions with "not started"."""
-        ensured(self.journal.commit(turn.entries))
+        ensured(self.journal.commit(turn.entries, turn.standings))
         for effect in turn.effects:
             if isinstance(effect, Offer):
                 self.receive(effect)
@@ -97,6 +99,8 @@ class Cluster(RuleBasedStateMachine):
         """An offer reaches its worker."""
         worker = self.workers[offer.poll.worker_id]
         assert matches(offer.task.selector, FLEET[worker.name]), "a task went to a worker that does not match"
+        assert worker.name not in self.closed, "a task went to a worker that is cordoned"
+        assert not worker.leaving, "a task went to a worker that shuts down"
         assert offer.poll in worker.polls, "an offer was made to a call that does not wait"
         worker.polls.remove(offer.poll)
         if worker.name == OLD:
@@ -120,7 +124,7 @@ class Cluster(RuleBasedStateMachine):
     def poll(self, name: str) -> None:
         """A worker with free slots asks for work: one call for all, or one for each if it is old."""
         worker = self.workers[name]
-        if worker.free <= 0 or (worker.polls and name != OLD) or len(worker.polls) >= worker.free:
+        if worker.leaving or worker.free <= 0 or (worker.polls and name != OLD) or len(worker.polls) >= worker.free:
             return
         poll = make_poll(name, FLEET[name], worker.incarnation, worker.free)
         worker.polls.append(poll)
@@ -176,11 +180,15 @@ class Cluster(RuleBasedStateMachine):
     def beat(self, worker: SimulatedWorker) -> None:
         """Both kinds of heartbeat; the worker stops what it is told to stop."""
         listed = tuple(running(offer.task, offer.epoch if worker.name != OLD else 0, "k") for offer in worker.running)
-        beat = Beat(worker.name, FLEET[worker.name], worker.incarnation, SLOTS, len(listed), listed)
+        left = 9.0 if worker.leaving else None
+        beat = Beat(worker.name, FLEET[worker.name], worker.incarnation, SLOTS, len(listed), listed, left)
         self.absorb(self.core.heartbeat(beat, self.now))
         if worker.name != OLD:
             turn = self.core.run_heartbeat(worker.name, worker.incarnation, listed, self.now)
-            stopped = {order.run for order in turn.answer if "asked" not in order.reason}
+            recalled = {order.run for order in turn.answer if order.hand_back}
+            stopped = {order.run for order in turn.answer if "asked" not in order.reason and not order.hand_back}
+            for offer in [offer for offer in worker.running if offer.task.run in recalled]:
+                self.hand_back(worker, offer)
             worker.running = [offer for offer in worker.running if offer.task.run not in stopped]
             self.absorb(turn)
 
@@ -190,7 +198,45 @@ class Cluster(RuleBasedStateMachine):
         worker = self.workers[name]
         worker.incarnation += "'"
         worker.polls, worker.unconfirmed, worker.running = [], [], []
+        worker.leaving = False
         self.beat(worker)
+
+    @rule(
+        names=st.sets(st.sampled_from(sorted(FLEET)), min_size=1),
+        action=st.sampled_from([Action.CORDON, Action.DRAIN, Action.RESUME, Action.RESUME]),
+        patience=st.sampled_from([None, 0.0, 5.0]),
+    )
+    def order(self, names: set[str], action: Action, patience: float | None) -> None:
+        """Somebody closes workers, or opens them; also such as are not there."""
+        turn = self.core.order(WorkerOrder(action, tuple(sorted(names)), patience=patience), self.now)
+        if action is Action.RESUME:
+            self.closed -= names
+        else:
+            self.closed |= set(turn.answer.workers)
+        self.absorb(turn)
+
+    @rule(name=st.sampled_from(sorted(set(FLEET) - {OLD})))
+    def leave(self, name: str) -> None:
+        """A worker begins to shut down: it lets its calls and its offers go, and says so."""
+        worker = self.workers[name]
+        worker.leaving = True
+        for poll in worker.polls:
+            self.absorb(self.core.withdraw(poll, self.now))
+        worker.polls, worker.unconfirmed = [], []
+        self.beat(worker)
+
+    @rule(name=st.sampled_from(sorted(set(FLEET) - {OLD})))
+    def give_up(self, name: str) -> None:
+        """A worker hands its oldest run back, asked or not."""
+        worker = self.workers[name]
+        if worker.running:
+            self.hand_back(worker, worker.running[0])
+
+    def hand_back(self, worker: SimulatedWorker, offer: Offer) -> None:
+        """A worker has stopped a run, and says so."""
+        worker.running.remove(offer)
+        task = offer.task
+        self.absorb(self.core.hand_back(worker.name, task.root, task.run.id, offer.epoch, "stopped", self.now))
 
     @rule()
     def reload(self) -> None:

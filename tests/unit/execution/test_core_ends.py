@@ -22,6 +22,7 @@ FAILED, ABORTED, SUCCEEDED, SKIPPED, WAITING, NOT_STARTED = (
     NodeState.NOT_STARTED,
 )
 ALL = tuple(Handler)
+INIT = {"onInit": SUCCEEDED}
 
 
 def dag(*steps: Step, handlers: Sequence[Handler] = (), **options: object) -> Dag:
@@ -332,3 +333,62 @@ class HandlerTests(SynchronousTestCase):
         self.assertEqual(self.finish(driver), ["onWait"])
         self.assertIs(driver.states()["after"], NOT_STARTED)
         self.assertIs(driver.state, RunState.WAITING)
+
+
+class HandBackTests(SynchronousTestCase):
+    """Runs that end here only: somebody else goes on."""
+
+    def test_interrupted_steps_stand_as_new(self) -> None:
+        """What had ended is kept, failures too; what was interrupted has not begun; no handler follows."""
+        failing = Step("bad", continue_on=ContinueOn(failure=True))
+        driver = PlanDriver(dag(Step("a"), failing, Step("b", depends=("a",)), Step("c", depends=("b",)), handlers=ALL))
+        driver.end("onInit")
+        driver.end("a")
+        driver.fail("bad")
+        driver.hand_back()
+        self.assertEqual(driver.stops, [("b", "", False)])
+        driver.end("b", SUCCEEDED)
+        self.assertEqual(driver.states(), {"a": SUCCEEDED, "bad": FAILED, "b": NOT_STARTED, "c": NOT_STARTED} | INIT)
+        self.assertEqual((driver.state, driver.started), (RunState.ABORTED, ["onInit", "a", "bad", "b"]))
+
+    def test_resumed(self) -> None:
+        """Who goes on runs what was interrupted and what follows, and nothing else."""
+        plan = dag(Step("a"), Step("b", depends=("a",)), Step("c", depends=("b",)))
+        first = PlanDriver(plan)
+        first.end("a")
+        first.hand_back()
+        first.end("b", ABORTED, -1, "signal: terminated")
+        second = PlanDriver(plan, first.core.nodes, resumes=True)
+        second.end("b")
+        second.end("c")
+        self.assertEqual((second.started, second.state), (["b", "c"], RunState.SUCCEEDED))
+
+    def test_between_the_last_step_and_its_handlers(self) -> None:
+        """A handler that is interrupted runs again, for a run that is not over until it has run."""
+        plan = dag(Step("a"), handlers=[Handler.EXIT])
+        first = PlanDriver(plan)
+        first.end("a")
+        first.hand_back()
+        first.end("onExit", ABORTED)
+        self.assertEqual((first.state, first.states()), (RunState.ABORTED, {"a": SUCCEEDED}))
+        second = PlanDriver(plan, first.core.nodes, resumes=True)
+        second.end("onExit")
+        self.assertEqual((second.started, second.state), (["onExit"], RunState.SUCCEEDED))
+
+    def test_stubborn_step(self) -> None:
+        """A step that ignores its signal is killed when its time to clean up is over, or at once with force."""
+        driver = PlanDriver(dag(Step("a"), max_clean_up_seconds=3))
+        driver.hand_back()
+        driver.advance(3)
+        self.assertEqual(driver.stops, [("a", "", False), ("a", "", True)])
+        driver.escalate()
+        driver.end("a", ABORTED)
+        self.assertEqual(driver.states(), {"a": NOT_STARTED})
+
+    def test_after_a_cancellation(self) -> None:
+        """A run that somebody has cancelled is not handed back: it ends."""
+        driver = PlanDriver(dag(Step("a"), handlers=[Handler.EXIT]))
+        driver.cancel()
+        driver.hand_back()
+        driver.end("a", ABORTED)
+        self.assertEqual((driver.states()["a"], driver.started), (ABORTED, ["a", "onExit"]))

@@ -12,8 +12,9 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from txdagu.execution.interfaces import ExitStatus, IProcessRunner, IStartedProcess
-from txdagu.model.dag import Command, Dag, Output, Step
+from txdagu.model.dag import ChildCall, Command, Dag, Output, Step
 from txdagu.model.errors import ConflictError
+from txdagu.model.labels import WorkerSelector
 from txdagu.model.run import RunRef, RunStatus
 from txdagu.model.status import NodeState, RunState
 from txdagu.peers.interfaces import ICoordinators
@@ -383,3 +384,74 @@ class StoreTrouble(EngineCase):
         """A circle among the steps fails the run before its first step."""
         status = self.finish(self.harness(), Dag("d", (step("a", "x", depends=("b",)), step("b", "x", depends=("a",)))))
         self.assertIn("circle: a, b", status.error)
+
+
+class HandBackTests(EngineCase):
+    """Runs that a worker gives up so that another one can go on."""
+
+    def test_queued_again(self) -> None:
+        """Processes get their signal; the attempt is closed as queued with the reason, and the next one keeps what had ended."""
+        harness = self.harness(("long", Script(code=None)))
+        dag = Dag("d", (step("a", "short"), step("b", "long", depends=("a",)), step("c", "last", depends=("b",))))
+        run = harness.start(dag)
+        run.hand_back("worker w1 is shutting down")
+        harness.clock.advance(1)
+        status = self.successResultOf(run.wait())
+        self.assertEqual((status.state, status.error), (RunState.QUEUED, "worker w1 is shutting down"))
+        self.assertEqual((status.finished_at, status.worker_id, status.pid), (None, "", 0))
+        self.assertEqual(harness.processes.started[-1].signals, [signal.SIGTERM])
+        self.assertEqual([node.state for node in status.nodes], [NodeState.SUCCEEDED, *[NodeState.NOT_STARTED] * 2])
+        [sink] = harness.store.sinks
+        self.assertEqual(sink.final, status)
+        self.assertIn('msg="DAG run handed back" reason="worker w1 is shutting down"', sink.lines[-1])
+        again = harness.engine.start(replace(harness.request(dag), previous=status))
+        harness.processes.started[-1].end(ExitStatus(0))
+        self.assertIs(self.successResultOf(again.wait()).state, RunState.SUCCEEDED)
+        self.assertEqual(harness.lines(), ["short", "long", "long", "last"])
+
+    def test_child_in_the_same_process(self) -> None:
+        """A called run is handed back with its caller; both go on where they stood."""
+        harness = self.harness(("long", Script(code=None)))
+        child = Dag("sub", (step("x", "short"), step("y", "long", depends=("x",))))
+        dag = Dag("d", (Step("call", child=ChildCall("sub")),), local_dags={"sub": child})
+        run = harness.start(dag)
+        run.hand_back("disk swap")
+        harness.clock.advance(1)
+        status = self.successResultOf(run.wait())
+        below = next(sink.final for sink in harness.store.sinks if sink.final and sink.final.run.name == "sub")
+        self.assertEqual((status.state, below.state), (RunState.QUEUED, RunState.QUEUED))
+        again = harness.engine.start(replace(harness.request(dag), previous=status))
+        harness.processes.started[-1].end(ExitStatus(0))
+        self.assertIs(self.successResultOf(again.wait()).state, RunState.SUCCEEDED)
+        self.assertEqual(harness.lines(), ["short", "long", "long"])
+
+    def test_killed(self) -> None:
+        """In a hurry a stubborn program is killed at once, and the run is queued again all the same."""
+        harness = self.harness(("long", Script(code=None, stubborn=True)))
+        run = harness.start(Dag("d", (step("a", "long"),)))
+        run.hand_back("disk swap")
+        self.assertNoResult(run.wait())
+        run.kill()
+        harness.clock.advance(1)
+        self.assertIs(self.successResultOf(run.wait()).state, RunState.QUEUED)
+        self.assertEqual(harness.processes.started[0].signals, [signal.SIGTERM, signal.SIGKILL])
+
+    def test_child_elsewhere(self) -> None:
+        """A child on another worker goes on: nobody asks for its end."""
+        coordinators = ScriptedCoordinators()
+        harness = self.harness(coordinators=coordinators)
+        child = Dag(
+            "sub", (step("x", "short"),), worker_selector=WorkerSelector({"gpu": "true"}), yaml_text="steps: []"
+        )
+        dag = Dag(
+            "d",
+            (Step("call", child=ChildCall("sub")),),
+            local_dags={"sub": child},
+            yaml_text="name: d\n---\nname: sub\n",
+        )
+        run = harness.start(dag)
+        self.assertEqual(len(coordinators.tasks), 1)
+        run.hand_back("disk swap")
+        harness.clock.advance(1)
+        self.assertIs(self.successResultOf(run.wait()).state, RunState.QUEUED)
+        self.assertEqual(coordinators.cancelled, [])

@@ -12,13 +12,14 @@ from twisted.internet.task import Clock
 from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
-from txdagu.dispatch.records import Entry
+from txdagu.dispatch.records import Entry, StandingEntry
 from txdagu.journal import dialect
 from txdagu.journal.database import JournalDatabase, Retention
 from txdagu.journal.durable import DurableJournal, Place
 from txdagu.journal.schema import MIGRATIONS
 from txdagu.model.errors import DaguError, UnavailableError
 from txdagu.model.run import RunRef
+from txdagu.model.standing import Mode, Standing
 from txdagu.system.threads import NoThread
 from txdagu.testing.journal import UNIX_START, Lives, WatchedDisk, failing, journal_in
 
@@ -339,6 +340,31 @@ class MigrationTests(JournalTestCase):
         self.journal = self.open()
         self.commit(self.lives.submit("r1"))
         self.assertEqual(["r1"], self.runs())
+
+    def test_tables_of_the_version_before(self) -> None:
+        """A journal of the first version gets the table of workers that it lacks, and keeps its tasks."""
+        self.commit(self.lives.submit("r1"))
+        self.tamper("DROP TABLE standings")
+        self.tamper("DELETE FROM schema_version WHERE version = 2")
+        self.journal = self.reopen()
+        self.commit_standing(StandingEntry("w1", Standing(Mode.CORDONED, 1.0)))
+        self.journal = self.reopen()
+        kept = self.done(self.journal.load())
+        self.assertEqual((1, ["w1"]), (len(kept.open), [entry.worker_id for entry in kept.standings]))
+
+    def test_damaged_standing(self) -> None:
+        """An order whose record was damaged keeps tasks from its worker all the same, and says so."""
+        self.commit_standing(StandingEntry("w1", Standing(Mode.DRAINING, 1.0, 2.0, "disk swap")))
+        self.tamper("UPDATE standings SET until = until + 1000, reason = 'other'")
+        self.journal = self.reopen()
+        (entry,) = self.done(self.journal.load()).standings
+        assert entry.standing is not None
+        self.assertEqual((Mode.CORDONED, None), (entry.standing.mode, entry.standing.until))
+        self.assertIn("dagu worker resume", entry.standing.reason)
+
+    def commit_standing(self, entry: StandingEntry) -> None:
+        """Keep what was ordered for a worker."""
+        self.done(self.journal.commit((), [entry]))
 
 
 class RetentionTests(JournalTestCase):

@@ -14,13 +14,17 @@ from zope.interface.verify import verifyObject
 
 from txdagu.config.settings import PathSettings, PeerSettings, Settings, WorkerSettings
 from txdagu.model.errors import ConflictError, InvalidInputError, UnavailableError
+from txdagu.model.health import Health
 from txdagu.model.run import RunRef, RunStatus
+from txdagu.model.standing import Action, Mode, Standing, WorkerOrder
 from txdagu.model.status import RunState
-from txdagu.model.task import Operation, Task
+from txdagu.model.task import Operation, Task, WorkerStatus
 from txdagu.peers.coordinators import Coordinators
 from txdagu.peers.interfaces import ICoordinators
 from txdagu.peers.statuses import status_to_message
 from txdagu.protocol import coordinator_pb2 as pb
+from txdagu.protocol import worker_pb2
+from txdagu.protocol.conversion import order_from_message, worker_to_message
 from txdagu.registry.entries import ServiceEntry, entry_to_json
 from txdagu.registry.files import write_entry
 from txdagu.testing.scripted import ScriptedChannel
@@ -250,6 +254,28 @@ class CoordinatorsTests(SynchronousTestCase):
         for channel in self.channels.values():
             channel.answers["RequestCancel"] = REFUSED
         self.failureResultOf(self._do(self.coordinators.cancel(RUN, RUN)), UnavailableError)
+
+    def test_order(self) -> None:
+        """All coordinators are told; an id is unknown if nobody knows it; who could not be told is named."""
+        order = WorkerOrder(Action.DRAIN, ("w1", "w9"), {"gpu": "true"}, "disk swap", "ada", 600.0)
+        one, two = self._register("one"), self._register("two")
+        one.answers["Order"] = worker_pb2.OrderResponse(worker_ids=["w1", "w3"], unknown_ids=["w9"])
+        two.answers["Order"] = RpcError(StatusCode.UNIMPLEMENTED, "unknown service")
+        done = self.successResultOf(self._do(self.coordinators.order(order)))
+        self.assertEqual((("w1", "w3"), ("w9",)), (done.workers, done.unknown))
+        self.assertIn("it cannot keep tasks from workers", done.errors[0])
+        (request,) = one.requests("Order")
+        self.assertEqual(order, order_from_message(request, "somebody"))
+        one.answers["Order"] = REFUSED
+        self.failureResultOf(self._do(self.coordinators.order(order)), UnavailableError)
+
+    def test_standing_over_the_wire(self) -> None:
+        """What keeps tasks from a worker is told with it."""
+        standing = Standing(Mode.DRAINING, 1000.5, 1600.0, "disk swap", "ada")
+        worker = WorkerStatus("w", {}, Health.HEALTHY, 2, 0, standing=standing)
+        self._register("one").answers["GetWorkers"] = pb.GetWorkersResponse(workers=[worker_to_message(worker)])
+        view = self.successResultOf(self._do(self.coordinators.workers()))
+        self.assertEqual([standing], [each.standing for each in view.workers])
 
     def test_workers(self) -> None:
         """Workers of all coordinators that answer in two seconds; who did not is named."""

@@ -41,10 +41,13 @@ class RecordingProcess:
         """Write it down."""
         self.story.append("RELOADING=1")
 
-    def watch_signals(self, stop: Callable[[str], None], reload: Callable[[str], None]) -> None:
-        """Keep both, so that a test can send a signal."""
+    def watch_signals(
+        self, stop: Callable[[str], None], reload: Callable[[str], None], hurry: Callable[[str], None] | None = None
+    ) -> None:
+        """Keep them, so that a test can send a signal."""
         self.stop = stop
         self.reload = reload
+        self.hurry = hurry
 
 
 class Child(Service):
@@ -69,6 +72,14 @@ class Child(Service):
         if isinstance(self.stopping, Exception):
             raise self.stopping
         return self.stopping
+
+
+class QuickChild(Child):
+    """One that can end faster than it does."""
+
+    def hurry(self) -> None:
+        """Note it."""
+        self.story.append(f"hurry {self.name}")
 
 
 class RunningReactor(MemoryReactorClock):
@@ -180,6 +191,20 @@ class Roles(RoleCase):
         self.assertEqual(self.story[1], "Error: the a cannot start because of a defect in it: ZeroDivisionError: oh")
         self.assertEqual(service.exit_code, 1)
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+
+    def test_second_signal(self) -> None:
+        """Children that can hurry are told of a second signal while they stop; where none can, it ends the process."""
+        self.role(self.child("a"))
+        self.reactor.run()
+        self.assertIsNone(self.process.hurry)
+        self.setUp()
+        quick = QuickChild("b", self.story, stopping=Deferred())
+        service = self.role(self.child("a"), quick)
+        self.reactor.run()
+        assert self.process.hurry is not None
+        service.stopService()
+        self.process.hurry("SIGTERM")
+        self.assertEqual(self.story[-2:], ["stop b", "hurry b"])
 
     def test_stopped_while_starting(self) -> None:
         """A stop during the start cancels the child that is starting, and stops those that had started."""

@@ -56,6 +56,7 @@ class WorkerTests(TestCase):
                         "startedAt": "2026-11-23T17:54:41Z",
                     }
                 ],
+                "scheduling": {"state": "schedulable", "since": "", "until": "", "reason": "", "by": ""},
                 "lastHeartbeatAt": "2026-11-23T17:54:44Z",
                 "healthStatus": "healthy",
                 "heartbeatAgeSeconds": 1.3,

@@ -28,6 +28,25 @@ from txdagu.worker.surroundings import Surroundings
 RUN = RunRef("etl", "r1")
 
 
+class NotedEnd:
+    """A run that only notes how it is to end."""
+
+    def __init__(self, stopped: list[str]) -> None:
+        self._stopped = stopped
+
+    def cancel(self, reason: str) -> None:
+        """Note the reason."""
+        self._stopped.append(reason)
+
+    def hand_back(self, reason: str) -> None:
+        """Note the reason, told from that of a cancellation."""
+        self._stopped.append(f"back: {reason}")
+
+    def kill(self) -> None:
+        """Note it."""
+        self._stopped.append("killed")
+
+
 class HeartbeatTests(SynchronousTestCase):
     lease_ttl = 30.0
 
@@ -76,7 +95,7 @@ class HeartbeatTests(SynchronousTestCase):
             epoch=2,
             renewed_at=self.reactor.seconds(),
         )
-        task.started(self.stopped.append)
+        task.started(NotedEnd(self.stopped))
         self.tasks.add(task)
         return task
 
@@ -121,6 +140,29 @@ class HeartbeatTests(SynchronousTestCase):
     def _connect_old(self) -> None:
         self.directory.channel(self.member)
         self._channel.metadata = {}
+
+    def test_hand_back(self) -> None:
+        """A run that the coordinator wants back is stopped for that, once; what is cancelled afterwards ends anyhow."""
+        task = self._task()
+        self.heartbeat.start()
+        for name, answer in (("Heartbeat", pb.HeartbeatResponse), ("RunHeartbeat", pb.RunHeartbeatResponse)):
+            recalled = pb.CancelledRun(attempt_key="key-1", reason="disk swap", hand_back=True)
+            self._channel.answers[name] = answer(cancelled_runs=[recalled])
+        self._beat(3)
+        self.assertEqual((["back: disk swap"], "disk swap", ""), (self.stopped, task.recalled, task.cancel_reason))
+
+    def test_drain_is_told_at_once(self) -> None:
+        """A worker that begins to end says so without waiting for its next beat, with the time that is left."""
+        self.heartbeat.start()
+        self._beat(1)
+        before = len(self._channel.requests("Heartbeat"))
+        self.heartbeat.drain(self.reactor.seconds() + 9)
+        self.assertEqual(len(self._channel.requests("Heartbeat")), before + 1)
+        self._beat(2)
+        beats = self._channel.requests("Heartbeat")[before:]
+        self.assertEqual(
+            [(True, 9000), (True, 8000), (True, 7000)], [(one.draining, one.drain_left_ms) for one in beats]
+        )
 
     def test_cancelled_runs(self) -> None:
         """Runs named in either answer are ended for the reason given there, once."""

@@ -10,6 +10,7 @@ from typing import Any, cast
 
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.testing import MemoryReactorClock
+from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
 from txdagu.config.settings import PathSettings, Settings, WorkerSettings
@@ -34,6 +35,8 @@ class OneRun:
         self.end: Deferred[RunStatus] = Deferred()
         self.obedient = obedient
         self.cancelled = ""
+        self.handed_back = ""
+        self.killed = False
 
     def wait(self) -> Deferred[RunStatus]:
         """Fires at the end."""
@@ -44,6 +47,18 @@ class OneRun:
         self.cancelled = reason
         if self.obedient:
             self.finish(RunState.ABORTED)
+
+    def hand_back(self, reason: str) -> None:
+        """Be queued again, if obedient."""
+        self.handed_back = reason
+        if self.obedient:
+            self.finish(RunState.QUEUED)
+
+    def kill(self) -> None:
+        """End as what was asked for."""
+        self.killed = True
+        if not self.end.called:
+            self.finish(RunState.QUEUED if self.handed_back else RunState.ABORTED)
 
     def finish(self, state: RunState) -> None:
         """End."""
@@ -110,7 +125,7 @@ class WorkerServiceTests(SynchronousTestCase):
             self._register(name)
         self.worker.startService()
 
-    def _offer(self, name: str = "one") -> None:
+    def _offer(self, name: str = "one", **fields: str) -> None:
         task = pb.Task(
             dag_run_id="r1",
             target="etl",
@@ -119,6 +134,7 @@ class WorkerServiceTests(SynchronousTestCase):
             claim_token="t",
             attempt_key="k",
             epoch=1,
+            **fields,  # type: ignore[arg-type]
         )
         self.channels[name].parked["Poll"][0].callback(pb.PollResponse(task=task))
 
@@ -197,14 +213,19 @@ class WorkerServiceTests(SynchronousTestCase):
         self.assertEqual(self.runs.runs[0].cancelled, "")
 
     def test_drain_timeout(self) -> None:
-        """After worker.drainTimeout the run is cancelled with the reason, and its end is reported before we go."""
+        """After worker.drainTimeout the run is handed back with the reason, and that is reported before we say good-bye."""
         self._start("one")
         self._offer()
         left = self.worker.stopService()
         self._tick(31)
         self.successResultOf(left)
-        self.assertEqual(self.runs.runs[0].cancelled, "worker w1 is leaving")
-        self.assertEqual(len(self.channels["one"].requests("ReportStatus")), 1)
+        self.assertEqual(self.runs.runs[0].handed_back, "worker w1 is shutting down")
+        (report,) = self.channels["one"].requests("ReportStatus")
+        self.assertTrue(report.handed_back)
+        self.assertTrue(self._leavings()[-1])
+        drains = [beat.draining for beat in self.channels["one"].requests("Heartbeat")]
+        self.assertEqual(sorted(drains), drains, "once it drains it says so in every beat")
+        self.assertGreater(sum(drains), 30)
 
     def test_run_that_does_not_end(self) -> None:
         """A run that ignores everything keeps us for a bounded time only."""
@@ -228,3 +249,67 @@ class WorkerServiceTests(SynchronousTestCase):
         self._tick(10)
         self.successResultOf(left)
         self.assertEqual(self.reactor.getDelayedCalls(), [])
+
+    def test_second_signal(self) -> None:
+        """In a hurry, what runs is killed and handed back, and we are gone at once; nothing is left."""
+        self.runs.obedient = False
+        self._start("one")
+        self._offer()
+        left = self.worker.stopService()
+        self._tick(2)
+        self.assertNoResult(left)
+        self.worker.hurry()
+        self.successResultOf(left)
+        run = self.runs.runs[0]
+        self.assertEqual((run.handed_back, run.killed), ("worker w1 is shutting down", True))
+        self.assertTrue(self.channels["one"].requests("ReportStatus")[-1].handed_back)
+        self.assertEqual((self._leavings()[-1], self.reactor.getDelayedCalls()), (True, []))
+
+    def test_second_signal_without_coordinator(self) -> None:
+        """A coordinator that does not answer keeps us no longer than a second or two then."""
+        self._start("one")
+        self._offer()
+        for name in ("Heartbeat", "ReportStatus", "RunHeartbeat"):
+            del self.channels["one"].answers[name]
+        left = self.worker.stopService()
+        self._tick(2)
+        self.worker.hurry()
+        self._tick(3)
+        self.successResultOf(left)
+        self.assertEqual(self.reactor.getDelayedCalls(), [])
+
+    def test_no_good_bye_with_living_runs(self) -> None:
+        """Who cannot end a run does not say that nothing of it is alive: its lease has to end first."""
+        self.runs.obedient = False
+        self._start("one")
+        self._offer()
+        left = self.worker.stopService()
+        self._tick(120)
+        self.successResultOf(left)
+        self.assertNotIn(True, self._leavings())
+
+    def test_not_for_others(self) -> None:
+        """A task with onWorkerLost: fail is cancelled when its time is over: it may not be begun twice."""
+        self._start("one")
+        self._offer(on_worker_lost="fail")
+        left = self.worker.stopService()
+        self._tick(31)
+        self.successResultOf(left)
+        self.assertEqual(
+            (self.runs.runs[0].cancelled, self.runs.runs[0].handed_back), ("worker w1 is shutting down", "")
+        )
+        (report,) = self.channels["one"].requests("ReportStatus")
+        self.assertFalse(report.handed_back)
+
+    def test_what_is_said(self) -> None:
+        """One line says what the signal does and what a second one will."""
+        self._start("one")
+        self._offer()
+        with capturedLogs() as logged:
+            left = self.worker.stopService()
+        told = [line for event in logged if (line := formatEvent(event)).startswith("worker w1 takes no more tasks")]
+        what = "1 running get 30 s to end, and are handed back to be gone on with elsewhere then"
+        second = "a second signal kills them and hands them back at once: etl:r1"
+        self.assertEqual(told, [f"worker w1 takes no more tasks; {what}; {second}"])
+        self.runs.runs[0].finish(RunState.SUCCEEDED)
+        self.successResultOf(left)

@@ -51,6 +51,14 @@ class ScriptedRun:
         """Note the reason."""
         self.cancelled.append(reason)
 
+    def hand_back(self, reason: str) -> None:
+        """Stop, and be queued again."""
+        self.cancelled.append(reason)
+        self.end(RunState.QUEUED, reason)
+
+    def kill(self) -> None:
+        """Nothing is left to kill."""
+
     def end(self, state: RunState, error: str = "") -> None:
         """End the run."""
         self._end.callback(RunStatus(self.request.run, self.request.root, state, error=error))

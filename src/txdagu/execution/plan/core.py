@@ -21,7 +21,7 @@ from txdagu.execution.plan.graph import StepGraph, check_step
 from txdagu.execution.plan.nodes import Nodes
 from txdagu.execution.plan.settling import VERDICTS, closing_handlers, lets_go_on, run_state
 from txdagu.model.conditions import Condition
-from txdagu.model.dag import Dag, Handler
+from txdagu.model.dag import Dag, Handler, Step
 from txdagu.model.run import ChildRun, NodeStatus
 from txdagu.model.status import NodeState, RunState
 
@@ -82,6 +82,7 @@ class RunCore:
         self._reason = ""
         self._refused = False  # it never came to its steps
         self._killed = False
+        self._interrupted: tuple[Target, ...] | None = None  # by handing back
         self._handler_failed = False
         self._handler_stopped = False
 
@@ -127,7 +128,11 @@ class RunCore:
         """The state of the run now; the first rule that fits."""
         if self.timed_out:
             return RunState.FAILED if self._stage >= Stage.CLOSING else RunState.RUNNING
-        stopped = self._handler_stopped or (self.cancelled and self._nodes.well < len(self._nodes.steps))
+        stopped = (
+            self._handler_stopped
+            or self._interrupted is not None
+            or (self.cancelled and self._nodes.well < len(self._nodes.steps))
+        )
         if self._refused or stopped:
             return RunState.ABORTED
         if self._stage < Stage.CLOSING:
@@ -222,6 +227,18 @@ class RunCore:
             self._courses.stop(target, now, signal)
         self._alarms.at(now + timedelta(seconds=max(self._dag.max_clean_up_seconds, 0)), self._clean_up_over)
         return self._answer(now)
+
+    def hand_back(self, now: datetime) -> list[Effect]:
+        """
+        Stop, so that somebody else can go on: as with `cancel`, but no handler follows, and what was interrupted stands at the
+        end as if it had not begun.
+        """
+        if self.cancelled or self.finished:
+            return []
+        self._interrupted = tuple(self._active())
+        self._courses.handing_back = True
+        self._closing.clear()
+        return self.cancel(now)
 
     def escalate(self, now: datetime) -> list[Effect]:
         """Whatever runs is made to end now, and no handler follows."""
@@ -336,7 +353,7 @@ class RunCore:
         """The steps are over; the handlers for how they ended come."""
         self._stage = Stage.CLOSING
         self._end_time_limit()
-        if not self._killed:
+        if not self._killed and self._interrupted is None:
             self._closing.extend(handler for handler in closing_handlers(self.state) if handler in self._dag.handlers)
         self._next_handler(now)
 
@@ -348,7 +365,12 @@ class RunCore:
 
     def _finish(self) -> None:
         self._stage = Stage.DONE
+        for target in self._interrupted or ():
+            self._nodes[target] = NodeStatus(self._written(target))
         self._effects.append(FinishRun(self.state, self._reason))
+
+    def _written(self, target: Target) -> Step:
+        return self._dag.handlers[target] if isinstance(target, Handler) else self._dag.steps[target]
 
     def _answer(self, now: datetime) -> list[Effect]:
         if self._stage is Stage.STEPS:

@@ -90,7 +90,7 @@ class Courses:
     All courses that have begun and not ended: `active`. `exit_codes` are those of the last executions.
 
     Effects go to `out`. `settled` is called when one has ended, `state` tells handlers the state of the run. With `ending`, the
-    run is coming to its end before its time: nothing is tried again or repeated.
+    run is coming to its end before its time: nothing is tried again or repeated. `handing_back` says that it ends here only.
     """
 
     def __init__(
@@ -103,6 +103,7 @@ class Courses:
     ) -> None:
         self.active: dict[Target, Course] = {}
         self.ending = False
+        self.handing_back = False
         self.exit_codes: dict[Target, int] = {}
         self._nodes = nodes
         self._alarms = alarms
@@ -189,7 +190,7 @@ class Courses:
             course.asked = course.phase is not Phase.ASKING
         else:
             course.asked = True
-        self._out(StopStep(target, signal, force))
+        self._out(StopStep(target, signal, force, self.handing_back))
 
     def _set_up(self, course: Course, now: datetime) -> None:
         policy = course.step.retry_policy

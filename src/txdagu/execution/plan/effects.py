@@ -64,12 +64,13 @@ class StopStep:
     """
     Ask what is done for this target to end; with `force`, make it. None stands for the DAG's own conditions.
 
-    `signal` names the signal to pass on; empty: the step's own choice.
+    `signal` names the signal to pass on; empty: the step's own choice. With `let_go`, runs that it waits for elsewhere go on.
     """
 
     target: Target | None
     signal: str = ""
     force: bool = False
+    let_go: bool = False
 
 
 @dataclass(frozen=True, slots=True)

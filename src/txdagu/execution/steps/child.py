@@ -146,7 +146,16 @@ async def _run_here(context: StepContext, call: Call) -> RunStatus:
         context.slot.shared,
     )
     stop = context.stop
-    stop.attach(lambda force: child.kill() if force else child.cancel("the calling run was stopped", stop.passed))
+
+    def pass_on(force: bool) -> None:
+        if stop.let_go:
+            child.hand_back("the calling run is handed back")
+        if force:
+            child.kill()
+        elif not stop.let_go:
+            child.cancel("the calling run was stopped", stop.passed)
+
+    stop.attach(pass_on)
     context.slot.leave()  # the child's own steps do the work now
     try:
         return await child.wait()

@@ -39,6 +39,9 @@ class ChildHandle(Protocol):
     def cancel(self, reason: str, signal: str = "") -> None:
         """Ask for its end; `signal` names one to pass on to its processes."""
 
+    def hand_back(self, reason: str) -> None:
+        """Ask it to stop, so that another worker can go on."""
+
     def kill(self) -> None:
         """Make it end."""
 

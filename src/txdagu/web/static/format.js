@@ -71,3 +71,16 @@ export function matches(worker, search) {
   const lowered = texts.map((text) => text.toLowerCase());
   return words.every((word) => lowered.some((text) => text.includes(word)));
 }
+
+/** Why a worker gets no new tasks: "draining until 10:52:00, since 10:42:00: disk swap (by ada@host1)". */
+export function scheduling({ state, since, until, reason, by }, now) {
+  const limit = until && state === "draining" ? ` until ${clockTime(Date.parse(until), now)},` : "";
+  const begin = since ? ` since ${clockTime(Date.parse(since), now)}` : "";
+  return `${state}${limit}${begin}${reason ? `: ${reason}` : ""}${by ? ` (by ${by})` : ""}`;
+}
+
+/** Which orders make sense for a worker in that state. */
+export function orders(state) {
+  if (state === "schedulable") return ["cordon", "drain"];
+  return state === "cordoned" ? ["drain", "resume"] : ["resume"];
+}

@@ -1,6 +1,6 @@
 // The workers as elements. What comes from outside is only ever put in as text, never as HTML.
 
-import { clockTime, duration, healthKey, healthWord, lineage, matches, roundDuration, totals } from "./format.js";
+import { clockTime, duration, healthKey, healthWord, lineage, matches, orders, roundDuration, scheduling, totals } from "./format.js";
 
 const byId = (id) => document.getElementById(id);
 
@@ -54,7 +54,17 @@ function makeWorker(worker) {
   labels.setAttribute("aria-label", "Labels");
   const tasks = element("ul", "tasks");
   tasks.setAttribute("aria-label", "Running tasks");
-  row.append(health, element("span", "id", worker.id), labels, slots, element("span", "age"), tasks);
+  const standing = element("div", "standing");
+  const orders = element("span", "orders");
+  for (const [order, text] of [["cordon", "Cordon"], ["drain", "Drain"], ["resume", "Resume"]]) {
+    const button = element("button", "", text);
+    button.type = "button";
+    button.dataset.order = order;
+    button.setAttribute("aria-label", `${text} ${worker.id}`);
+    orders.append(button);
+  }
+  standing.append(element("span", "state"), orders);
+  row.append(health, element("span", "id", worker.id), labels, slots, element("span", "age"), standing, tasks);
   return row;
 }
 
@@ -70,6 +80,12 @@ function updateWorker(row, worker, now) {
   meter.classList.toggle("full", slots > 0 && busy >= slots);
   meter.firstElementChild.style.inlineSize = `${share * 100}%`;
   setText(row.querySelector(".use"), `${busy}/${slots} busy`);
+  const { state } = worker.scheduling;
+  row.dataset.state = state;
+  setText(row.querySelector(".state"), state === "schedulable" ? "" : scheduling(worker.scheduling, now));
+  for (const button of row.querySelectorAll("[data-order]")) {
+    button.hidden = !orders(state).includes(button.dataset.order);
+  }
   const age = worker.heartbeatAgeSeconds;
   setText(row.querySelector(".age"), age === null ? "no beat yet" : `beat ${duration(age)} ago`);
   keep(row.querySelector(".labels"), Object.entries(worker.labels).sort(), ([key]) => key, makeLabel, updateLabel);
@@ -151,6 +167,13 @@ export function show(answer, now, search) {
   keep(box.querySelector("ul"), errors.map((text, place) => ({ text, key: `${place} ${text}` })), (error) => error.key,
     (error) => element("li", "", error.text), () => {});
   box.hidden = errors.length === 0;
+}
+
+/** Say what went wrong with an order, or with an empty text nothing. */
+export function showRefusal(text) {
+  const place = byId("refusal");
+  setText(place, text);
+  place.hidden = text === "";
 }
 
 /** Say how it stands with the server: "live", "lost", "paused" or "starting", and a sentence. */

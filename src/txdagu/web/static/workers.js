@@ -1,7 +1,7 @@
 // Asks the API once a second and shows the answer; rests while nobody looks; goes on by itself when the server is back.
 
 import { clockTime } from "./format.js";
-import { show, showConnection } from "./view.js";
+import { show, showConnection, showRefusal } from "./view.js";
 
 const EVERY = 1000;
 const PATIENCE = 8000;
@@ -75,6 +75,39 @@ document.addEventListener("visibilitychange", () => {
 });
 
 search.addEventListener("input", draw);
+
+/** What goes with an order, asked of the reader; null if they think better of it. */
+function details(order, id) {
+  if (order === "resume") return {};
+  const reason = prompt(`${order === "drain" ? "Drain" : "Cordon"} ${id}: no new tasks. Why? (shown to others)`, "");
+  if (reason === null || order === "cordon") return reason === null ? null : { reason };
+  const minutes = prompt("After how many minutes shall it hand back what still runs? Leave it empty to wait without limit.", "");
+  if (minutes === null) return null;
+  const deadlineSeconds = Number(minutes) * 60;
+  return minutes.trim() === "" ? { reason } : { reason, deadlineSeconds };
+}
+
+document.getElementById("workers").addEventListener("click", async (event) => {
+  const button = event.target.closest("[data-order]");
+  if (button === null) return;
+  const { order } = button.dataset;
+  const id = button.closest(".worker").dataset.workerId;
+  const body = details(order, id);
+  if (body === null) return;
+  button.disabled = true;
+  try {
+    const response = await fetch(`${api}/${encodeURIComponent(id)}/${order}`, {
+      method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body),
+    });
+    const told = await response.json();
+    showRefusal(response.ok ? told.errors.join("; ") : `${order} ${id}: ${told.message}`);
+    await ask();
+  } catch {
+    showRefusal(`${order} ${id}: the server does not answer`);
+  } finally {
+    button.disabled = false;
+  }
+});
 
 const first = document.getElementById("first-view");
 const embedded = JSON.parse(first.textContent);

@@ -127,7 +127,13 @@ class CoordinatorService:
             return pb.ReportStatusResponse(accepted=True)
         dispatcher = self._dispatcher
         turn = dispatcher.core.report_end(
-            request.worker_id, report.root, report.run.id, request.epoch, report.outcome, dispatcher.now
+            request.worker_id,
+            report.root,
+            report.run.id,
+            request.epoch,
+            report.outcome,
+            dispatcher.now,
+            request.attempt_key,
         )
         answer = await dispatcher.settle(turn)
         return pb.ReportStatusResponse(accepted=answer.accepted, error=answer.error)

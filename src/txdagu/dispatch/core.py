@@ -163,7 +163,7 @@ class DispatchCore:
             record = self._tasks.open_task(listed.root, listed.run.id)
             if record is None:
                 reason = self._unknown(worker_id, incarnation, listed, now)
-            elif _given_away(record, worker_id, listed.epoch):
+            elif _given_away(record, worker_id, listed.epoch, listed.attempt_key):
                 reason = f"it was given away: it is {_whereabouts(record)}"
             elif record.state is not State.RUNNING:
                 reason = f"it was started without a valid confirmation: it is {_whereabouts(record)}"
@@ -179,10 +179,10 @@ class DispatchCore:
         return self._tasks.turn(answer)
 
     def report_end(
-        self, worker_id: str, root: RunRef, run_id: str, epoch: int, outcome: Outcome, now: float
+        self, worker_id: str, root: RunRef, run_id: str, epoch: int, outcome: Outcome, now: float, attempt_key: str = ""
     ) -> Turn[Acceptance]:
         """
-        A worker says how a run ended. `epoch` is 0 where the peer knows none.
+        A worker says how a run ended. `epoch` is 0 where the peer knows none, `attempt_key` empty.
 
         Accepted from the worker that holds the task, and again if it repeats itself; everybody else learns why not.
         """
@@ -190,7 +190,7 @@ class DispatchCore:
         record = self._tasks.open_task(root, run_id)
         if record is None:
             return self._tasks.turn(self._late_report(worker_id, root, run_id, epoch))
-        if record.worker_id != worker_id or epoch not in (0, record.epoch):
+        if not _holds(record, worker_id, epoch, attempt_key):
             return self._tasks.turn(Acceptance(False, f"stale attempt: run {run_id} is {_whereabouts(record)}"))
         if not allows(record.state, Input.REPORT_END) or (record.confirms and record.state is State.OFFERED):
             return self._tasks.turn(Acceptance(False, f"stale attempt: {record.timeline[-1].reason}"))
@@ -371,9 +371,21 @@ def _inquiry(record: TaskRecord, now: float) -> Inquiry:
     return Inquiry(record.task, record.number, record.epoch, record.worker_id, attempt_id, now - record.offered_at)
 
 
-def _given_away(record: TaskRecord, worker_id: str, epoch: int) -> bool:
-    """Whether a worker that lists a run of that epoch has lost it."""
+def _holds(record: TaskRecord, worker_id: str, epoch: int, attempt_key: str) -> bool:
+    """
+    Whether that worker was given the task last, in that epoch and as that attempt.
+
+    Epochs begin anew where a journal was lost, attempts never do. The key of an attempt ends with its id.
+    """
     if record.worker_id != worker_id or epoch not in (0, record.epoch):
+        return False
+    named = attempt_key.rpartition(":")[2] if record.confirms and epoch else ""
+    return not named or not record.attempt_id or named == record.attempt_id
+
+
+def _given_away(record: TaskRecord, worker_id: str, epoch: int, attempt_key: str) -> bool:
+    """Whether a worker that lists a run of that epoch has lost it."""
+    if not _holds(record, worker_id, epoch, attempt_key):
         return True
     return record.state is State.QUEUED and bool(record.lost_workers)
 

@@ -26,7 +26,9 @@ from txdagu.wire.status import RpcError
 
 # Seconds of the world: how long things go wrong, and how long the cluster then has to finish everything.
 CHAOS = 40.0
-BOUND = 150.0
+BOUND = 400.0
+# How long steps take at most on one worker or another.
+STEP_SECONDS = (4.0, 8.0, 8.0, 20.0)
 # A silence that makes a coordinator forget a worker.
 LONG_SILENCE = 640.0
 LONG_EVERY = 25
@@ -79,6 +81,7 @@ class Cluster:
         self.faults = Faults(self, kinds)
         self._parts = parts
         self._processes = 0
+        self.wall_offsets: dict[str, float] = {}
         self.coordinators = [self._coordinator(f"coordinator-{number}") for number in range(self.random.randint(1, 2))]
         self.members = tuple(coordinator.member for coordinator in self.coordinators)
         self.places = [self._place(number) for number in range(self.random.randint(2, 3))]
@@ -90,7 +93,7 @@ class Cluster:
         """A new process, whose clocks are wrong."""
         self._processes += 1
         rate = 1.0 + (self.random.uniform(-0.01, 0.01) if skewed else 0.0)
-        wall_offset = self.random.uniform(-300.0, 300.0) if skewed else 0.0
+        wall_offset = self.wall_offsets.setdefault(name, self.random.uniform(-300.0, 300.0) if skewed else 0.0)
         return Process(self.world, name, f"{self.seed}/{self._processes}", rate, wall_offset)
 
     def _coordinator(self, name: str) -> Coordinator:
@@ -113,7 +116,7 @@ class Cluster:
     def start_worker(self, place: Place) -> None:
         """Start one, the first time or again."""
         self.world.tell(place.worker_id, "starts" + (" (Dagu 1.30.2)" if place.foreign else ""))
-        longest = 12.0 if self.random.random() < 0.8 else 60.0
+        longest = self.random.choice(STEP_SECONDS)
         process = self.process(place.worker_id)
         before = self.workers.get(place.worker_id)
         if before is not None:

@@ -51,6 +51,7 @@ class Coordinator:
         self.member = Member(f"{name}@{PORT}", name, PORT)
         self.disk = disk
         self.up = False
+        self.stopping = False
         self.process: Process
         self.core: DispatchCore
         self.dispatcher: Dispatcher
@@ -96,17 +97,18 @@ class Coordinator:
 
     def stop(self) -> None:
         """It ends in order: waiting calls are answered, what was committed is written."""
-        if self.up:
-            self.dispatcher.stop()
+        self.stopping = True
+        self.dispatcher.stop()
         process = self.process
-        process.callLater(0.5, self._stopped, process)
+        process.callLater(0.5, self.stopped, process)
 
-    def _stopped(self, process: Process) -> None:
+    def stopped(self, process: Process) -> None:
+        """The time that it had to end is over."""
         if process is self.process and process.alive:
             self._gone()
 
     def _gone(self) -> None:
-        self.up = False
+        self.up = self.stopping = False
         self.process.kill()
         if self._server is not None:
             self._network.died(self._server)

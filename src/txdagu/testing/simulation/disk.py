@@ -18,6 +18,9 @@ from txdagu.model.errors import UnavailableError
 from txdagu.model.run import RunRef
 from txdagu.testing.simulation.world import Process
 
+FAST = 0.02
+"""Seconds that a commit takes at most on a disk that is well."""
+
 
 @dataclass(eq=False)
 class Record:
@@ -32,11 +35,12 @@ class Disk:
     """
     A log of records, of which a crash keeps those that were synced, and of the others a part.
 
-    `failing` disks sync nothing. `kept` is called with the entries of a record as soon as nothing can take them away again.
+    `failing` disks sync nothing, others take up to `slow` seconds for it. `kept` is called with the entries of a record as soon as nothing can take them away again.
     """
 
     def __init__(self, random: Random, kept: Callable[[Sequence[Entry]], None]) -> None:
         self.failing = False
+        self.slow = FAST
         self.records: list[Record] = []
         self.seen: set[str] = set()
         self._random = random
@@ -48,10 +52,11 @@ class Disk:
             record.synced = True
             self._kept(record.entries)
 
-    def lose(self, record: Record) -> None:
-        """A sync failed: nobody knows whether the record is there, and it may be."""
+    def fail(self) -> None:
+        """A sync failed: of what was to be synced a part is there all the same, and nobody knows which."""
         self.seen.add("failed commit")
-        if not record.synced and record in self.records and self._random.random() < 0.5:
+        unsynced = [record for record in self.records if not record.synced]
+        for record in unsynced[self._random.randint(0, len(unsynced)) :]:
             self.records.remove(record)
 
     def crash(self) -> None:
@@ -86,11 +91,10 @@ class DiskJournal:
     """
     A `txdagu.dispatch.journal.Journal` on such a disk, written by one process, in the rows that the real one writes.
 
-    A commit takes up to `slow` seconds. As the interface asks, a failed one fails all others until `load`, which calls `loaded`.
+    As the interface asks, a failed one fails all others until `load`, which calls `loaded`.
     """
 
     def __init__(self, process: Process, disk: Disk, loaded: Callable[[], None]) -> None:
-        self.slow = 0.02
         self._process = process
         self._disk = disk
         self._loaded = loaded
@@ -122,7 +126,7 @@ class DiskJournal:
     def _sync_later(self) -> None:
         if not self._syncing and self._waiting:
             self._syncing = True
-            self._process.callLater(self._process.random.uniform(0.0005, self.slow), self._sync, len(self._waiting))
+            self._process.callLater(self._process.random.uniform(0.0005, self._disk.slow), self._sync, len(self._waiting))
 
     def _sync(self, count: int) -> None:
         self._syncing = False
@@ -130,9 +134,10 @@ class DiskJournal:
         if self._disk.failing:
             self._failed = True
             group, self._waiting = group + self._waiting, []
+            self._disk.fail()
         for record, _ in group:
-            if record is not None:
-                (self._disk.lose if self._failed else self._disk.sync)(record)
+            if record is not None and not self._failed:
+                self._disk.sync(record)
         for _, done in group:
             if self._failed:
                 done.errback(UnavailableError("disk I/O error"))

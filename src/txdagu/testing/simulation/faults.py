@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from txdagu.testing.simulation.coordinators import Coordinator
+from txdagu.testing.simulation.disk import FAST
 from txdagu.testing.simulation.workers import Worker
 
 if TYPE_CHECKING:
@@ -24,6 +26,7 @@ KINDS = (
     "coordinator stopped",
     "coordinator suspended",
     "disk fails",
+    "disk slow",
     "clock jumps",
     "journal lost",
     "long silence",
@@ -70,8 +73,11 @@ class Faults:
         cluster.network.heal()
         for coordinator in cluster.coordinators:
             coordinator.disk.failing = False
+            coordinator.disk.slow = FAST
             if coordinator.process.paused:
                 coordinator.process.resume()
+            if coordinator.stopping:
+                coordinator.stopped(coordinator.process)
             if not coordinator.process.alive:
                 cluster.start_coordinator(coordinator)
         for place in cluster.places:
@@ -151,7 +157,10 @@ class Faults:
             self._cluster.start_worker(place)
 
         self._down.add(worker_id)
-        self._after(seconds, restart)
+        if self._cluster.world.now < self._until:
+            self._after(seconds, restart)
+        else:
+            restart()
 
     def _worker_killed(self, seconds: float) -> None:
         worker_id = self._some_worker()
@@ -188,6 +197,11 @@ class Faults:
 
     # -- coordinators --------------------------------------------------------------------------------------------------
 
+    @staticmethod
+    def _serves(coordinator: Coordinator) -> bool:
+        process = coordinator.process
+        return coordinator.up and process.alive and not process.paused and not coordinator.stopping
+
     def _coordinator_killed(self, seconds: float) -> None:
         self._coordinator_ends("coordinator killed", seconds)
 
@@ -197,7 +211,7 @@ class Faults:
     def _coordinator_ends(self, kind: str, seconds: float) -> None:
         cluster = self._cluster
         coordinator = cluster.random.choice(cluster.coordinators)
-        if not coordinator.process.alive or coordinator.process.paused or not coordinator.up:
+        if not self._serves(coordinator):
             return
         self._tell(kind, coordinator.name, seconds)
         if kind == "coordinator stopped":
@@ -215,7 +229,7 @@ class Faults:
     def _coordinator_suspended(self, seconds: float) -> None:
         coordinator = self._cluster.random.choice(self._cluster.coordinators)
         process = coordinator.process
-        if process.alive and not process.paused:
+        if self._serves(coordinator):
             self._tell("coordinator suspended", coordinator.name, seconds)
             process.pause()
             self._after(seconds, lambda: process.resume() if process.alive and process.paused else None)
@@ -226,10 +240,16 @@ class Faults:
         disk.failing = True
         self._after(seconds, lambda: setattr(disk, "failing", False))
 
+    def _disk_slow(self, seconds: float) -> None:
+        disk = self._cluster.random.choice(self._cluster.coordinators).disk
+        disk.slow = self._cluster.random.uniform(0.2, 1.5)
+        self._tell("disk slow", f"up to {disk.slow:.1f} s", seconds)
+        self._after(seconds, lambda: setattr(disk, "slow", FAST))
+
     def _journal_lost(self) -> None:
         cluster = self._cluster
         coordinator = cluster.random.choice(cluster.coordinators)
-        if not coordinator.process.alive or coordinator.process.paused or not coordinator.up:
+        if not self._serves(coordinator):
             return
         self._tell("journal lost", coordinator.name, 0.0)
         coordinator.kill()
@@ -242,10 +262,11 @@ class Faults:
     def _clock_jumps(self, _seconds: float) -> None:
         cluster = self._cluster
         processes = [one.process for one in (*cluster.coordinators, *cluster.workers.values())]
-        jump = cluster.random.choice((-3600.0, -30.0, 30.0, 3600.0))
         process = cluster.random.choice(processes)
-        self._tell("clock jumps", process.name, jump)
-        process.wall_offset += jump
+        # Not by more than an hour: for so long are ended tasks remembered, by that very clock.
+        offset = cluster.random.uniform(-1500.0, 1500.0)
+        self._tell("clock jumps", process.name, offset - process.wall_offset)
+        process.wall_offset = cluster.wall_offsets[process.name] = offset
 
     def _long_silence(self) -> None:
         """A worker is not heard of for so long that it is forgotten."""

@@ -21,6 +21,8 @@ from txdagu.wire.status import RpcError
 from txdagu.worker.requests import load_definition
 
 PAUSE = 1.0
+# A poll waits at one of several coordinators; after so many seconds it is another one's turn.
+POLL_DEADLINE = 10.0
 
 
 class ForeignWorker:
@@ -56,8 +58,8 @@ class ForeignWorker:
         """Beat, and ask for work, a call for each slot."""
         for member in self._members:
             self._forever(self._beating(member))
-            for number in range(self._slots):
-                self._forever(self._polling(member, f"{self.id}-{number}"))
+        for number in range(self._slots):
+            self._forever(self._polling(f"{self.id}-{number}"))
 
     def _forever(self, work: Any) -> None:
         self.process.world.remains.append(Deferred.fromCoroutine(work))
@@ -86,11 +88,12 @@ class ForeignWorker:
                     run.cancel(asked[task.attempt_key] or "asked for")
             await self._pause(PAUSE)
 
-    async def _polling(self, member: Member, poller: str) -> None:
+    async def _polling(self, poller: str) -> None:
         while True:
+            member = self.process.random.choice(self._members)
             request = pb.PollRequest(worker_id=self.id, poller_id=poller, labels=dict(self.labels))
             try:
-                answer = await self.directory.channel(member).unary(POLL, request)
+                answer = await self.directory.channel(member).unary(POLL, request, timeout=POLL_DEADLINE)
             except RpcError:
                 await self._pause(PAUSE)
                 continue

@@ -197,6 +197,9 @@ class Network:
             lambda answer: self._answer(server, call, request, answer, context),
             lambda failure: self._refuse(server, call, failure),
         )
+        if not call.open:
+            # A copy that was overtaken by the end of its call; nobody waits for it, as the connection will tell.
+            self._hang_up(call)
 
     def _answer(self, server: Server, call: Call, request: Any, answer: Any, context: Context) -> None:
         if not server.process.alive:

@@ -92,6 +92,7 @@ class CoordinatorService:
             busy=stats.busy_pollers,
             running=tuple(running_task_from_message(task) for task in stats.running_tasks),
             leaving=request.leaving,
+            gone=tuple(request.gone_incarnations),
         )
         dispatcher = self._dispatcher
         try:
@@ -106,7 +107,9 @@ class CoordinatorService:
         _require(request.claim_token, "claim_token is required")
         dispatcher = self._dispatcher
         answer = await dispatcher.settle(dispatcher.core.ack(request.worker_id, request.claim_token, dispatcher.now))
-        return pb.AckTaskClaimResponse(accepted=answer.accepted, error=answer.error)
+        return pb.AckTaskClaimResponse(
+            accepted=answer.accepted, error=answer.error, lease_seconds=dispatcher.core.lease_ttl
+        )
 
     async def run_heartbeat(self, request: pb.RunHeartbeatRequest, _context: CallContext) -> pb.RunHeartbeatResponse:
         """Renew the leases of a worker's runs; tell it which of them to end, and why."""
@@ -244,4 +247,4 @@ def _root(request: pb.GetDAGRunStatusRequest | pb.RequestCancelRequest, run: Run
 
 
 def _cancelled(cancellations: list[Cancellation]) -> list[pb.CancelledRun]:
-    return [pb.CancelledRun(attempt_key=one.attempt_key, reason=one.reason) for one in cancellations]
+    return [pb.CancelledRun(attempt_key=one.attempt_key, reason=one.reason, lost=one.lost) for one in cancellations]

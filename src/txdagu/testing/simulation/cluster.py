@@ -81,11 +81,11 @@ class Cluster:
         self.faults = Faults(self, kinds)
         self._parts = parts
         self._processes = 0
+        self._lives: dict[str, list[str]] = {}
         self.wall_offsets: dict[str, float] = {}
         self.coordinators = [self._coordinator(f"coordinator-{number}") for number in range(self.random.randint(1, 2))]
         self.members = tuple(coordinator.member for coordinator in self.coordinators)
         self.places = [self._place(number) for number in range(self.random.randint(2, 3))]
-        self._watched: dict[str, AnyWorker] = {}
 
     # -- who is there --------------------------------------------------------------------------------------------------
 
@@ -114,19 +114,24 @@ class Cluster:
         coordinator.start(self.process(coordinator.name))
 
     def start_worker(self, place: Place) -> None:
-        """Start one, the first time or again."""
+        """Start one, the first time or again: as soon as nothing of the one before it lives."""
+        before = self.workers.get(place.worker_id)
+        if before is not None and not before.finished:
+            self.world.after(0.1, lambda: self.start_worker(place))
+            return
         self.world.tell(place.worker_id, "starts" + (" (Dagu 1.30.2)" if place.foreign else ""))
         longest = self.random.choice(STEP_SECONDS)
         process = self.process(place.worker_id)
-        before = self.workers.get(place.worker_id)
         if before is not None:
             self.world.remains.append(before)
         common = (process, self.network, self.files, self.invariants, self.members, place.worker_id, place.labels)
+        gone = tuple(self._lives.get(place.worker_id, ()))
         worker: AnyWorker
         if place.foreign:
             worker = ForeignWorker(*common, place.slots, longest)
         else:
-            worker = Worker(*common, place.slots, self._parts, self.times, longest, self._offered)
+            worker = Worker(*common, place.slots, self._parts, self.times, longest, self._offered, gone)
+            self._lives.setdefault(place.worker_id, []).append(worker.incarnation)
         self.workers[place.worker_id] = worker
         worker.start()
 

@@ -20,7 +20,10 @@ KINDS = (
     "delay",
     "worker killed",
     "worker restarted",
-    "worker suspended",
+    "worker stopped",
+    "reaper killed",
+    "host suspended",
+    "host loses power",
     "worker leaves",
     "coordinator killed",
     "coordinator stopped",
@@ -84,6 +87,8 @@ class Faults:
             worker = cluster.workers[place.worker_id]
             if worker.host.suspended:
                 worker.host.resume()
+            elif worker.process.paused:
+                worker.process.resume()
             if worker.gone:
                 cluster.start_worker(place)
         self._down.clear()
@@ -164,32 +169,53 @@ class Faults:
 
     def _worker_killed(self, seconds: float) -> None:
         worker_id = self._some_worker()
-        if worker_id is not None:
+        worker = self._cluster.workers[worker_id] if worker_id is not None else None
+        if worker_id is not None and isinstance(worker, Worker):
             self._tell("worker killed", worker_id, seconds)
-            self._cluster.workers[worker_id].power_off()
+            worker.kill()
             self._back(worker_id, seconds)
 
     def _worker_restarted(self, _seconds: float) -> None:
+        self._worker_killed(0.0)
+        self.seen.add("worker restarted")
+
+    def _worker_stopped(self, seconds: float) -> None:
+        worker_id = self._some_worker()
+        worker = self._cluster.workers[worker_id] if worker_id is not None else None
+        if worker_id is not None and isinstance(worker, Worker) and not worker.process.paused:
+            process = worker.process
+            self._tell("worker stopped", worker_id, seconds)
+            process.pause()
+            self._after(seconds, lambda: process.resume() if process.paused and not worker.host.suspended else None)
+
+    def _reaper_killed(self, _seconds: float) -> None:
+        worker_id = self._some_worker()
+        worker = self._cluster.workers[worker_id] if worker_id is not None else None
+        if worker_id is not None and isinstance(worker, Worker) and not worker.host.suspended:
+            self._tell("reaper killed", worker_id, 0.0)
+            worker.reaper.kill()
+
+    def _host_loses_power(self, seconds: float) -> None:
         worker_id = self._some_worker()
         if worker_id is not None:
-            self._tell("worker restarted", worker_id, 0.0)
+            self._tell("host loses power", worker_id, seconds)
             self._cluster.workers[worker_id].power_off()
-            self._back(worker_id, 0.0)
+            self._back(worker_id, seconds)
 
-    def _worker_suspended(self, seconds: float) -> None:
+    def _host_suspended(self, seconds: float) -> None:
         worker_id = self._some_worker()
         if worker_id is None:
             return
         host = self._cluster.workers[worker_id].host
-        if not host.suspended:
-            self._tell("worker suspended", worker_id, seconds)
+        if not host.suspended and not host.process.paused:
+            self._tell("host suspended", worker_id, seconds)
             host.suspend()
-            self._after(seconds, lambda: host.resume() if host.process.alive and host.suspended else None)
+            self._after(seconds, lambda: host.resume() if host.suspended else None)
 
     def _worker_leaves(self, seconds: float) -> None:
         worker_id = self._some_worker()
         worker = self._cluster.workers[worker_id] if worker_id is not None else None
-        if worker_id is None or not isinstance(worker, Worker) or worker.host.suspended:
+        if worker_id is None or not isinstance(worker, Worker) or worker.process.paused:
             return
         self._tell("worker leaves", worker_id, seconds)
         self._down.add(worker_id)

@@ -124,6 +124,11 @@ class ForeignWorker:
         await run.wait()
         del self._running[task.run.id]
 
+    @property
+    def finished(self) -> bool:
+        """Whether nothing of it lives."""
+        return self.gone
+
     def power_off(self) -> None:
         """The host is gone without a word."""
         self.gone = True

@@ -8,7 +8,9 @@ from datetime import datetime, timedelta
 from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
 
+from txdagu.execution.guarding import Guard
 from txdagu.execution.plan import (
     CheckConditions,
     Effect,
@@ -26,6 +28,7 @@ from txdagu.execution.plan import (
     WakeAt,
 )
 from txdagu.execution.request import RunRequest
+from txdagu.execution.stop import StopRequested
 from txdagu.model.run import RunRef, RunStatus
 from txdagu.model.status import NodeState, RunState
 from txdagu.testing.simulation.files import Sink, Store
@@ -48,10 +51,13 @@ class StepProcess:
     """
     One step that runs on a host, beside the worker's process: it goes on while that one hangs, and stops with the host.
 
-    `left` is how many seconds it still needs. `heeds` says whether it ends when it is asked to.
+    `left` is how many seconds it still needs, `token` what its reaper knows it by. `heeds` says whether it ends when it is asked to.
     """
 
-    def __init__(self, host: Host, run: RunRef, root: RunRef, attempt_id: str, name: str, seconds: float) -> None:
+    def __init__(
+        self, host: Host, run: RunRef, root: RunRef, attempt_id: str, name: str, seconds: float, token: str
+    ) -> None:
+        self.token = token
         self.host = host
         self.run = run
         self.root = root
@@ -99,7 +105,7 @@ class StepProcess:
 
 
 class Host:
-    """The machine that a worker's process runs on, with the steps that it has started."""
+    """The machine that a worker's `process` runs on, with others `beside` it and the steps that it has started."""
 
     def __init__(self, process: Process, name: str, worker_id: str, slots: int, observer: Observer) -> None:
         self.process = process
@@ -108,17 +114,21 @@ class Host:
         self.slots = slots
         self.observer = observer
         self.suspended = False
+        self.resumed_at = float("-inf")
+        self.beside: list[Process] = []
         self.steps: dict[StepProcess, None] = {}
 
     def power_off(self) -> None:
         """Everything on it is gone."""
-        self.process.kill()
+        for process in (self.process, *self.beside):
+            process.kill()
         for step in list(self.steps):
             step.finish(False)
 
     def suspend(self) -> None:
         """Everything on it stands still."""
-        self.process.pause()
+        for process in (self.process, *self.beside):
+            process.pause()
         for step in self.steps:
             step.stop()
         self.suspended = True
@@ -126,9 +136,11 @@ class Host:
     def resume(self) -> None:
         """And goes on."""
         self.suspended = False
+        self.resumed_at = self.process.world.now
         for step in list(self.steps):
             step.go_on()
-        self.process.resume()
+        for process in (*self.beside, self.process):
+            process.resume()
 
 
 class Engine:
@@ -139,9 +151,9 @@ class Engine:
         self.store = store
         self.longest = longest
 
-    def start(self, request: RunRequest, slot: Any = None) -> CoreRun:
-        """Begin a run."""
-        run = CoreRun(self, request)
+    def start(self, request: RunRequest, slot: Any = None, guard: Guard | None = None) -> CoreRun:
+        """Begin a run, whose steps start only while the guard lets them."""
+        run = CoreRun(self, request, guard or Guard())
         run.begin()
         return run
 
@@ -149,7 +161,8 @@ class Engine:
 class CoreRun:
     """One run that its `RunCore` decides about."""
 
-    def __init__(self, engine: Engine, request: RunRequest) -> None:
+    def __init__(self, engine: Engine, request: RunRequest, guard: Guard) -> None:
+        self._guard = guard
         self._engine = engine
         self._process = engine.host.process
         self._request = request
@@ -159,6 +172,7 @@ class CoreRun:
         previous = request.previous.nodes if request.previous is not None else ()
         self._core = RunCore(request.dag, previous, request.step, resumes=request.resumes)
         self._steps: dict[Target, StepProcess] = {}
+        self._stopping: set[Target] = set()
         self._wake: Any = None
         self._began: datetime | None = None
 
@@ -172,7 +186,16 @@ class CoreRun:
             return
         self._cancelled = reason
         if self._sink is not None:
-            self._carry_out(self._core.cancel(self._process.wall()))
+            # Nobody who is stopped can clean up.
+            stop = self._core.escalate if self._guard.frozen else self._core.cancel
+            self._carry_out(stop(self._process.wall()))
+
+    def give_up(self, reason: str, fenced: bool = False) -> None:
+        """Kill it; if `fenced`, it writes nothing more."""
+        self._guard.end(reason, fenced)
+        self._cancelled = self._cancelled or reason
+        if self._sink is not None:
+            self._carry_out(self._core.escalate(self._process.wall()))
 
     def begin(self) -> None:
         """Open the attempt, and start what can start."""
@@ -197,6 +220,8 @@ class CoreRun:
                     self._start(target, step.name)
                 case StopStep(target, _, force) if target in self._steps:
                     self._stop(self._steps[target], force)
+                case StopStep(target, _, _) if target is not None:
+                    self._stopping.add(target)  # it waits for its guard
                 case StepSettled():
                     self._write(RunState.RUNNING)
                 case WakeAt(at):
@@ -212,18 +237,37 @@ class CoreRun:
                     self._carry_out(self._core.retry_evaluated(target, 0, 0, now))
 
     def _start(self, target: Target, name: str) -> None:
+        starting = Deferred.fromCoroutine(self._start_guarded(target, name))
+        starting.addErrback(self._not_started, target)
+        self._process.world.remains.append(starting)
+
+    async def _start_guarded(self, target: Target, name: str) -> None:
+        await self._guard.passed()
+        if target not in self._core.running:
+            return
         assert self._sink is not None
+        if target in self._stopping:
+            raise StopRequested
         seconds = self._process.random.uniform(0.2, self._engine.longest)
         request = self._request
-        step = StepProcess(self._engine.host, request.run, request.root, self._sink.attempt_id, name, seconds)
+        step = StepProcess(self._engine.host, request.run, request.root, self._sink.attempt_id, name, seconds, self._guard.token)
         self._steps[target] = step
-        self._sink.write_log(f"{name} begins")
+        self._log(f"{name} begins")
         step.ended.addCallback(lambda well: self._ended(target, well))
 
+    def _not_started(self, failure: Failure, target: Target) -> None:
+        failure.trap(StopRequested)
+        if target in self._core.running:
+            end = StepEnd(NodeState.ABORTED, "it was not started any more")
+            self._carry_out(self._core.step_ended(target, end, self._process.wall()))
+
+    def _log(self, line: str) -> None:
+        if self._sink is not None and not self._guard.fenced:
+            self._sink.write_log(line)
+
     def _ended(self, target: Target, well: bool) -> None:
-        assert self._sink is not None
         step = self._steps.pop(target)
-        self._sink.write_log(f"{step.name} ends")
+        self._log(f"{step.name} ends")
         well = well and self._process.random.random() < 0.95
         end = StepEnd(NodeState.SUCCEEDED) if well else StepEnd(NodeState.FAILED, "exit status 1", exit_code=1)
         self._carry_out(self._core.step_ended(target, end, self._process.wall()))
@@ -266,5 +310,6 @@ class CoreRun:
             finished_at=self._process.wall() if state.at_rest else None,
             error=error,
         )
-        self._sink.write_status(status)
+        if not self._guard.fenced:
+            self._sink.write_status(status)
         return replace(status, nodes=())

@@ -10,16 +10,21 @@ from twisted.internet.defer import Deferred
 from txdagu.model.labels import Labels
 from txdagu.peers.discovery import Member
 from txdagu.protocol import coordinator_pb2 as pb
+from txdagu.system.repeating import Repeating
 from txdagu.testing.simulation.coordinators import Parts, Times
 from txdagu.testing.simulation.files import Files, Store
 from txdagu.testing.simulation.network import Call, Network, Reply
+from txdagu.testing.simulation.reaping import SimulatedReaper
 from txdagu.testing.simulation.runs import Engine, Host, Observer
 from txdagu.testing.simulation.world import Process
 from txdagu.worker.identity import Identity
+from txdagu.worker.leases import WorkerLeases
 from txdagu.worker.session import Session
 from txdagu.worker.slots import Slots
 from txdagu.worker.surroundings import Surroundings
 
+FREEZE_LIMIT = 60.0
+FENCE_INTERVAL = 0.5
 # Seconds: what a leaving worker gives its tasks to end, then to end cancelled, then for their reports.
 PATIENCE = (4.0, 6.0, 5.0)
 
@@ -118,6 +123,7 @@ class Worker:
         times: Times,
         longest: float,
         offered: Callable[[Worker, Member, pb.Task], None],
+        gone: tuple[str, ...],
     ) -> None:
         self.id = worker_id
         self.process = process
@@ -127,6 +133,9 @@ class Worker:
         self.host = Host(process, worker_id, worker_id, slots, observer)
         self.directory = Directory(network, process, worker_id, members)
         self.slots = Slots(slots)
+        self.reaper = SimulatedReaper(self.host, self._beside, self._told_again, self._killed)
+        self.leases = WorkerLeases(times.lease_ttl, FREEZE_LIMIT, self.reaper.tell)
+        self._fencing = Repeating(process, FENCE_INTERVAL, self._fence, "looking at leases")
         who = Identity(worker_id, labels, self.incarnation)
         around = Surroundings(
             process,
@@ -136,7 +145,9 @@ class Worker:
             process.random,
             process.seconds,
             process.wall,
-            times.lease_ttl,
+            self.leases,
+            self.reaper,
+            gone=gone,
         )
         store = Store(files, process, self.incarnation)
         self.tasks = parts.tasks(around, store, Engine(self.host, store, longest))  # type: ignore[arg-type]
@@ -145,12 +156,42 @@ class Worker:
 
     def start(self) -> None:
         """Beat, and ask for work."""
+        self._fencing.start()
         for session in self._sessions:
             session.start(polling=True)
 
     def _accept(self, member: Member, announced: bool, message: pb.Task) -> None:
         self._offered(self, member, message)
         self.tasks.accept(member, announced, message)
+
+    @property
+    def finished(self) -> bool:
+        """Whether nothing of it lives, so that another one may take its id."""
+        return self.gone and self.reaper.finished
+
+    def _beside(self) -> Process:
+        process = self.process
+        reaper = Process(
+            process.world, f"{self.id} reaper", process.random.randbytes(8).hex(), process.rate, zero=process.zero
+        )
+        self.host.beside.append(reaper)
+        return reaper
+
+    def _told_again(self) -> list[str]:
+        return self.leases.lines()
+
+    def _killed(self, token: str) -> None:
+        self.leases.killed(token, self.process.seconds())
+
+    def _fence(self) -> None:
+        self.leases.tick(self.process.seconds())
+
+    def kill(self) -> None:
+        """The worker's process is gone without a word; its host and its reaper are not."""
+        self.gone = True
+        self.process.kill()
+        self.reaper.worker_gone()
+        self.directory.died(abruptly=False)
 
     def power_off(self) -> None:
         """The host is gone without a word."""
@@ -168,9 +209,8 @@ class Worker:
 
         def gone(result: object) -> object:
             if not self.gone:
-                self.gone = True
-                self.host.power_off()
-                self.directory.died(abruptly=False)
+                self._fencing.stop()
+                self.kill()
                 left()
             return result
 

@@ -121,11 +121,13 @@ class Process:
     """
     One process: a reactor's clock for those who live in it, and chance of its own.
 
-    `rate` is how fast its monotonic clock runs, `wall_offset` how many seconds its time of day is wrong. While it is `paused`
+    `rate` is how fast its monotonic clock runs, `zero` what that shows at the world's beginning, `wall_offset` how many seconds its time of day is wrong. While it is `paused`
     everything that should happen in it waits; once it is dead nothing ever happens in it again.
     """
 
-    def __init__(self, world: World, name: str, seed: str, rate: float = 1.0, wall_offset: float = 0.0) -> None:
+    def __init__(
+        self, world: World, name: str, seed: str, rate: float = 1.0, wall_offset: float = 0.0, zero: float | None = None
+    ) -> None:
         self.world = world
         self.name = name
         self.random = Random(seed)  # noqa: S311 - it must be repeatable
@@ -133,15 +135,14 @@ class Process:
         self.wall_offset = wall_offset
         self.alive = True
         self.paused = False
-        self.resumed_at = float("-inf")
-        self._zero = self.random.uniform(0.0, 1e6)
+        self.zero = self.random.uniform(0.0, 1e6) if zero is None else zero
         self._backlog: list[Callable[[], None]] = []
 
     # -- a reactor's clock ---------------------------------------------------------------------------------------------
 
     def seconds(self) -> float:
         """The monotonic clock."""
-        return self._zero + self.world.now * self.rate
+        return self.zero + self.world.now * self.rate
 
     def callLater(self, delay: float, callable: Callable[..., Any], *args: Any, **kwargs: Any) -> Timer:  # noqa: N802, A002
         """Call something later."""
@@ -182,7 +183,6 @@ class Process:
     def resume(self) -> None:
         """Let it go on with all that waits for it."""
         self.paused = False
-        self.resumed_at = self.world.now
         backlog, self._backlog = self._backlog, []
         for what in backlog:
             self.world.after(0.0, lambda what=what: self.do(what))  # type: ignore[misc]

@@ -82,7 +82,12 @@ class Tasks:
         handling.addBoth(self._handled, handling)
 
     async def abandon(self) -> None:
-        """Stop everything that is still under way: reports that nobody takes, confirmations that nobody answers."""
+        """
+        Stop everything that is still under way: reports that nobody takes, confirmations that nobody answers, and runs that did
+        not end. Those are killed and write nothing more, because they are given to others once we have said good-bye.
+        """
+        for hand in self.in_hand.running():
+            self._around.leases.given_away(hand, self._closed)
         for handling in list(self._handling):
             handling.cancel()
 

@@ -166,7 +166,8 @@ class Cluster:
         for place in self.places:
             self.start_worker(place)
         wanted = orders(self.random, self.members, self.random.randint(6, 14), self.chaos * 0.8)
-        dispatcher = Dispatcher(self.process("dispatcher", skewed=False), self.network, self.members, wanted)
+        process = self.process("dispatcher", skewed=False)
+        dispatcher = Dispatcher(process, self.network, self.members, wanted, self.invariants.broken)
         dispatcher.start()
         self.faults.begin(self.chaos)
         self._until(self.chaos, lambda: False)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random
 from typing import Any
 
 from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
 
 from txdagu.model.policies import LostWorkerPolicy, OnWorkerLost
 from txdagu.model.run import RunRef
@@ -86,7 +88,15 @@ def orders(random: Random, members: tuple[Member, ...], count: int, until: float
 class Dispatcher:
     """One process on a host that never fails, though the network to it does. It never gives up."""
 
-    def __init__(self, process: Process, network: Network, members: tuple[Member, ...], wanted: list[Order]) -> None:
+    def __init__(
+        self,
+        process: Process,
+        network: Network,
+        members: tuple[Member, ...],
+        wanted: list[Order],
+        broken: Callable[[str, Failure], None],
+    ) -> None:
+        self._broken = broken
         self.host = "dispatcher"
         self.orders = wanted
         self._process = process
@@ -103,7 +113,9 @@ class Dispatcher:
             self._forever(self._look(member))
 
     def _forever(self, work: Any) -> None:
-        self._process.world.remains.append(Deferred.fromCoroutine(work))
+        going = Deferred.fromCoroutine(work)
+        going.addErrback(lambda failure: self._broken(self.host, failure))
+        self._process.world.remains.append(going)
 
     async def _until(self, at: float) -> None:
         await self._pause(at - self._process.world.now)

@@ -62,7 +62,9 @@ class ForeignWorker:
             self._forever(self._polling(f"{self.id}-{number}"))
 
     def _forever(self, work: Any) -> None:
-        self.process.world.remains.append(Deferred.fromCoroutine(work))
+        going = Deferred.fromCoroutine(work)
+        going.addErrback(lambda failure: self.host.observer.broken(self.id, failure))
+        self.process.world.remains.append(going)
 
     async def _pause(self, seconds: float) -> None:
         tick: Deferred[None] = Deferred()

@@ -46,6 +46,9 @@ class Observer(Protocol):
     def step_ends(self, step: StepProcess) -> None:
         """It is gone, however that came."""
 
+    def broken(self, where: str, failure: Failure) -> None:
+        """Code failed in a way that nobody was meant to see."""
+
 
 class StepProcess:
     """
@@ -239,6 +242,7 @@ class CoreRun:
     def _start(self, target: Target, name: str) -> None:
         starting = Deferred.fromCoroutine(self._start_guarded(target, name))
         starting.addErrback(self._not_started, target)
+        starting.addErrback(lambda failure: self._engine.host.observer.broken(str(self._request.run), failure))
         self._process.world.remains.append(starting)
 
     async def _start_guarded(self, target: Target, name: str) -> None:
@@ -254,6 +258,7 @@ class CoreRun:
         self._steps[target] = step
         self._log(f"{name} begins")
         step.ended.addCallback(lambda well: self._ended(target, well))
+        step.ended.addErrback(lambda failure: self._engine.host.observer.broken(str(self._request.run), failure))
 
     def _not_started(self, failure: Failure, target: Target) -> None:
         failure.trap(StopRequested)

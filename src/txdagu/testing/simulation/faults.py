@@ -290,7 +290,7 @@ class Faults:
         processes = [one.process for one in (*cluster.coordinators, *cluster.workers.values())]
         process = cluster.random.choice(processes)
         # Not by more than an hour: for so long are ended tasks remembered, by that very clock.
-        offset = cluster.random.uniform(-1500.0, 1500.0)
+        offset = cluster.random.uniform(-cluster.wall_error, cluster.wall_error)
         self._tell("clock jumps", process.name, offset - process.wall_offset)
         process.wall_offset = cluster.wall_offsets[process.name] = offset
 

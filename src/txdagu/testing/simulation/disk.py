@@ -35,16 +35,25 @@ class Disk:
     """
     A log of records, of which a crash keeps those that were synced, and of the others a part.
 
-    `failing` disks sync nothing, others take up to `slow` seconds for it. `kept` is called with the entries of a record as soon as nothing can take them away again.
+    `failing` disks sync nothing, others take up to `slow` seconds for it. `kept` is called with the entries of a record as soon as nothing can take them away again, `written` once as soon as the
+    next one is to be synced.
     """
 
     def __init__(self, random: Random, kept: Callable[[Sequence[Entry]], None]) -> None:
         self.failing = False
         self.slow = FAST
+        self.written: Callable[[], None] | None = None
         self.records: list[Record] = []
         self.seen: set[str] = set()
         self._random = random
         self._kept = kept
+
+    def write(self, record: Record) -> None:
+        """Take a record, which is not safe yet."""
+        self.records.append(record)
+        written, self.written = self.written, None
+        if written is not None:
+            written()
 
     def sync(self, record: Record) -> None:
         """Keep a record for good."""
@@ -66,7 +75,7 @@ class Disk:
         for record in unsynced[whole:]:
             self.records.remove(record)
             self.seen.add("lost un-synced write")
-        if whole < len(unsynced) and self._random.random() < 0.5:
+        if whole < len(unsynced) and self._random.random() < 0.8:
             torn = unsynced[whole].data
             self.records.append(Record(torn[: self._random.randint(0, len(torn) - 1)], ()))
             self.seen.add("torn last record")
@@ -117,7 +126,7 @@ class DiskJournal:
         if entries:
             text = json.dumps([to_row(entry, self._offset) for entry in entries]).encode()
             record = Record(b"%d %s" % (zlib.crc32(text), text), tuple(entries))
-            self._disk.records.append(record)
+            self._disk.write(record)
         done: Deferred[None] = Deferred()
         self._waiting.append((record, done))
         self._sync_later()

@@ -229,14 +229,23 @@ class Faults:
         return coordinator.up and process.alive and not process.paused and not coordinator.stopping
 
     def _coordinator_killed(self, seconds: float) -> None:
-        self._coordinator_ends("coordinator killed", seconds)
+        cluster = self._cluster
+        if cluster.random.random() < 0.5:
+            self._coordinator_ends("coordinator killed", seconds)
+            return
+        # While it writes, which a time drawn by chance would seldom meet.
+        coordinator = cluster.random.choice(cluster.coordinators)
+        moment = cluster.random.uniform(0.0, coordinator.disk.slow)
+        coordinator.disk.written = lambda: self._after(
+            moment, lambda: self._coordinator_ends("coordinator killed", seconds, coordinator)
+        )
 
     def _coordinator_stopped(self, seconds: float) -> None:
         self._coordinator_ends("coordinator stopped", seconds)
 
-    def _coordinator_ends(self, kind: str, seconds: float) -> None:
+    def _coordinator_ends(self, kind: str, seconds: float, which: Coordinator | None = None) -> None:
         cluster = self._cluster
-        coordinator = cluster.random.choice(cluster.coordinators)
+        coordinator = which or cluster.random.choice(cluster.coordinators)
         if not self._serves(coordinator):
             return
         self._tell(kind, coordinator.name, seconds)

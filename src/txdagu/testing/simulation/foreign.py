@@ -1,7 +1,8 @@
-"""A worker of Dagu 1.30.2: it confirms nothing, knows no leases, and is seen by its heartbeats and files alone."""
+"""A worker of Dagu 1.30.2: it confirms nothing, knows no leases, and is seen by its heartbeats and files."""
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -9,9 +10,10 @@ from twisted.internet.defer import Deferred
 from txdagu.execution.request import RunRequest
 from txdagu.model.labels import Labels
 from txdagu.peers.discovery import Member
+from txdagu.peers.statuses import status_to_message
 from txdagu.protocol import coordinator_pb2 as pb
 from txdagu.protocol.conversion import task_from_message
-from txdagu.protocol.services import HEARTBEAT, POLL
+from txdagu.protocol.services import HEARTBEAT, POLL, REPORT_STATUS
 from txdagu.testing.simulation.files import Files, Store
 from txdagu.testing.simulation.network import Network
 from txdagu.testing.simulation.runs import CoreRun, Engine, Host, Observer
@@ -26,7 +28,7 @@ POLL_DEADLINE = 10.0
 
 
 class ForeignWorker:
-    """One life of such a worker. It begins whatever a call for work brings, at once."""
+    """One life of such a worker. It begins whatever a call for work brings, at once; some say how it ended, once, as 2.x does."""
 
     confirms = False
 
@@ -51,6 +53,7 @@ class ForeignWorker:
         store = Store(files, process, worker_id)
         self._engine = Engine(self.host, store, longest)
         self._members = members
+        self._reports = process.random.random() < 0.5
         self._slots = slots
         self._running: dict[str, tuple[pb.RunningTask, CoreRun]] = {}
 
@@ -100,9 +103,9 @@ class ForeignWorker:
                 await self._pause(PAUSE)
                 continue
             if answer.HasField("task"):
-                await self._run(answer.task)
+                await self._run(member, answer.task)
 
-    async def _run(self, message: pb.Task) -> None:
+    async def _run(self, member: Member, message: pb.Task) -> None:
         task = task_from_message(message)
         if task.run.id in self._running:
             return
@@ -123,8 +126,12 @@ class ForeignWorker:
             attempt_key=f"{self.id}:{task.run.id}:{self.process.world.events}",
         )
         self._running[task.run.id] = (listed, run)
-        await run.wait()
+        status = await run.wait()
         del self._running[task.run.id]
+        if self._reports:
+            report = pb.ReportStatusRequest(worker_id=self.id, status=status_to_message(status))
+            with suppress(RpcError):
+                await self.directory.channel(member).unary(REPORT_STATUS, report, timeout=3.0)
 
     @property
     def finished(self) -> bool:

@@ -16,6 +16,7 @@ from txdagu.dispatch.records import Entry
 from txdagu.model.labels import Labels
 from txdagu.model.policies import LostWorkerPolicy
 from txdagu.model.run import RunRef
+from txdagu.model.status import RunState
 from txdagu.peers.statuses import status_from_message
 from txdagu.protocol import coordinator_pb2 as pb
 from txdagu.testing.simulation.files import Attempt
@@ -172,8 +173,11 @@ class Invariants:
             self.fail(f"6: run {run[1]} wants {entry.task.selector} and is offered to {worker}, {self.labels[worker]}")
 
     def _ended(self, entry: Entry) -> None:
+        run = (entry.task.root, entry.task.run.id)
         if entry.outcome is None:
             self.fail(f"1: task {entry.number} ended without an outcome")
+        elif entry.outcome.state is RunState.SUCCEEDED and run not in self._running:
+            self.fail(f"3: run {run[1]} has succeeded, and nothing of it was ever started")
         elif entry.outcome.report and entry.confirms and not entry.adopted:
             attempt = msgspec.json.decode(entry.outcome.report).get("attemptId")
             if attempt and attempt != entry.attempt_id:

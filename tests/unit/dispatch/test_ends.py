@@ -13,6 +13,7 @@ from txdagu.model.policies import LostWorkerPolicy, OnWorkerLost
 from txdagu.model.run import RunRef
 from txdagu.model.status import RunState
 from txdagu.model.task import Operation
+from txdagu.protocol.conversion import attempt_key
 from txdagu.testing.dispatch import DONE, CoreTestCase, CountedNames, endings, make_poll, make_task, offers, running
 
 FAIL = OnWorkerLost(LostWorkerPolicy.FAIL)
@@ -48,6 +49,16 @@ class LeaseTests(CoreTestCase):
         self.assertEqual(
             ("key", "it was given away: it is running at worker w2 in epoch 2"), (order.attempt_key, order.reason)
         )
+
+    def test_attempt_of_a_lost_journal(self) -> None:
+        """T23: epochs begin anew with a new journal; an earlier attempt with the same number ends nothing and is told so."""
+        offer = self.started()
+        root, now, before = offer.task.root, attempt_key(offer.task.root, offer.task.run, offer.attempt_id), "ab:ffffff"
+        self.assertFalse(self.core.report_end("w1", root, "r1", 1, DONE, 1, before).answer.accepted)
+        (order,) = self.core.run_heartbeat("w1", "one", [running(offer.task, 1, before)], 1).answer
+        self.assertIn("given away", order.reason)
+        self.assertEqual([], self.core.run_heartbeat("w1", "one", [running(offer.task, 1, now)], 1).answer)
+        self.assertTrue(self.core.report_end("w1", root, "r1", 1, DONE, 1, now).answer.accepted)
 
     def test_coordinator_that_slept_judges_nobody(self) -> None:
         """A tick that comes a minute late ends no lease before what the workers sent meanwhile was read."""
@@ -103,7 +114,7 @@ class WorkerTests(CoreTestCase):
         self.assertEqual("worker w1 was restarted before it confirmed; waits again", self.why("r1"))
 
     def test_second_live_worker_of_one_id(self) -> None:
-        """T20: a second one is refused with a sentence that says what to do, until the first was silent for a lease; then that is."""
+        """T20: a second one is refused with a sentence that says what to do until the first was silent for a lease, then that."""
         in_use = "worker id 'w1' is in use .* another --worker.id"
         self.core.heartbeat(Beat("w1", {}, "one", slots=1), 0)
         with self.assertRaisesRegex(ConflictError, in_use):

@@ -423,6 +423,16 @@ class TasksTests(SynchronousTestCase):
 
     # -- reports
 
+    def test_run_that_does_not_end_is_killed(self) -> None:
+        """A worker that leaves with a run which did not end kills it, tells the reaper first, and reports nothing of it."""
+        self._offer()
+        self.tasks.close("worker w1 is leaving")
+        self.successResultOf(Deferred.fromCoroutine(self.tasks.abandon()))
+        self.assertEqual([("worker w1 is leaving", True)], self.engine.runs[0].given_up)
+        words = [line.split()[0] for line in self.told]
+        self.assertLess(words.index("lost"), words.index("done"))
+        self.assertEqual(([], 0), (self._reports(), len(self.tasks.in_hand)))
+
     def test_report_is_repeated(self) -> None:
         """An owner that is away learns of the end when it is back; until then the lease is kept, the slot is not."""
         self.channel.answers["ReportStatus"] = RpcError(StatusCode.UNAVAILABLE, "away")

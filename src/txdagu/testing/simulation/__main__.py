@@ -22,20 +22,20 @@ def main(arguments: list[str]) -> int:
     options = parser.parse_args(arguments)
     if options.seed is not None:
         result = simulate(options.seed)
-        print(result.story())
+        sys.stdout.write(f"{result.story()}\n")
         return int(result.violation is not None)
     began = time.perf_counter()
     done = campaign(range(options.start, options.start + options.seeds))
     seconds = time.perf_counter() - began
     for result in done.failed:
-        print(result.story(), end="\n\n")
-    print(
+        sys.stdout.write(f"{result.story()}\n\n")
+    sys.stdout.write(
         f"{done.seeds} seeds, {len(done.failed)} failed"
         + "".join(f"; again with SEED={result.seed}" for result in done.failed)
-        + f"; {done.events} events in {seconds:.1f} s, {done.events / seconds:.0f} a second"
+        + f"; {done.events} events in {seconds:.1f} s, {done.events / seconds:.0f} a second\n"
     )
     for name in done.missing:
-        print(f"did not occur: {name}")
+        sys.stdout.write(f"did not occur: {name}\n")
     return int(bool(done.failed) or (done.seeds >= ENOUGH and bool(done.missing)))
 
 

@@ -6,13 +6,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random
 
-from twisted.logger import globalLogPublisher
+from twisted.logger import ILogObserver, LogEvent, globalLogPublisher
+from zope.interface import implementer
 
 from txdagu.dispatch.machine import State
 from txdagu.dispatch.matching import matches
+from txdagu.model.labels import Labels
+from txdagu.model.task import Task
 from txdagu.peers.discovery import Member
 from txdagu.protocol import coordinator_pb2 as pb
-from txdagu.testing.simulation.coordinators import Coordinator, Parts, Times
+from txdagu.testing.simulation.coordinators import PARTS, Coordinator, Parts, Times
 from txdagu.testing.simulation.disk import Disk
 from txdagu.testing.simulation.dispatchers import Dispatcher, orders
 from txdagu.testing.simulation.faults import KINDS, Faults
@@ -64,10 +67,24 @@ class Result:
         return "\n".join([f"seed {self.seed}", *lines, str(self.violation or "everything held")])
 
 
+@implementer(ILogObserver)
+class Breakages:
+    """Sees in the log what broke although nobody meant it to: whatever is no refusal of a call."""
+
+    def __init__(self, invariants: Invariants) -> None:
+        self._invariants = invariants
+
+    def __call__(self, event: LogEvent) -> None:
+        """Look at one event."""
+        failure = event.get("log_failure")
+        if failure is not None and not isinstance(failure.value, RpcError):
+            self._invariants.broken("log", failure)
+
+
 class Cluster:
     """One seed. The same seed gives the same events, to the last one."""
 
-    def __init__(self, seed: int, parts: Parts = Parts(), kinds: tuple[str, ...] = KINDS) -> None:
+    def __init__(self, seed: int, parts: Parts = PARTS, kinds: tuple[str, ...] = KINDS) -> None:
         self.seed = seed
         self.random = Random(seed)  # noqa: S311 - it must be repeatable
         self.world = World()
@@ -145,14 +162,15 @@ class Cluster:
 
     def run(self) -> Result:
         """Let it all happen."""
-        globalLogPublisher.addObserver(self._logged)
+        observer = Breakages(self.invariants)
+        globalLogPublisher.addObserver(observer)
         violation = None
         try:
             self._run()
         except ViolationError as found:
             violation = found
         finally:
-            globalLogPublisher.removeObserver(self._logged)
+            globalLogPublisher.removeObserver(observer)
         return Result(
             self.seed,
             self.world.events,
@@ -196,7 +214,7 @@ class Cluster:
     def _done(self, dispatcher: Dispatcher) -> bool:
         return all(order.ended or self._runs_nowhere(order.task.selector) for order in dispatcher.orders)
 
-    def _runs_nowhere(self, selector: dict[str, str]) -> bool:
+    def _runs_nowhere(self, selector: Labels) -> bool:
         return not any(matches(selector, place.labels) for place in self.places)
 
     def _finally(self, dispatcher: Dispatcher) -> None:
@@ -217,10 +235,11 @@ class Cluster:
                 self.invariants.fail(f"4: {worker.id} rests, and {worker.slots.busy} of its slots are taken")
         self.invariants.check()
 
-    def _waits_for_ours(self, task: object) -> bool:
+    def _waits_for_ours(self, task: Task) -> bool:
         """Whether only workers of ours may run it, and none of those matches."""
-        needs, selector = getattr(task, "needs", ""), getattr(task, "selector", {})
-        return bool(needs) and not any(matches(selector, one.labels) for one in self.places if not one.foreign)
+        return bool(task.needs) and not any(
+            matches(task.selector, one.labels) for one in self.places if not one.foreign
+        )
 
     def _explained(self, coordinator: Coordinator) -> None:
         """Every task that waits is explained, with a verdict on every worker."""
@@ -233,12 +252,7 @@ class Cluster:
                 if len(verdicts) != known or not all(one.reason for one in verdicts):
                     self.invariants.fail(f"1: why run {entry.task.run.id} waits is not explained: {verdicts}")
 
-    def _logged(self, event: dict[str, object]) -> None:
-        failure = event.get("log_failure")
-        if failure is not None and not isinstance(failure.value, RpcError):  # type: ignore[attr-defined]
-            self.invariants.fail(f"something broke: {failure.getTraceback()}")  # type: ignore[attr-defined]
 
-
-def simulate(seed: int, parts: Parts = Parts()) -> Result:
+def simulate(seed: int, parts: Parts = PARTS) -> Result:
     """One seed, from its beginning to its end."""
     return Cluster(seed, parts).run()

@@ -31,6 +31,9 @@ class Parts:
     tasks: type[Tasks] = Tasks
 
 
+PARTS = Parts()
+
+
 @dataclass(frozen=True)
 class Times:
     """Seconds: how long an offer stands, and how long a lease."""

@@ -35,8 +35,8 @@ class Disk:
     """
     A log of records, of which a crash keeps those that were synced, and of the others a part.
 
-    `failing` disks sync nothing, others take up to `slow` seconds for it. `kept` is called with the entries of a record as soon as nothing can take them away again, `written` once as soon as the
-    next one is to be synced.
+    `failing` disks sync nothing, others take up to `slow` seconds for it. `kept` is called with the entries of a record as soon
+    as nothing can take them away again, `written` once, as soon as the next record is to be synced.
     """
 
     def __init__(self, random: Random, kept: Callable[[Sequence[Entry]], None]) -> None:
@@ -135,7 +135,9 @@ class DiskJournal:
     def _sync_later(self) -> None:
         if not self._syncing and self._waiting:
             self._syncing = True
-            self._process.callLater(self._process.random.uniform(0.0005, self._disk.slow), self._sync, len(self._waiting))
+            self._process.callLater(
+                self._process.random.uniform(0.0005, self._disk.slow), self._sync, len(self._waiting)
+            )
 
     def _sync(self, count: int) -> None:
         self._syncing = False

@@ -27,12 +27,13 @@ DEADLINE = 4.0
 LOOK_EVERY = 3.0
 
 _HEAD = "workingDir: /\nmaxCleanUpTimeSec: 2\n"
+_STEP = "  - name: {name}\n    command: 'true'\n"
+_A, _B, _C = (_STEP.format(name=name) for name in "abc")
+_GRAPH = f"type: graph\nsteps:\n{_A}{_B}{_C}    depends: [a, b]\n    retryPolicy: {{limit: 1, intervalSec: 1}}\n"
 _SHAPES = (
-    "steps:\n  - name: a\n    command: 'true'\n",
-    "steps:\n  - name: a\n    command: 'true'\n  - name: b\n    command: 'true'\n  - name: c\n    command: 'true'\n",
-    "type: graph\nsteps:\n  - name: a\n    command: 'true'\n  - name: b\n    command: 'true'\n"
-    "  - name: c\n    command: 'true'\n    depends: [a, b]\n    retryPolicy: {limit: 1, intervalSec: 1}\n"
-    "handlerOn:\n  exit: {command: 'true'}\n",
+    f"steps:\n{_A}",
+    f"steps:\n{_A}{_B}{_C}",
+    f"{_GRAPH}handlerOn:\n  exit: {{command: 'true'}}\n",
 )
 POLICIES = (
     LostWorkerPolicy.REDISTRIBUTE,
@@ -78,7 +79,7 @@ def orders(random: Random, members: tuple[Member, ...], count: int, until: float
         )
         at = random.uniform(0.0, until) if number > 2 else 0.0
         order = Order(task, parent.member if parent else random.choice(members), max(at, parent.at if parent else 0.0))
-        if random.random() < 0.25 or task.selector.get("zone") == "nowhere" and random.random() < 0.5:
+        if random.random() < 0.25 or (task.selector.get("zone") == "nowhere" and random.random() < 0.5):
             order.cancel_at = order.at + random.uniform(0.0, 20.0)
         order.again = random.random() < 0.2
         made.append(order)

@@ -5,11 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
-from zope.interface import implementer
-
 from txdagu.model.dag import Dag
 from txdagu.model.run import RunRef, RunStatus
-from txdagu.store.interfaces import IRunSink
 from txdagu.testing.simulation.world import Process
 
 
@@ -47,9 +44,8 @@ class Files:
             self._shown(root, run_id, attempt)
 
 
-@implementer(IRunSink)
 class Sink:
-    """The writer of one attempt; a dead process writes nothing."""
+    """The writer of one attempt, as far as dispatching needs it; a dead process writes nothing."""
 
     def __init__(self, files: Files, process: Process, run: RunRef, root: RunRef, attempt: Attempt) -> None:
         self.attempt = attempt
@@ -91,7 +87,10 @@ class Store:
     ) -> Sink:
         """Begin an attempt."""
         attempts = self._files.runs.setdefault((root, run.id), {})
-        name = attempt_name or f"attempt_{self._process.wall():%Y%m%d_%H%M%S}_000Z_{self._process.random.randbytes(3).hex()}"
+        name = (
+            attempt_name
+            or f"attempt_{self._process.wall():%Y%m%d_%H%M%S}_000Z_{self._process.random.randbytes(3).hex()}"
+        )
         attempt = Attempt(name, name.rpartition("_")[2], self._writer, dag)
         if self._process.alive:
             attempts[name] = attempt
@@ -106,5 +105,3 @@ class Store:
         """The snapshot of the latest attempt."""
         attempt = self._files.visible(root, run.id)
         return attempt.dag if attempt is not None else None
-
-

@@ -181,7 +181,9 @@ class Invariants:
         elif entry.outcome.report and entry.confirms and not entry.adopted:
             attempt = msgspec.json.decode(entry.outcome.report).get("attemptId")
             if attempt and attempt != entry.attempt_id:
-                self.fail(f"2: run {entry.task.run.id} ends with the report of attempt {attempt}, not {entry.attempt_id}")
+                self.fail(
+                    f"2: run {entry.task.run.id} ends with the report of attempt {attempt}, not {entry.attempt_id}"
+                )
 
     # -- 2, 5: what readers of the shared disk see ---------------------------------------------------------------------
 
@@ -270,7 +272,9 @@ class Invariants:
                 if life is None or request.claim_token not in life.confirmed:
                     self.fail("1: a confirmation was accepted that is not kept")
             case pb.GetDAGRunStatusRequest() if answer.found:
-                found = book.of_run.get((RunRef(request.root_dag_run_name, request.root_dag_run_id), request.dag_run_id))
+                found = book.of_run.get(
+                    (RunRef(request.root_dag_run_name, request.root_dag_run_id), request.dag_run_id)
+                )
                 ended = not answer.status.json_data or status_from_message(answer.status).state.at_rest
                 if ended and (found is None or found.entry.transition.state is not State.ENDED):
                     self.fail(f"8: run {request.dag_run_id} is told to have ended, and has not")

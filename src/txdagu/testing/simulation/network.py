@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from random import Random
 from typing import Any, Protocol
 
@@ -110,7 +111,7 @@ class Network:
             del self._servers[server.host]
         for call in list(server.calls):
             self._eventually(
-                server.host, call.host, lambda call=call: self._fail(call, StatusCode.UNAVAILABLE, "connection lost")
+                server.host, call.host, partial(self._fail, call, StatusCode.UNAVAILABLE, "connection lost")
             )
 
     def client_died(self, calls: list[Call], abruptly: bool) -> None:

@@ -21,7 +21,11 @@ class SimulatedReaper:
     """
 
     def __init__(
-        self, host: Host, new_process: Callable[[], Process], told_again: Callable[[], list[str]], over: Callable[[str], None]
+        self,
+        host: Host,
+        new_process: Callable[[], Process],
+        told_again: Callable[[], list[str]],
+        over: Callable[[str], None],
     ) -> None:
         self._host = host
         self._new_process = new_process

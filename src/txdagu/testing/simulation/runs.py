@@ -54,7 +54,8 @@ class StepProcess:
     """
     One step that runs on a host, beside the worker's process: it goes on while that one hangs, and stops with the host.
 
-    `left` is how many seconds it still needs, `token` what its reaper knows it by. `heeds` says whether it ends when it is asked to.
+    `left` is how many seconds it still needs, `token` what its reaper knows it by. `heeds` says whether it
+    ends when it is asked to.
     """
 
     def __init__(
@@ -254,7 +255,9 @@ class CoreRun:
             raise StopRequested
         seconds = self._process.random.uniform(0.2, self._engine.longest)
         request = self._request
-        step = StepProcess(self._engine.host, request.run, request.root, self._sink.attempt_id, name, seconds, self._guard.token)
+        step = StepProcess(
+            self._engine.host, request.run, request.root, self._sink.attempt_id, name, seconds, self._guard.token
+        )
         self._steps[target] = step
         self._log(f"{name} begins")
         step.ended.addCallback(lambda well: self._ended(target, well))

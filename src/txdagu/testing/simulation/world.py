@@ -98,7 +98,7 @@ class Timer:
         self._done = True
         self._appointment.cancel()
 
-    def active(self) -> int:
+    def active(self) -> bool:
         """Whether it is still to come."""
         return not self._done
 
@@ -121,8 +121,9 @@ class Process:
     """
     One process: a reactor's clock for those who live in it, and chance of its own.
 
-    `rate` is how fast its monotonic clock runs, `zero` what that shows at the world's beginning, `wall_offset` how many seconds its time of day is wrong. While it is `paused`
-    everything that should happen in it waits; once it is dead nothing ever happens in it again.
+    `rate` is how fast its monotonic clock runs, `zero` what that shows at the world's beginning, `wall_offset` how many seconds
+    its time of day is wrong. While it is `paused` everything that should happen in it waits; once it is dead nothing ever happens
+    in it again.
     """
 
     def __init__(
@@ -144,7 +145,7 @@ class Process:
         """The monotonic clock."""
         return self.zero + self.world.now * self.rate
 
-    def callLater(self, delay: float, callable: Callable[..., Any], *args: Any, **kwargs: Any) -> Timer:  # noqa: N802, A002
+    def callLater(self, delay: float, callable: Callable[..., Any], *args: Any, **kwargs: Any) -> Timer:  # noqa: A002
         """Call something later."""
         return Timer(self, delay, lambda: callable(*args, **kwargs))
 

@@ -389,8 +389,9 @@ def _holds(record: TaskRecord, worker_id: str, epoch: int, attempt_key: str) -> 
     """
     if record.worker_id != worker_id or epoch not in (0, record.epoch):
         return False
-    named = attempt_key.rpartition(":")[2] if record.confirms and epoch else ""
-    return not named or not record.attempt_id or named == record.attempt_id
+    _, colon, named = attempt_key.rpartition(":")
+    chosen_here = colon and record.confirms and epoch and record.attempt_id
+    return not chosen_here or named == record.attempt_id
 
 
 def _given_away(record: TaskRecord, worker_id: str, epoch: int, attempt_key: str) -> bool:

@@ -45,6 +45,10 @@ class OneRun:
         if self.obedient:
             self.finish(RunState.ABORTED)
 
+    def give_up(self, reason: str, fenced: bool = False) -> None:
+        """What ignores everything ignores this too."""
+        self.cancelled = reason
+
     def finish(self, state: RunState) -> None:
         """End."""
         ref = RunRef("etl", "r1")

@@ -179,11 +179,9 @@ class Network:
     def _arrive(self, call: Call, method: Any, request: Any) -> None:
         server = self._servers.get(call.server_host)
         if server is None:
-            self._send(
-                call.server_host,
-                call.host,
-                lambda: self._fail(call, StatusCode.UNAVAILABLE, f"connection refused by {call.server_host}"),
-            )
+            refusal = partial(self._fail, call, StatusCode.UNAVAILABLE, f"connection refused by {call.server_host}")
+            if not self._send(call.server_host, call.host, refusal) and call.timer is None:
+                self._break_later(call)
             return
         server.calls[call] = None
         server.process.do(lambda: self._serve(server, call, method, request))

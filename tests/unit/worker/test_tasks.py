@@ -107,6 +107,10 @@ class NotedSink:
         self._store.written.append(status)
         return succeed(None)
 
+    def abandon(self) -> Deferred[None]:
+        """Nothing is written."""
+        return succeed(None)
+
     def watch_cancel(self, requested: Any) -> None:
         """Nobody cancels here."""
 

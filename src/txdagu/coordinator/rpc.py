@@ -92,6 +92,7 @@ class CoordinatorService:
             busy=stats.busy_pollers,
             running=tuple(running_task_from_message(task) for task in stats.running_tasks),
             leaving=request.leaving,
+            gone=tuple(request.gone_incarnations),
         )
         dispatcher = self._dispatcher
         try:
@@ -238,4 +239,4 @@ def _root(request: pb.GetDAGRunStatusRequest | pb.RequestCancelRequest, run: Run
 
 
 def _cancelled(cancellations: list[Cancellation]) -> list[pb.CancelledRun]:
-    return [pb.CancelledRun(attempt_key=one.attempt_key, reason=one.reason) for one in cancellations]
+    return [pb.CancelledRun(attempt_key=one.attempt_key, reason=one.reason, lost=one.lost) for one in cancellations]

@@ -24,7 +24,10 @@ BEATS_TO_BE_SURE = 2
 
 @dataclass(frozen=True, slots=True)
 class Beat:
-    """A worker's heartbeat. `leaving` says that it is its last one and that no more of its runs are alive."""
+    """
+    A worker's heartbeat. `leaving` says that it is its last one and that no more of its runs are alive. `gone` are earlier
+    incarnations on its host of which it knows that none of their processes lives.
+    """
 
     worker_id: str
     labels: Labels
@@ -33,6 +36,7 @@ class Beat:
     busy: int = 0
     running: tuple[RunningTask, ...] = ()
     leaving: bool = False
+    gone: tuple[str, ...] = ()
 
 
 class DispatchCore:
@@ -135,7 +139,7 @@ class DispatchCore:
 
     def heartbeat(self, beat: Beat, now: float) -> Turn[list[Cancellation]]:
         """A worker lives, with these labels and runs. The answer names the runs it shall end."""
-        worker = self._members.seen(beat.worker_id, beat.labels, beat.incarnation, now)
+        worker = self._members.seen(beat.worker_id, beat.labels, beat.incarnation, now, beat.gone)
         if beat.leaving:
             self._members.left(worker, now)
             return self._tasks.turn([])
@@ -161,6 +165,7 @@ class DispatchCore:
         answer: list[Cancellation] = []
         for listed in running:
             record = self._tasks.open_task(listed.root, listed.run.id)
+            lost = True
             if record is None:
                 reason = self._unknown(worker_id, incarnation, listed, now)
             elif _given_away(record, worker_id, listed.epoch):
@@ -173,9 +178,9 @@ class DispatchCore:
                 record.lease_until = now + self._tasks.lease_ttl
                 record.heard_at = now
                 record.seen = True
-                reason = record.cancel_reason
+                reason, lost = record.cancel_reason, False
             if reason:
-                answer.append(Cancellation(listed.run, listed.attempt_key, reason))
+                answer.append(Cancellation(listed.run, listed.attempt_key, reason, lost))
         return self._tasks.turn(answer)
 
     def report_end(

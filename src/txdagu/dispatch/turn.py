@@ -94,8 +94,12 @@ class Acceptance:
 
 @dataclass(frozen=True, slots=True)
 class Cancellation:
-    """Tells a worker to end a run that it listed under that key."""
+    """
+    Tells a worker to end a run that it listed under that key; if `lost`, because it is not its own any more: it must write
+    nothing more.
+    """
 
     run: RunRef
     attempt_key: str
     reason: str
+    lost: bool = False

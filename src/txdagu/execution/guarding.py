@@ -64,7 +64,7 @@ class Guard:
         self._listeners: dict[Callable[[str], None], None] = {}
 
     def subscribe(self, changed: Callable[[str], None]) -> Callable[[], None]:
-        """Call `changed` with the reason when the task is frozen, with nothing when it goes on; at once if it is. Returns the end."""
+        """Call `changed` with the reason when the task is frozen (now, if it is), with "" when it goes on. Returns how to end that."""
         self._listeners[changed] = None
         if self.frozen:
             changed(self.frozen)
@@ -148,4 +148,3 @@ class GuardedProcesses:
     def _ended(self, status: object, pid: int) -> object:
         self._guard.watcher.tell(f"ended {self._guard.token} {pid}")
         return status
-

@@ -66,7 +66,7 @@ def spawn(command: ProcessSpec, drained: Callable[[bytes, str], None], open_file
             else:
                 streams = _log_files(command, opened)
             if command.permitted is not None and not command.permitted():
-                raise NotPermittedError  # noqa: TRY301 - what was opened must be closed
+                raise NotPermittedError
             process = subprocess.Popen(
                 command.argv,
                 cwd=command.cwd or None,

@@ -25,16 +25,17 @@ PROGRAM = os.path.join(os.path.dirname(txdagu.reaper.__file__), "__main__.py")  
 RESTART_PAUSE = 1.0  # seconds, for a reaper that died young
 READ_SIZE = 65536
 
-Spawn = Callable[[socket.socket, tuple[int, ...]], "subprocess.Popen[bytes]"]
+Spawn = Callable[[socket.socket, int], "subprocess.Popen[bytes]"]
 
 
-def spawn(end: socket.socket, kept: tuple[int, ...]) -> subprocess.Popen[bytes]:
+def spawn(end: socket.socket, lock: int) -> subprocess.Popen[bytes]:
     """
     Start a reaper at that end of a socket. It is a session of its own, so that no terminal reaches it, and has nothing else of
-    ours but the descriptors `kept`.
+    ours but the descriptor `lock`, -1 for none.
     """
+    kept = (lock,) if lock >= 0 else ()
     return subprocess.Popen(
-        (sys.executable, "-I", "-S", "-B", PROGRAM),
+        (sys.executable, "-I", "-S", PROGRAM, *map(str, kept)),
         stdin=end.fileno(),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
@@ -51,8 +52,9 @@ class Reaping:
     Our end of the talk with the reaper.
 
     `everything` gives the lines that a new reaper must be told, `over` is called with the token of a task that it has given up
-    on its own. Once `start` returned, everything that is told is known to it even if we die in the next instant: it reads what
-    we have written, then sees that we are gone. While it is away nothing may be started; `watching` says so.
+    on its own, `lock` for the descriptor of a lock that it shall hold with us. Once `start` returned, everything that is told is
+    known to it even if we die in the next instant: it reads what we have written, then sees that we are gone. While it is away
+    nothing may be started; `watching` says so.
     """
 
     log = Logger()
@@ -62,14 +64,14 @@ class Reaping:
         reactor: Any,
         everything: Callable[[], Iterable[str]] = tuple,
         over: Callable[[str], None] = lambda token: None,
-        kept: tuple[int, ...] = (),
+        lock: Callable[[], int] = lambda: -1,
         spawn: Spawn = spawn,
     ) -> None:
         self.pid = 0
         self._reactor = reactor
         self._everything = everything
         self._over = over
-        self._kept = kept
+        self._lock = lock
         self._spawn = spawn
         self._socket: socket.socket | None = None
         self._process: subprocess.Popen[bytes] | None = None
@@ -97,7 +99,7 @@ class Reaping:
         self._again = None
         ours, theirs = socket.socketpair()
         try:
-            self._process = self._spawn(theirs, self._kept)
+            self._process = self._spawn(theirs, self._lock())
         except OSError as error:
             ours.close()
             self.log.error("the reaper cannot be started: {why}; nothing else is until it can", why=error.strerror)
@@ -185,7 +187,7 @@ class Reaping:
             elif word == "broken":
                 self.log.error("the reaper broke: {why}", why=rest)
 
-    def doWrite(self) -> None:
+    def doWrite(self) -> None:  # noqa: N802 - the reactor's name for it
         """Send what could not be sent at once."""
         if self._socket is None:
             return

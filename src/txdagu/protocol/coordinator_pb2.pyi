@@ -228,7 +228,7 @@ class WorkerStats(_message.Message):
     def __init__(self, total_pollers: _Optional[int] = ..., busy_pollers: _Optional[int] = ..., running_tasks: _Optional[_Iterable[_Union[RunningTask, _Mapping]]] = ...) -> None: ...
 
 class HeartbeatRequest(_message.Message):
-    __slots__ = ("worker_id", "labels", "stats", "incarnation", "leaving")
+    __slots__ = ("worker_id", "labels", "stats", "incarnation", "leaving", "gone_incarnations")
     class LabelsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -241,12 +241,14 @@ class HeartbeatRequest(_message.Message):
     STATS_FIELD_NUMBER: _ClassVar[int]
     INCARNATION_FIELD_NUMBER: _ClassVar[int]
     LEAVING_FIELD_NUMBER: _ClassVar[int]
+    GONE_INCARNATIONS_FIELD_NUMBER: _ClassVar[int]
     worker_id: str
     labels: _containers.ScalarMap[str, str]
     stats: WorkerStats
     incarnation: str
     leaving: bool
-    def __init__(self, worker_id: _Optional[str] = ..., labels: _Optional[_Mapping[str, str]] = ..., stats: _Optional[_Union[WorkerStats, _Mapping]] = ..., incarnation: _Optional[str] = ..., leaving: _Optional[bool] = ...) -> None: ...
+    gone_incarnations: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, worker_id: _Optional[str] = ..., labels: _Optional[_Mapping[str, str]] = ..., stats: _Optional[_Union[WorkerStats, _Mapping]] = ..., incarnation: _Optional[str] = ..., leaving: _Optional[bool] = ..., gone_incarnations: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class HeartbeatResponse(_message.Message):
     __slots__ = ("cancelled_runs",)
@@ -255,12 +257,14 @@ class HeartbeatResponse(_message.Message):
     def __init__(self, cancelled_runs: _Optional[_Iterable[_Union[CancelledRun, _Mapping]]] = ...) -> None: ...
 
 class CancelledRun(_message.Message):
-    __slots__ = ("attempt_key", "reason")
+    __slots__ = ("attempt_key", "reason", "lost")
     ATTEMPT_KEY_FIELD_NUMBER: _ClassVar[int]
     REASON_FIELD_NUMBER: _ClassVar[int]
+    LOST_FIELD_NUMBER: _ClassVar[int]
     attempt_key: str
     reason: str
-    def __init__(self, attempt_key: _Optional[str] = ..., reason: _Optional[str] = ...) -> None: ...
+    lost: bool
+    def __init__(self, attempt_key: _Optional[str] = ..., reason: _Optional[str] = ..., lost: _Optional[bool] = ...) -> None: ...
 
 class DAGRunStatusProto(_message.Message):
     __slots__ = ("json_data",)

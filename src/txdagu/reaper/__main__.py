@@ -2,7 +2,8 @@
 The reaper's process: one select loop around its core.
 
 Run as a file by a Python without site-packages. Standard input is a socket, both ways; it ends when the worker does, whatever
-ended that. Other descriptors that are passed on are only kept: locks that last as long as we do.
+ended that. The number of a further descriptor may be given: a lock that lasts as long as we do, into whose file we write a
+last line when all is done.
 """
 
 from __future__ import annotations
@@ -44,8 +45,8 @@ def _wants(process: Process, wanted: str) -> bool:
     return wanted == KILL or stopped == (wanted == CONTINUE)
 
 
-def main(worker: int) -> int:
-    """Serve the worker at the other end of that socket, until it and all of its tasks' processes are gone."""
+def main(worker: int, lock: int | None) -> int:
+    """Serve the worker at the other end of that socket until it and its tasks' processes are gone; then say so in `lock`."""
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGPIPE):
         signal.signal(number, signal.SIG_IGN)
     core = Reaper()
@@ -68,7 +69,11 @@ def main(worker: int) -> int:
         due = core.orders(now())
         if due:
             carry_out(due, core)
-        _say(worker, core)
+        _say(worker, core.words)
+        core.words = []
+    if lock is not None:
+        os.lseek(lock, 0, os.SEEK_END)
+        os.write(lock, b"reaped\n")
     return 0
 
 
@@ -79,8 +84,7 @@ def _read(worker: int) -> bytes:
         return b""
 
 
-def _say(worker: int, core: Reaper) -> None:
-    words, core.words = core.words, []
+def _say(worker: int, words: list[str]) -> None:
     try:
         for word in words:
             os.write(worker, word.encode("ascii") + b"\n")
@@ -89,4 +93,9 @@ def _say(worker: int, core: Reaper) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main(0))
+    try:
+        code = main(0, int(sys.argv[1]) if len(sys.argv) > 1 else None)
+    except Exception as error:
+        _say(0, [f"broken {type(error).__name__}: {error!a}"])
+        raise
+    sys.exit(code)

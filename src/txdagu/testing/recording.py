@@ -21,7 +21,10 @@ from txdagu.store.interfaces import IRunSink, IRunStore, StepLogs
 
 @implementer(IRunSink)
 class RecordingSink:
-    """One attempt: all states in `statuses`, lines of its log in `lines`, the state it was closed with in `final`, whether it was `abandoned`."""
+    """
+    One attempt: all states in `statuses`, lines of its log in `lines`, the state it was closed with in `final`, whether it was
+    `abandoned`.
+    """
 
     def __init__(
         self,

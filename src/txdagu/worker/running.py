@@ -4,11 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from typing import ClassVar, Protocol
 
+from twisted.logger import Logger
+
+from txdagu.execution.guarding import Guard
 from txdagu.model.policies import LostWorkerPolicy
 from txdagu.model.run import RunRef
 from txdagu.model.task import RunningTask, Task
 from txdagu.peers.discovery import Member
+
+
+class IRunHandle(Protocol):
+    """A run, as its task ends it."""
+
+    def cancel(self, reason: str) -> None:
+        """Ask for its end."""
+
+    def give_up(self, reason: str, fenced: bool = False) -> None:
+        """Kill it; if `fenced`, it writes nothing more."""
 
 
 @dataclass(slots=True, eq=False)
@@ -17,9 +31,9 @@ class TaskInHand:
     A task that was accepted and has not been reported as ended. Told apart by identity.
 
     `owner` is the coordinator that gave it, `owner_id` what it calls itself (a configured address tells no id),
-    `ours` whether that one keeps a lease which we must renew. `renewed_at` is when the last renewal that was granted
-    had been sent, on the worker's monotonic clock; `started_at` is Unix seconds, for display. `stop` ends the run,
-    with a reason; until the run exists, the reason is only kept.
+    `ours` whether that one keeps a lease which we must renew. `started_at` is Unix seconds, for display. `guard` stands between
+    the run and its processes. What is wished for before the run exists is kept until it does. `taken_away` says that
+    somebody else may run it: nothing is reported then.
     """
 
     task: Task
@@ -30,11 +44,15 @@ class TaskInHand:
     epoch: int = 0
     owner_id: str = ""
     started_at: int = 0
-    renewed_at: float = 0.0
     ended: bool = False
     cancel_reason: str = ""
     clean_up_seconds: float = 5.0
-    _stop: Callable[[str], None] | None = field(default=None, repr=False)
+    guard: Guard = field(default_factory=Guard)
+    taken_away: bool = False
+    _run: IRunHandle | None = field(default=None, repr=False)
+    _let_go: Callable[[], None] | None = field(default=None, repr=False)
+
+    log: ClassVar[Logger] = Logger()
 
     @property
     def run(self) -> RunRef:
@@ -42,24 +60,77 @@ class TaskInHand:
         return self.task.run
 
     @property
-    def waited_for(self) -> bool:
-        """Whether no other worker will be given the task, however long its owner does not hear of us."""
-        return self.task.on_worker_lost.policy is LostWorkerPolicy.WAIT
+    def token(self) -> str:
+        """See `ILeased`."""
+        return self.guard.token
+
+    @property
+    def policy(self) -> LostWorkerPolicy:
+        """See `ILeased`."""
+        return self.task.on_worker_lost.policy
+
+    @property
+    def owner_name(self) -> str:
+        """See `ILeased`."""
+        return str(self.owner)
 
     def cancel(self, reason: str) -> bool:
         """End the run, now or as soon as it exists; False if that was asked before or it has ended."""
         if self.cancel_reason or self.ended:
             return False
         self.cancel_reason = reason
-        if self._stop is not None:
-            self._stop(reason)
+        if self._run is not None:
+            self._run.cancel(reason)
+        self._let_wait_go()
         return True
 
-    def started(self, stop: Callable[[str], None]) -> None:
-        """The run exists and can be ended with `stop`."""
-        self._stop = stop
+    def freeze(self, reason: str) -> None:
+        """See `ILeased`."""
+        self.log.warn("run {run} is frozen: {reason}", run=str(self.run), reason=reason)
+        self.guard.freeze(reason)
+
+    def thaw(self) -> None:
+        """See `ILeased`."""
+        self.log.info("run {run} goes on: its lease is renewed", run=str(self.run))
+        self.guard.thaw()
+
+    def give_up(self, reason: str) -> None:
+        """See `ILeased`."""
+        self._end(reason, fenced=False)
+
+    def take_away(self, reason: str) -> None:
+        """See `ILeased`."""
+        self.taken_away = True
+        self._end(reason, fenced=True)
+
+    def _end(self, reason: str, fenced: bool) -> None:
+        if self.ended:
+            return
+        self.log.warn("run {run} is killed: {reason}", run=str(self.run), reason=reason)
+        self.cancel_reason = self.cancel_reason or reason
+        self.guard.end(reason, fenced)
+        if self._run is not None:
+            self._run.give_up(reason, fenced)
+        self._let_wait_go()
+
+    def waits(self, let_go: Callable[[], None]) -> None:
+        """The run does not exist yet, because something is waited for; `let_go` ends that when the run shall not be."""
+        self._let_go = let_go
         if self.cancel_reason:
-            stop(self.cancel_reason)
+            self._let_wait_go()
+
+    def started(self, run: IRunHandle) -> None:
+        """The run exists."""
+        self._run, self._let_go = run, None
+        if self.guard.ended:
+            run.give_up(self.guard.ended, self.guard.fenced)
+        elif self.cancel_reason:
+            run.cancel(self.cancel_reason)
+
+    def _let_wait_go(self) -> None:
+        let_go, self._let_go = self._let_go, None
+        if let_go is not None:
+            let_go()
 
     def as_running(self) -> RunningTask:
         """As heartbeats name it."""

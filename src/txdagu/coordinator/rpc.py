@@ -107,7 +107,9 @@ class CoordinatorService:
         _require(request.claim_token, "claim_token is required")
         dispatcher = self._dispatcher
         answer = await dispatcher.settle(dispatcher.core.ack(request.worker_id, request.claim_token, dispatcher.now))
-        return pb.AckTaskClaimResponse(accepted=answer.accepted, error=answer.error)
+        return pb.AckTaskClaimResponse(
+            accepted=answer.accepted, error=answer.error, lease_seconds=dispatcher.core.lease_ttl
+        )
 
     async def run_heartbeat(self, request: pb.RunHeartbeatRequest, _context: CallContext) -> pb.RunHeartbeatResponse:
         """Renew the leases of a worker's runs; tell it which of them to end, and why."""

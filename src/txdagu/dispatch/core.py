@@ -52,6 +52,11 @@ class DispatchCore:
         self._members = Membership(self._tasks)
         self._judge_from = float("-inf")
 
+    @property
+    def lease_ttl(self) -> float:
+        """Seconds for which a running task is believed to run without a word from its worker."""
+        return self._tasks.lease_ttl
+
     # -- what dispatchers say ------------------------------------------------------------------------------------------
 
     def submit(self, task: Task, now: float) -> Turn[bool]:

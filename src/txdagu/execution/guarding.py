@@ -64,7 +64,7 @@ class Guard:
         self._listeners: dict[Callable[[str], None], None] = {}
 
     def subscribe(self, changed: Callable[[str], None]) -> Callable[[], None]:
-        """Call `changed` with the reason when the task is frozen (now, if it is), with "" when it goes on. Returns how to end that."""
+        """Call `changed` with the reason when the task is frozen (now, if it is), with "" when it goes on; returns the end."""
         self._listeners[changed] = None
         if self.frozen:
             changed(self.frozen)

@@ -281,12 +281,14 @@ class AckTaskClaimRequest(_message.Message):
     def __init__(self, worker_id: _Optional[str] = ..., claim_token: _Optional[str] = ...) -> None: ...
 
 class AckTaskClaimResponse(_message.Message):
-    __slots__ = ("accepted", "error")
+    __slots__ = ("accepted", "error", "lease_seconds")
     ACCEPTED_FIELD_NUMBER: _ClassVar[int]
     ERROR_FIELD_NUMBER: _ClassVar[int]
+    LEASE_SECONDS_FIELD_NUMBER: _ClassVar[int]
     accepted: bool
     error: str
-    def __init__(self, accepted: _Optional[bool] = ..., error: _Optional[str] = ...) -> None: ...
+    lease_seconds: float
+    def __init__(self, accepted: _Optional[bool] = ..., error: _Optional[str] = ..., lease_seconds: _Optional[float] = ...) -> None: ...
 
 class RunHeartbeatRequest(_message.Message):
     __slots__ = ("worker_id", "owner_coordinator_id", "running_tasks", "incarnation")

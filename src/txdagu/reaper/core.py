@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from txdagu.reaper.leases import FROZEN, OVER, VALID, Leases
+from txdagu.reaper.leases import FROZEN, OVER, VALID, Lease, Leases
 
 STOP, CONTINUE, KILL = "stop", "continue", "kill"
 
@@ -40,7 +40,7 @@ class Reaper:
     """
     Takes the worker's lines, says what is to be done. Words of a line, separated by spaces:
 
-    * ``hold TOKEN POLICY TTL LIMIT SENT``: a task whose processes carry that token; see `leases.Leases.hold`
+    * ``hold TOKEN POLICY TTL LIMIT SENT``: a task whose processes carry that token; see `leases.Lease`
     * ``held`` and the same: one that an earlier reaper watched, and may have frozen
     * ``renewed SENT TOKEN...``: the request that was sent then renewed these leases
     * ``lost TOKEN``: it is not ours any more
@@ -72,7 +72,7 @@ class Reaper:
         match words:
             case ["hold" | "held" as word, token, policy, ttl, limit, sent]:
                 self._groups.setdefault(token, {})
-                changes = self._leases.hold(token, policy, float(ttl), float(limit), float(sent), now)
+                changes = self._leases.hold(Lease(token, policy, float(ttl), float(limit), float(sent)), now)
                 if word == "held" and not changes:
                     self._give(token, CONTINUE, now)  # its lease may have been renewed since it was frozen
                 self._changed(changes, now)

@@ -72,14 +72,12 @@ class Leases:
         """The lease of that token, None if it is not held."""
         return self._leases.get(token)
 
-    def hold(
-        self, token: str, policy: str, ttl: float, limit: float, sent_at: float, now: float
-    ) -> list[tuple[str, str]]:
-        """A lease was granted to a request that was sent at that time. Again: it is as if it had been so all along."""
-        if policy not in POLICIES:
-            raise ValueError(f"no such policy: {policy}")
-        self._leases[token] = Lease(token, policy, ttl, limit, sent_at)
-        return self._look((token,), now)
+    def hold(self, lease: Lease, now: float) -> list[tuple[str, str]]:
+        """A lease was granted. Again: it is as if it had been so all along. `ValueError` for a policy that does not exist."""
+        if lease.policy not in POLICIES:
+            raise ValueError(f"no such policy: {lease.policy}")
+        self._leases[lease.token] = lease
+        return self._look((lease.token,), now)
 
     def renewed(self, tokens: tuple[str, ...], sent_at: float, now: float) -> list[tuple[str, str]]:
         """

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from typing import Protocol
 
 from txdagu.model.policies import LostWorkerPolicy
-from txdagu.reaper.leases import FROZEN, OVER, Leases
+from txdagu.reaper.leases import FROZEN, OVER, Lease, Leases
 
 
 class ILeased(Protocol):
@@ -49,7 +49,7 @@ class WorkerLeases:
     All leases of this worker. Every method takes `now`, seconds of the boot-time clock, and tells the tasks what follows.
 
     `tell` is given a line for the reaper for each change; `lines` has all that a new reaper must be told. `ttl` is how long a
-    coordinator lets a task go unrenewed, `freeze_limit` how long a task may be frozen, both in seconds.
+    coordinator that does not tell lets a task go unrenewed, `freeze_limit` how long a task may be frozen, both in seconds.
     """
 
     def __init__(self, ttl: float, freeze_limit: float, tell: Callable[[str], None]) -> None:
@@ -59,11 +59,15 @@ class WorkerLeases:
         self._leases = Leases()
         self._tasks: dict[str, ILeased] = {}
 
-    def hold(self, task: ILeased, sent_at: float, now: float) -> None:
-        """Our confirmation, sent at that time, was accepted: from now on the task is ours."""
+    def hold(self, task: ILeased, sent_at: float, now: float, ttl: float = 0.0) -> None:
+        """
+        Our confirmation, sent at that time, was accepted: from now on the task is ours. `ttl` is the time of the lease where
+        the coordinator told it.
+        """
         self._tasks[task.token] = task
-        changes = self._leases.hold(task.token, self._policy(task), self.ttl, self.freeze_limit, sent_at, now)
-        self._tell(self._line("hold", task, sent_at))
+        lease = Lease(task.token, self._policy(task), ttl or self.ttl, self.freeze_limit, sent_at)
+        changes = self._leases.hold(lease, now)
+        self._tell(self._line("hold", lease))
         self._changed(changes, now)
 
     def renewed(self, tasks: Iterable[ILeased], sent_at: float, now: float) -> None:
@@ -110,16 +114,17 @@ class WorkerLeases:
     def lines(self) -> list[str]:
         """What a new reaper must be told."""
         told = []
-        for token, task in self._tasks.items():
+        for token in self._tasks:
             lease = self._leases.get(token)
             if lease is not None:
-                told.append(self._line("held", task, lease.sent_at))
+                told.append(self._line("held", lease))
                 if lease.standing == OVER:
                     told.append(f"lost {token}")
         return told
 
-    def _line(self, word: str, task: ILeased, sent_at: float) -> str:
-        return f"{word} {task.token} {self._policy(task)} {self.ttl:g} {self.freeze_limit:g} {sent_at:.6f}"
+    @staticmethod
+    def _line(word: str, lease: Lease) -> str:
+        return f"{word} {lease.token} {lease.policy} {lease.ttl:g} {lease.limit:g} {lease.sent_at:.6f}"
 
     @staticmethod
     def _policy(task: ILeased) -> str:

@@ -106,17 +106,17 @@ class Tasks:
         )
         hand.guard = self._guard(hand)
         leases, now = self._around.leases, self._around.now
-        hold_from = now()
+        held_from, ttl = now(), 0.0
         try:
             if message.claim_token:
                 await slot.acquire()
-                confirmed_at = await self._confirm(member, message.claim_token, task)
-                if confirmed_at is None:
+                confirmed = await self._confirm(member, message.claim_token, task)
+                if confirmed is None:
                     return
-                hold_from = confirmed_at
+                held_from, ttl = confirmed
             # A peer that asks for no confirmation has forgotten the task by now: it is ours whether we have a slot or not.
             hand.started_at = int(self._around.wall().timestamp())
-            leases.hold(hand, hold_from, now())
+            leases.hold(hand, held_from, now(), ttl)
             self.in_hand.add(hand)
             if not message.claim_token:
                 await self._wait_for_slot(hand, slot)
@@ -163,9 +163,10 @@ class Tasks:
 
     # -- confirmation --------------------------------------------------------------------------------------------------
 
-    async def _confirm(self, member: Member, token: str, task: Task) -> float | None:
+    async def _confirm(self, member: Member, token: str, task: Task) -> tuple[float, float] | None:
         """
-        Say that we take the offer. Returns when the confirmation that was accepted was sent; None if the task is not ours.
+        Say that we take the offer. Returns when the confirmation that was accepted was sent, and the seconds of the lease if
+        they were told; None if the task is not ours.
 
         Asked again for the time of a lease when no answer came: the coordinator may be restarting, and if it kept the first
         one, the task is counted as running here. Saying it twice is fine.
@@ -191,7 +192,7 @@ class Tasks:
                     break
                 continue
             if answer.accepted:
-                return sent_at
+                return sent_at, answer.lease_seconds
             reason = answer.error
             break
         self.log.warn(

@@ -58,7 +58,7 @@ class Runs:
         self.runs: list[OneRun] = []
         self.obedient = True
 
-    def start(self, request: Any, on_status: Any = None, slot: Any = None) -> OneRun:
+    def start(self, request: Any, on_status: Any = None, slot: Any = None, guard: Any = None) -> OneRun:
         """Begin one."""
         self.runs.append(OneRun(self.obedient))
         return self.runs[-1]

@@ -51,6 +51,7 @@ class SimulatedWorker:
     def __init__(self, name: str) -> None:
         self.name = name
         self.incarnation = "" if name == OLD else "i1"
+        self.gone: tuple[str, ...] = ()
         self.polls: list[Poll] = []
         self.unconfirmed: list[Offer] = []
         self.running: list[Offer] = []
@@ -176,7 +177,7 @@ class Cluster(RuleBasedStateMachine):
     def beat(self, worker: SimulatedWorker) -> None:
         """Both kinds of heartbeat; the worker stops what it is told to stop."""
         listed = tuple(running(offer.task, offer.epoch if worker.name != OLD else 0, "k") for offer in worker.running)
-        beat = Beat(worker.name, FLEET[worker.name], worker.incarnation, SLOTS, len(listed), listed)
+        beat = Beat(worker.name, FLEET[worker.name], worker.incarnation, SLOTS, len(listed), listed, gone=worker.gone)
         self.absorb(self.core.heartbeat(beat, self.now))
         if worker.name != OLD:
             turn = self.core.run_heartbeat(worker.name, worker.incarnation, listed, self.now)
@@ -188,6 +189,7 @@ class Cluster(RuleBasedStateMachine):
     def restart(self, name: str) -> None:
         """A worker dies with everything it has and comes back under the same id."""
         worker = self.workers[name]
+        worker.gone += (worker.incarnation,)
         worker.incarnation += "'"
         worker.polls, worker.unconfirmed, worker.running = [], [], []
         self.beat(worker)

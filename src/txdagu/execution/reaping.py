@@ -22,7 +22,7 @@ from txdagu.reaper.leases import WAIT
 from txdagu.reaper.strays import VARIABLE
 
 PROGRAM = os.path.join(os.path.dirname(txdagu.reaper.__file__), "__main__.py")  # noqa: PTH118, PTH120 - as it is given to exec
-RESTART_PAUSE = 1.0  # seconds, for a reaper that died young
+RESTART_PAUSE = 1.0  # seconds, where one after the other dies young
 READ_SIZE = 65536
 
 Spawn = Callable[[socket.socket, int], "subprocess.Popen[bytes]"]
@@ -80,6 +80,7 @@ class Reaping:
         self._absent: list[Deferred[None]] = []
         self._syncs: dict[str, Deferred[None]] = {}
         self._started_at = float("-inf")
+        self._died_young = False
         self._again: IDelayedCall | None = None
         self._stopped = False
         self._outer = os.environ.get(VARIABLE, "")
@@ -221,7 +222,7 @@ class Reaping:
         if self._stopped:
             return
         self.log.warn("the reaper, process {pid}, is gone; a new one is started", pid=self.pid)
-        young = self._reactor.seconds() - self._started_at < RESTART_PAUSE
+        young, self._died_young = self._died_young, self._reactor.seconds() - self._started_at < RESTART_PAUSE
         self._again = self._reactor.callLater(RESTART_PAUSE if young else 0.0, self.start)
 
 
@@ -231,11 +232,11 @@ class Watch:
     however we end. The reaper is started with the first run.
     """
 
-    def __init__(self, reactor: Any) -> None:
+    def __init__(self, reactor: Any, spawn: Spawn = spawn) -> None:
         self._guards: dict[str, Guard] = {}
         self._prefix = uuid.uuid4().hex
         self._count = 0
-        self._reaping = Reaping(reactor, self._lines)
+        self._reaping = Reaping(reactor, self._lines, spawn=spawn)
 
     def begin(self) -> Guard:
         """A guard for a run that begins."""

@@ -103,7 +103,7 @@ class WorkerTests(CoreTestCase):
         self.assertEqual("worker w1 was restarted before it confirmed; waits again", self.why("r1"))
 
     def test_second_live_worker_of_one_id(self) -> None:
-        """T20: a second one is refused with a sentence that says what to do, until the first was silent for a lease; then that is."""
+        """T20: a second one is refused with a sentence that says what to do, until the first was silent for a lease."""
         in_use = "worker id 'w1' is in use .* another --worker.id"
         self.core.heartbeat(Beat("w1", {}, "one", slots=1), 0)
         with self.assertRaisesRegex(ConflictError, in_use):

@@ -10,7 +10,7 @@ import threading
 from pathlib import Path
 from urllib.parse import quote
 
-from txdagu.model.errors import InvalidInputError, Problem
+from txdagu.model.errors import InvalidInputError, Problem, UnavailableError
 
 DIRECTORY = "worker-locks"
 REAPED = "reaped"
@@ -40,8 +40,18 @@ class Custody:
         """
         Take hold; `gone` are the incarnations that had it before, `unreaped` is the last one if nobody saw its processes end.
 
-        Waits some seconds while only a reaper holds it. `InvalidInputError` if another worker does, with its process.
+        Waits some seconds while only a reaper holds it. `InvalidInputError` if another worker does, with its process;
+        `UnavailableError` if there can be no such file.
         """
+        try:
+            self._take(patience)
+        except OSError as error:
+            raise UnavailableError(
+                f"worker id {self._worker_id!r} cannot be locked on this host: {self.path}: {error.strerror}; locks (flock) must "
+                "work in the data directory"
+            ) from error
+
+    def _take(self, patience: float) -> None:
         self.path.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
         descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         attempts = int(patience / PAUSE)

@@ -139,7 +139,7 @@ class WatchTests(TestCase):
 
         watch = Watch(reactor, keep)
         guard = watch.begin()
-        runner = GuardedProcesses(PidfdProcessRunner(reactor), guard)  # type: ignore[arg-type]
+        runner = GuardedProcesses(PidfdProcessRunner(reactor), guard)
         argv = ("/bin/sh", "-c", "env -i /bin/sleep 100 & exec /bin/sleep 100")
         process = await runner.run(ProcessSpec(argv, "/", {"PATH": os.environ["PATH"]}))
         while len(members(processes(), guard.token, (process.pid,))) < 2:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from pathlib import Path
 from tempfile import TemporaryDirectory
 from unittest import TestCase
 
-from txdagu.model.errors import InvalidInputError
+from txdagu.model.errors import InvalidInputError, UnavailableError
 from txdagu.worker.custody import Custody
 
 
@@ -59,6 +60,13 @@ class CustodyTests(TestCase):
                     file.write("reaped\n")
             expected = {"one": ((), ""), "two": (("one",), "one"), "three": (("one", "two"), "")}[life]
             self.assertEqual((custody.gone, custody.unreaped), expected)
+
+    def test_no_place(self) -> None:
+        """Where no lock can be, it is said where and why."""
+        blocked = Path(self.directory, "file")
+        blocked.touch()
+        with self.assertRaisesRegex(UnavailableError, "cannot be locked on this host: .*worker-locks.*Not a directory"):
+            Custody(str(blocked), "w").take()
 
     def test_forget(self) -> None:
         """An id that was drawn for one process leaves no file."""

@@ -16,7 +16,7 @@ from txdagu.testing.simulation import Parts, coordinators, reaping, runs, simula
 from txdagu.testing.simulation.campaign import Campaign, campaign
 from txdagu.worker import service as worker_service
 
-SEEDS = 12
+SEEDS = 10
 
 
 class CampaignTests(SynchronousTestCase):

@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN = .venv/bin
 
 # Without npm the released program cannot be had, without Go h2spec; their tests then say so and skip.
-.PHONY: demo test fuzz lint types contracts protocol bench-grpc bench-output bench-journal bench-runs clean
+.PHONY: demo test fuzz simulate lint types contracts protocol bench-grpc bench-output bench-journal bench-runs clean
 
 .venv/run: setup.cfg pyproject.toml
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
@@ -30,6 +30,12 @@ test: .venv/dev .venv/reference .venv/h2spec
 # Many more random cases, other ones each time; ARGS narrows it down.
 fuzz: .venv/dev
 	HYPOTHESIS_PROFILE=fuzz $(BIN)/python -m pytest tests/unit/wire tests/unit/grpc/test_any_order.py $(ARGS)
+
+# Clusters in virtual time with everything going wrong: SEEDS=n from START=k, or one SEED=n with its timeline.
+SEEDS ?= 300
+START ?= 0
+simulate: .venv/dev
+	$(BIN)/python -m txdagu.testing.simulation $(if $(SEED),--seed $(SEED),--seeds $(SEEDS) --start $(START)) $(ARGS)
 
 lint: .venv/dev
 	$(BIN)/ruff check .

@@ -19,6 +19,7 @@ from txdagu.dagfile import beyond_dagu
 from txdagu.dispatch.routing import Place, Route
 from txdagu.execution.assembly import engine, run_store
 from txdagu.execution.engine import Engine, Run, RunRequest
+from txdagu.execution.reaping import Watch
 from txdagu.execution.remote import RemoteRun
 from txdagu.execution.stop import Stop
 from txdagu.execution.tracing.context import VARIABLE
@@ -53,13 +54,15 @@ async def foreground(settings: Settings, reactor: Any) -> AsyncIterator[Foregrou
     """The parts as settings say; channels are closed and traces sent at the end."""
     store = run_store(settings, reactor)
     coordinators = Coordinators(settings, reactor, SystemRandom(), monotonic)
-    runs = engine(settings, reactor, store, coordinators)
+    watch = Watch(reactor)
+    runs = engine(settings, reactor, store, coordinators, watch)
     coordinators.startService()
     try:
         yield Foreground(store, runs, coordinators, reactor, settings.default_execution_mode)
     finally:
         await coordinators.stopService()
         await runs.sent()
+        watch.stop()
 
 
 class ForegroundRun:

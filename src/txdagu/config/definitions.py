@@ -203,6 +203,9 @@ DEFINITIONS: tuple[Definition, ...] = (
         "worker.drainTimeout", Kind.DURATION, "How long a stopping worker waits for its runs.", "30s", zero=True
     ),
     Definition(
+        "worker.freezeLimit", Kind.DURATION, "How long runs stay frozen that no coordinator renews.", "15m", zero=True
+    ),
+    Definition(
         "peer.insecure",
         Kind.BOOLEAN,
         "Speak clear text (h2c) between coordinators and their clients instead of TLS.",

@@ -60,6 +60,7 @@ class WorkerSettings:
     """
     The worker. `coordinator_host` and `coordinator_port` name one coordinator directly; without a host the registry
     directory is searched. `drain_timeout` is in seconds: how long SIGTERM waits for running tasks.
+    `freeze_limit`, too: how long a task that no coordinator renews is kept frozen.
     """
 
     id: str = ""
@@ -68,6 +69,7 @@ class WorkerSettings:
     coordinator_host: str = ""
     coordinator_port: int = 50055
     drain_timeout: float = 30.0
+    freeze_limit: float = 900.0
 
 
 @dataclass(frozen=True, slots=True)

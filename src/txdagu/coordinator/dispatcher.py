@@ -9,6 +9,7 @@ from typing import TypeVar
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from txdagu.coordinator.endings import examined
 from txdagu.dispatch.core import DispatchCore
@@ -123,7 +124,11 @@ class Dispatcher:
         waiting: Deferred[Offer] = Deferred()
         self._waiting[poll] = waiting
         try:
-            await self.settle(self.core.poll(poll, self.now))
+            try:
+                await self.settle(self.core.poll(poll, self.now))
+            except BaseException:
+                waiting.addErrback(_told_already)
+                raise
             return await waiting
         except CancelledError:
             self._withdraw(poll)
@@ -252,8 +257,10 @@ class Dispatcher:
         for deferred in waiting.values():
             deferred.errback(_refused(reason))
 
-    def _unsettled(self, failure: object) -> None:
-        self.log.failure("a decision could not be carried out", failure)  # type: ignore[arg-type]
+    def _unsettled(self, failure: Failure) -> None:
+        # That the journal cannot be written was told when it was found out.
+        if not failure.check(RpcError):
+            self.log.failure("a decision could not be carried out", failure)
 
     # -- time ----------------------------------------------------------------------------------------------------------
 
@@ -289,6 +296,10 @@ def _unwritten(error: Exception) -> str:
 def _refused(reason: str) -> RpcError:
     """UNAVAILABLE, with the word that nothing is given away meanwhile."""
     return RpcError(StatusCode.UNAVAILABLE, reason, trailing_metadata={LEASES: LEASES_STAND})
+
+
+def _told_already(_refusal: Failure) -> None:
+    """A call that is refused anyway needs no second reason."""
 
 
 def _shielded(inner: Deferred[None]) -> Deferred[None]:

@@ -93,6 +93,7 @@ class CoordinatorService:
             running=tuple(running_task_from_message(task) for task in stats.running_tasks),
             drain_left=request.drain_left_ms / 1000 if request.draining else None,
             leaving=request.leaving,
+            gone=tuple(request.gone_incarnations),
         )
         dispatcher = self._dispatcher
         try:
@@ -107,7 +108,9 @@ class CoordinatorService:
         _require(request.claim_token, "claim_token is required")
         dispatcher = self._dispatcher
         answer = await dispatcher.settle(dispatcher.core.ack(request.worker_id, request.claim_token, dispatcher.now))
-        return pb.AckTaskClaimResponse(accepted=answer.accepted, error=answer.error)
+        return pb.AckTaskClaimResponse(
+            accepted=answer.accepted, error=answer.error, lease_seconds=dispatcher.core.lease_ttl
+        )
 
     async def run_heartbeat(self, request: pb.RunHeartbeatRequest, _context: CallContext) -> pb.RunHeartbeatResponse:
         """Renew the leases of a worker's runs; tell it which of them to end, and why."""
@@ -126,12 +129,13 @@ class CoordinatorService:
             raise RpcError(StatusCode.INVALID_ARGUMENT, str(error)) from None
         dispatcher = self._dispatcher
         worker_id, root, run_id, epoch = request.worker_id, report.root, report.run.id, request.epoch
+        key, now = request.attempt_key, dispatcher.now
         if request.handed_back:
-            turn = dispatcher.core.hand_back(worker_id, root, run_id, epoch, report.error, dispatcher.now)
+            turn = dispatcher.core.hand_back(worker_id, root, run_id, epoch, report.error, now, key)
         elif report.outcome is None:
             return pb.ReportStatusResponse(accepted=True)
         else:
-            turn = dispatcher.core.report_end(worker_id, root, run_id, epoch, report.outcome, dispatcher.now)
+            turn = dispatcher.core.report_end(worker_id, root, run_id, epoch, report.outcome, now, key)
         answer = await dispatcher.settle(turn)
         return pb.ReportStatusResponse(accepted=answer.accepted, error=answer.error)
 
@@ -242,6 +246,6 @@ def _root(request: pb.GetDAGRunStatusRequest | pb.RequestCancelRequest, run: Run
 
 def _cancelled(cancellations: list[Cancellation]) -> list[pb.CancelledRun]:
     return [
-        pb.CancelledRun(attempt_key=one.attempt_key, reason=one.reason, hand_back=one.hand_back)
+        pb.CancelledRun(attempt_key=one.attempt_key, reason=one.reason, lost=one.lost, hand_back=one.hand_back)
         for one in cancellations
     ]

@@ -33,7 +33,8 @@ class Beat:
     A worker's heartbeat.
 
     `drain_left` is there when the worker is about to end: how many seconds its runs still have. `leaving` says that it is its
-    last beat and that no more of its runs are alive.
+    last beat and that no more of its runs are alive. `gone` are earlier incarnations on its host of which it knows that none of
+    their processes lives.
     """
 
     worker_id: str
@@ -44,6 +45,7 @@ class Beat:
     running: tuple[RunningTask, ...] = ()
     drain_left: float | None = None
     leaving: bool = False
+    gone: tuple[str, ...] = ()
 
 
 class DispatchCore:
@@ -59,6 +61,11 @@ class DispatchCore:
         self._members = Membership(self._tasks)
         self._maintenance = Maintenance(self._tasks, self._members)
         self._judge_from = float("-inf")
+
+    @property
+    def lease_ttl(self) -> float:
+        """Seconds for which a running task is believed to run without a word from its worker."""
+        return self._tasks.lease_ttl
 
     # -- what dispatchers say ------------------------------------------------------------------------------------------
 
@@ -151,7 +158,7 @@ class DispatchCore:
 
     def heartbeat(self, beat: Beat, now: float) -> Turn[list[Cancellation]]:
         """A worker lives, with these labels and runs. The answer names the runs it shall end."""
-        worker = self._members.seen(beat.worker_id, beat.labels, beat.incarnation, now)
+        worker = self._members.seen(beat.worker_id, beat.labels, beat.incarnation, now, beat.gone)
         if beat.leaving:
             self._members.left(worker, now)
             return self._tasks.turn([])
@@ -179,9 +186,10 @@ class DispatchCore:
         answer: list[Cancellation] = []
         for listed in running:
             record = self._tasks.open_task(listed.root, listed.run.id)
+            lost = True
             if record is None:
                 reason = self._unknown(worker_id, incarnation, listed, now)
-            elif _given_away(record, worker_id, listed.epoch):
+            elif _given_away(record, worker_id, listed.epoch, listed.attempt_key):
                 reason = f"it was given away: it is {_whereabouts(record)}"
             elif record.state is not State.RUNNING:
                 reason = f"it was started without a valid confirmation: it is {_whereabouts(record)}"
@@ -191,18 +199,18 @@ class DispatchCore:
                 record.lease_until = now + self._tasks.lease_ttl
                 record.heard_at = now
                 record.seen = True
-                reason = record.cancel_reason
+                reason, lost = record.cancel_reason, False
                 if record.recalled and not reason:
                     answer.append(Cancellation(listed.run, listed.attempt_key, record.recalled, hand_back=True))
             if reason:
-                answer.append(Cancellation(listed.run, listed.attempt_key, reason))
+                answer.append(Cancellation(listed.run, listed.attempt_key, reason, lost))
         return self._tasks.turn(answer)
 
     def report_end(
-        self, worker_id: str, root: RunRef, run_id: str, epoch: int, outcome: Outcome, now: float
+        self, worker_id: str, root: RunRef, run_id: str, epoch: int, outcome: Outcome, now: float, attempt_key: str = ""
     ) -> Turn[Acceptance]:
         """
-        A worker says how a run ended. `epoch` is 0 where the peer knows none.
+        A worker says how a run ended. `epoch` is 0 where the peer knows none, `attempt_key` empty.
 
         Accepted from the worker that holds the task, and again if it repeats itself; everybody else learns why not.
         """
@@ -210,7 +218,7 @@ class DispatchCore:
         record = self._tasks.open_task(root, run_id)
         if record is None:
             return self._tasks.turn(self._late_report(worker_id, root, run_id, epoch))
-        if record.worker_id != worker_id or epoch not in (0, record.epoch):
+        if not _holds(record, worker_id, epoch, attempt_key):
             return self._tasks.turn(Acceptance(False, f"stale attempt: run {run_id} is {_whereabouts(record)}"))
         if not allows(record.state, Input.REPORT_END) or (record.confirms and record.state is State.OFFERED):
             return self._tasks.turn(Acceptance(False, f"stale attempt: {record.timeline[-1].reason}"))
@@ -218,7 +226,7 @@ class DispatchCore:
         return self._tasks.turn(Acceptance(True))
 
     def hand_back(
-        self, worker_id: str, root: RunRef, run_id: str, epoch: int, reason: str, now: float
+        self, worker_id: str, root: RunRef, run_id: str, epoch: int, reason: str, now: float, attempt_key: str = ""
     ) -> Turn[Acceptance]:
         """
         A worker says that it has stopped a run so that another worker can go on with it. It waits again then.
@@ -229,7 +237,7 @@ class DispatchCore:
         record = self._tasks.open_task(root, run_id)
         if record is None:
             return self._tasks.turn(self._late_report(worker_id, root, run_id, epoch))
-        if record.worker_id != worker_id or epoch != record.epoch:
+        if not epoch or not _holds(record, worker_id, epoch, attempt_key):
             return self._tasks.turn(Acceptance(False, f"stale attempt: run {run_id} is {_whereabouts(record)}"))
         if record.state is State.RUNNING:
             outcome = self._maintenance.end_of_handed_back(record, reason)
@@ -451,9 +459,22 @@ def _cancellation(listed: RunningTask, record: TaskRecord) -> Cancellation:
     return Cancellation(listed.run, listed.attempt_key, record.recalled, hand_back=True)
 
 
-def _given_away(record: TaskRecord, worker_id: str, epoch: int) -> bool:
-    """Whether a worker that lists a run of that epoch has lost it."""
+def _holds(record: TaskRecord, worker_id: str, epoch: int, attempt_key: str) -> bool:
+    """
+    Whether that worker was given the task last, in that epoch and as that attempt.
+
+    Epochs begin anew where a journal was lost, attempts never do. The key of an attempt ends with its id.
+    """
     if record.worker_id != worker_id or epoch not in (0, record.epoch):
+        return False
+    _, colon, named = attempt_key.rpartition(":")
+    chosen_here = colon and record.confirms and epoch and record.attempt_id
+    return not chosen_here or named == record.attempt_id
+
+
+def _given_away(record: TaskRecord, worker_id: str, epoch: int, attempt_key: str) -> bool:
+    """Whether a worker that lists a run of that epoch has lost it."""
+    if not _holds(record, worker_id, epoch, attempt_key):
         return True
     return record.state is State.QUEUED and bool(record.lost_workers)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import NamedTuple, Protocol, TypeVar
 
 from txdagu.dispatch.history import History
@@ -189,10 +189,18 @@ class Lifecycle:
         if record.cancel_reason or record.recalled:
             worker.cancelling[record.number] = record
 
-    def replaced(self, worker: WorkerRecord, now: float) -> None:
-        """A process that started later has the worker's id: nobody waits for the one before any longer."""
+    def replaced(self, worker: WorkerRecord, now: float, gone: Collection[str]) -> None:
+        """
+        A process that started later has the worker's id: nobody waits for the one before any longer. What an incarnation ran
+        that is `gone` with all its processes is lost now; the lease of others must end first.
+        """
         for record in tuple(worker.tasks.values()):
-            if record.silent and not self.waits_for_worker(record):
+            if record.state is not State.RUNNING or not record.confirms:
+                continue
+            if record.incarnation in gone:
+                record.seen = True  # it may have begun it in the moment before it died
+                self.apply(record, Input.WORKER_REPLACED, now)
+            elif record.silent and not self.waits_for_worker(record):
                 self.apply(record, Input.WORKER_REPLACED, now)
 
     def apply(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from txdagu.dispatch.leases import Deadlines
 from txdagu.dispatch.lifecycle import Lifecycle
 from txdagu.dispatch.machine import Input, State
@@ -20,13 +22,16 @@ class Membership:
         self._tasks = tasks
         self.deadlines: Deadlines[WorkerRecord] = Deadlines()
 
-    def seen(self, worker_id: str, labels: Labels, incarnation: str, now: float) -> WorkerRecord:
+    def seen(
+        self, worker_id: str, labels: Labels, incarnation: str, now: float, gone: Collection[str] = ()
+    ) -> WorkerRecord:
         """
-        The record of a worker that has just told its labels; made if it is new.
+        The record of a worker that has just told its labels; made if it is new. `gone` are earlier incarnations of which no
+        process lives, as it has seen on its host.
 
         Another incarnation under the same id means that the worker was restarted: what the old one had not confirmed
-        goes back to the queue. Should the old one speak up again, then two live under one id, and it is refused with
-        `ConflictError`.
+        goes back to the queue, and if it is gone, what it ran is lost at once, else when its lease ends. Two that live under one
+        id are refused with `ConflictError`: the later one as long as the earlier may live, the earlier when it was replaced.
         """
         worker = self._tasks.workers.get(worker_id)
         if worker is None:
@@ -35,14 +40,21 @@ class Membership:
             self._tasks.workers[worker_id] = worker
             self._tasks.placement.update_worker(worker)
             self._tasks.claim_restored(worker, now)
-            self._tasks.replaced(worker, now)
+            self._tasks.replaced(worker, now, gone)
             self.deadlines.set(now + FORGOTTEN_AFTER, worker)
         elif worker.incarnation != incarnation:
             if incarnation in worker.retired:
                 raise ConflictError(
                     f"worker id {worker_id!r} is in use by another process that started later; give this one another --worker.id"
                 )
-            self._restarted(worker, incarnation, now)
+            silence = now - worker.seen_at
+            if worker.incarnation and worker.incarnation not in gone and silence < self._tasks.lease_ttl:
+                raise ConflictError(
+                    f"worker id {worker_id!r} is in use by another process, heard of {silence:.0f} s ago; give this one "
+                    f"another --worker.id, or wait: it is accepted when the other has left, or was silent for "
+                    f"{self._tasks.lease_ttl:g} s"
+                )
+            self._restarted(worker, incarnation, now, gone)
         worker.seen_at = now
         if worker.labels != labels:
             self._tasks.placement.relabel(worker, dict(labels))
@@ -112,7 +124,7 @@ class Membership:
         )
         self._tasks.apply(record, Input.DISAPPEARED, now, text)
 
-    def _restarted(self, worker: WorkerRecord, incarnation: str, now: float) -> None:
+    def _restarted(self, worker: WorkerRecord, incarnation: str, now: float, gone: Collection[str]) -> None:
         if worker.incarnation:
             worker.retired.append(worker.incarnation)
         self.dismiss(worker, f"worker {worker.id} was restarted")
@@ -122,7 +134,7 @@ class Membership:
         worker.credit, worker.strikes = 0, 0
         worker.leaving = None
         self._tasks.placement.relabel(worker, worker.labels)
-        self._tasks.replaced(worker, now)
+        self._tasks.replaced(worker, now, gone)
 
     def _remove(self, worker: WorkerRecord, reason: str, now: float) -> None:
         self.dismiss(worker, f"worker {worker.id} {reason}")

@@ -95,9 +95,13 @@ class Acceptance:
 
 @dataclass(frozen=True, slots=True)
 class Cancellation:
-    """Tells a worker to end a run that it listed under that key; with `hand_back`, so that another worker can go on with it."""
+    """
+    Tells a worker to end a run that it listed under that key; if `lost`, because it is not its own any more: it must write
+    nothing more. With `hand_back`, so that another worker can go on with it.
+    """
 
     run: RunRef
     attempt_key: str
     reason: str
+    lost: bool = False
     hand_back: bool = False

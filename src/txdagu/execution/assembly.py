@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 from txdagu.config.settings import Settings
-from txdagu.execution.engine import Engine
+from txdagu.execution.engine import Engine, IWatch
 from txdagu.execution.processes import PidfdProcessRunner
 from txdagu.model.dag import Dag
 from txdagu.peers.interfaces import ICoordinators
@@ -24,8 +24,13 @@ def run_store(settings: Settings, reactor: Any) -> SharedDiskStore:
     return SharedDiskStore(settings.paths, reactor, local_now)
 
 
-def engine(settings: Settings, reactor: Any, store: IRunStore, coordinators: ICoordinators) -> Engine:
-    """An engine that starts processes on this host, with this process' environment as the base of theirs."""
+def engine(
+    settings: Settings, reactor: Any, store: IRunStore, coordinators: ICoordinators, watch: IWatch | None = None
+) -> Engine:
+    """
+    An engine that starts processes on this host, with this process' environment as the base of theirs. `watch` guards runs that
+    bring no guard of their own.
+    """
     return Engine(
         store,
         coordinators,
@@ -36,6 +41,7 @@ def engine(settings: Settings, reactor: Any, store: IRunStore, coordinators: ICo
         execution_mode=settings.default_execution_mode,
         find_dag=child_finder(reactor, settings.paths.dags_dir, settings.paths.base_config),
         default_shell=settings.default_shell,
+        watch=watch,
     )
 
 

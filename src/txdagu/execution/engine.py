@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 from datetime import datetime
+from typing import Protocol
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
+from txdagu.execution.guarding import Guard, GuardedProcesses
 from txdagu.execution.interfaces import IProcessRunner, ISlot
 from txdagu.execution.preparation import evaluate_inputs, with_log_directory
 from txdagu.execution.record import OnStatus
 from txdagu.execution.request import RunRequest
 from txdagu.execution.run import Run
 from txdagu.execution.slot import SharedSlot
-from txdagu.execution.steps.context import Tools
+from txdagu.execution.steps.context import ChildHandle, Tools
 from txdagu.execution.stop import Stop
 from txdagu.execution.tracing.export import Exports
 from txdagu.model.dag import Dag
@@ -27,6 +30,16 @@ from txdagu.system.threads import threads_of
 __all__ = ["Engine", "ISlot", "Run", "RunRequest"]
 
 
+class IWatch(Protocol):
+    """Gives guards to runs, see `reaping.Watch`."""
+
+    def begin(self) -> Guard:
+        """A guard for a run that begins."""
+
+    def end(self, guard: Guard) -> None:
+        """The run has ended."""
+
+
 class Engine:
     """
     Runs DAGs: their commands as processes of this machine, their children here or on workers.
@@ -35,6 +48,7 @@ class Engine:
     environment of this process, `execution_mode` ``auto``, ``local`` or ``distributed``. `find_dag` is called
     with a child's name and the directory of the calling DAG's file, and raises `NotFoundError`. `default_shell` is a command
     line; empty: ``SHELL``, else ``sh``. Without `coordinators` nothing can run on workers, and a step that has to fails.
+    `watch` makes a guard for a run that brings none, and is given it back at its end.
     """
 
     log = Logger()
@@ -51,8 +65,10 @@ class Engine:
         execution_mode: str,
         find_dag: Callable[[str, str], Awaitable[Dag]],
         default_shell: str = "",
+        watch: IWatch | None = None,
     ) -> None:
         in_thread = threads_of(clock)
+        self._watch = watch
         self._tools = Tools(
             store=store,
             coordinators=coordinators,
@@ -64,8 +80,9 @@ class Engine:
             find_dag=find_dag,
             default_shell=default_shell,
             in_thread=in_thread,
-            start=self._begin,
+            start=lambda request, slot: self._begin(request, slot, self._tools),
             exports=Exports(clock, in_thread),
+            guard=Guard(),
         )
 
     def start(
@@ -73,14 +90,32 @@ class Engine:
         request: RunRequest,
         on_status: Callable[[RunStatus], None] | None = None,
         slot: ISlot | None = None,
+        guard: Guard | None = None,
     ) -> Run:
         """
         Begin a run and return it.
 
         `on_status` is called with every new state, the last one included. A `slot` is held now, and is given back while the run
-        only waits for children elsewhere.
+        only waits for children elsewhere. The `guard` watches over it and its children here.
         """
-        return self._begin(request, SharedSlot(slot), on_status)
+        if guard is not None or self._watch is None:
+            return self._begin(request, SharedSlot(slot), self._guarded(guard), on_status)
+        watch, watched = self._watch, self._watch.begin()
+        run = self._begin(request, SharedSlot(slot), self._guarded(watched), on_status)
+        run.wait().addCallback(lambda _: watch.end(watched))
+        return run
+
+    def _guarded(self, guard: Guard | None) -> Tools:
+        """The tools of a run under that guard, which its children inherit."""
+        if guard is None:
+            return self._tools
+
+        def begin(request: RunRequest, slot: SharedSlot) -> ChildHandle:
+            return self._begin(request, slot, tools)
+
+        processes = GuardedProcesses(self._tools.processes, guard)
+        tools = replace(self._tools, guard=guard, processes=processes, start=begin)
+        return tools
 
     async def sent(self) -> None:
         """Wait until the traces of runs that have ended were sent or given up; before the process ends."""
@@ -96,8 +131,8 @@ class Engine:
         params = tuple(f"{name}={value}" for name, value in inputs.params.items())
         return await with_log_directory(request, self._tools, stop, inputs), params
 
-    def _begin(self, request: RunRequest, slot: SharedSlot, on_status: OnStatus | None = None) -> Run:
-        run = Run(request, self._tools, slot, on_status)
+    def _begin(self, request: RunRequest, slot: SharedSlot, tools: Tools, on_status: OnStatus | None = None) -> Run:
+        run = Run(request, tools, slot, on_status)
         running = Deferred.fromCoroutine(run.execute())
         running.addErrback(lambda failure: self.log.failure("run {run} broke", failure, run=str(request.run)))
         return run

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
 from zope.interface import Attribute, Interface
@@ -38,7 +38,7 @@ class ProcessSpec:
 
     `stdout` and `stderr` are files, appended to if `append`, else emptied; an empty name is ``/dev/null``; the same name
     twice makes one stream of both. An empty `cwd` is the caller's own. The program writes its files itself; with a `tap` its
-    output passes through this process.
+    output passes through this process. `permitted` is asked in a thread, right before the start, where that is not certain.
     """
 
     argv: tuple[str, ...]
@@ -48,6 +48,11 @@ class ProcessSpec:
     stderr: str = ""
     append: bool = True
     tap: Tap | None = None
+    permitted: Callable[[], bool] | None = None
+
+
+class NotPermittedError(Exception):
+    """`ProcessSpec.permitted` said no."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +98,7 @@ class IProcessRunner(Interface):
     """Starts programs."""
 
     def run(command: ProcessSpec) -> Awaitable[IStartedProcess]:
-        """Start it. Raises `ProcessStartError` with a sentence that says what is missing."""
+        """Start it. Raises `ProcessStartError` with a sentence that says what is missing, `NotPermittedError`."""
 
 
 class ISlot(Interface):

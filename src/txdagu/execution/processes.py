@@ -21,7 +21,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from txdagu.execution.interfaces import ExitStatus, IProcessRunner, IStartedProcess, ProcessSpec
+from txdagu.execution.interfaces import ExitStatus, IProcessRunner, IStartedProcess, NotPermittedError, ProcessSpec
 from txdagu.execution.streams import Pump, Streams
 from txdagu.model.errors import DaguError
 from txdagu.system.descriptors import raise_open_files, usual_open_files
@@ -65,6 +65,8 @@ def spawn(command: ProcessSpec, drained: Callable[[bytes, str], None], open_file
                 streams = (pump.stdout, pump.stderr)
             else:
                 streams = _log_files(command, opened)
+            if command.permitted is not None and not command.permitted():
+                raise NotPermittedError
             process = subprocess.Popen(
                 command.argv,
                 cwd=command.cwd or None,
@@ -74,6 +76,10 @@ def spawn(command: ProcessSpec, drained: Callable[[bytes, str], None], open_file
                 stderr=streams[1],
                 start_new_session=True,
             )
+        except NotPermittedError:
+            if pump is not None:
+                pump.abandon()
+            raise
         except (OSError, ValueError) as error:
             if pump is not None:
                 pump.abandon()

@@ -34,7 +34,10 @@ def sentence(failure: Failure) -> str:
 
 
 class RunRecord:
-    """The state of a run as it was last told. A listener or store that fails does not end the run; that is logged."""
+    """
+    The state of a run as it was last told. A listener or store that fails does not end the run; that is logged. Of a task that
+    was given to somebody else nothing is written any more.
+    """
 
     log = Logger()
 
@@ -83,7 +86,7 @@ class RunRecord:
     def publish(self, **changes: Any) -> None:
         """Note what has changed, and tell the store and the listener."""
         status = self.change(**changes)
-        if self._sink is not None:
+        if self._sink is not None and not self._tools.guard.fenced:
             try:
                 self._sink.write_status(status)
             except Exception as error:  # noqa: BLE001 - the end of the run writes the state again
@@ -100,7 +103,7 @@ class RunRecord:
 
     def write(self, level: str, message: str, **fields: object) -> None:
         """A line in the run's log."""
-        if self._sink is not None:
+        if self._sink is not None and not self._tools.guard.fenced:
             line = log_line(self._tools.now(), level, message, **fields)
             self._sink.write_log(self._hidden.text(line) if self._hidden is not None else line)
 

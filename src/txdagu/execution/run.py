@@ -84,6 +84,9 @@ class Run:
         if self._ended or self._reason:
             return
         self._note(reason or "it was asked for")
+        if self._tools.guard.frozen:
+            self.kill()  # nobody who is stopped can clean up
+            return
         self._stop.request(passed=signal)
         if self._walk is not None:
             self._walk.cancel(signal)
@@ -101,6 +104,9 @@ class Run:
             return
         self._handed_back = True
         self._note(reason)
+        if self._tools.guard.frozen:
+            self.kill()  # nobody who is stopped can clean up
+            return
         self._stop.request(let_go=True)
         if self._walk is not None:
             self._walk.hand_back()
@@ -120,6 +126,21 @@ class Run:
         self._stop.request(force=True)
         if self._walk is not None:
             self._walk.kill()
+
+    def give_up(self, reason: str, fenced: bool = False) -> None:
+        """
+        The task is not ours any more: SIGKILL to what runs of it, its children here too. It ends as failed, for that reason; if
+        `fenced`, nothing of it is written any more.
+        """
+        self._tools.guard.end(reason, fenced)
+        self._reason = self._reason or reason
+        self.kill()
+
+    def _freeze_changed(self, reason: str) -> None:
+        if reason:
+            self._record.write("WARN", "DAG run is frozen", reason=reason)
+        else:
+            self._record.write("INFO", "DAG run goes on")
 
     def _note(self, reason: str) -> None:
         self._reason = reason
@@ -154,11 +175,21 @@ class Run:
             return
         self._record.open(sink)
         self._record.write("INFO", "DAG run started", dag=request.dag.name, run_id=request.run.id)
-        state, problem = await self._outcome(sink)
-        if self._handed_back and state is RunState.ABORTED:
+        unsubscribe = self._tools.guard.subscribe(self._freeze_changed)
+        try:
+            state, problem = await self._outcome(sink)
+        finally:
+            unsubscribe()
+        if self._tools.guard.fenced:
+            self._record.finish(RunState.FAILED, self._tools.guard.ended)
+            await sink.abandon()
+            return
+        if self._tools.guard.ended:
+            state, problem = RunState.FAILED, self._tools.guard.ended
+        elif self._handed_back and state is RunState.ABORTED:
             await sink.close(self._record.hand_back(self._reason))
             return
-        if state is RunState.ABORTED and self._reason:
+        elif state is RunState.ABORTED and self._reason:
             problem = f"it was stopped: {self._reason}"
         ended = replace(self.status, state=state, error=problem, finished_at=self._tools.now())
         await self._mail.run_ended(ended)
@@ -251,8 +282,13 @@ class Run:
                     self._warn(f"the container of the run was not ended: {error}")
 
     async def _walk_through(self, core: RunCore, prepared: PreparedRun, sink: IRunSink) -> FinishRun:
-        self._walk = Walk(core, prepared, sink, self._record, self._slot)
-        finished = await self._walk.begin()
+        walk = self._walk = Walk(core, prepared, sink, self._record, self._slot)
+        begun = walk.begin()
+        unsubscribe = self._tools.guard.subscribe(walk.freeze_changed)
+        try:
+            finished = await begun
+        finally:
+            unsubscribe()
         self._exit_codes = {node.step.name: core.exit_code(number) for number, node in enumerate(core.nodes)}
         return finished
 

@@ -64,6 +64,8 @@ class Walk:
         self._effects: deque[Effect] = deque()
         self._applying = False
         self._timer: IDelayedCall | None = None
+        self._guard = prepared.tools.guard
+        self._frozen_since: datetime | None = None
 
     def begin(self) -> Deferred[FinishRun]:
         """Start the run; fires when it is over."""
@@ -81,6 +83,20 @@ class Walk:
     def kill(self) -> None:
         """Make what runs end."""
         self._apply(self._core.escalate(self._now()))
+
+    def freeze_changed(self, reason: str) -> None:
+        """Nothing of the run may go on, for this reason; with an empty one, it goes on."""
+        if reason:
+            self._frozen_since = self._now()
+            self._wake_at(None)
+        for target in self._core.running:
+            self._core.step_waits(target, f"frozen: {reason}" if reason else "")
+        self._publish()
+        since, now = self._frozen_since, self._now()
+        if not reason and since is not None:
+            self._frozen_since = None
+            self._apply(self._core.thawed(since, now))
+            self._wake_at(self._core.next_alarm)
 
     # -- effects -------------------------------------------------------------------------------------------------------
 
@@ -141,7 +157,7 @@ class Walk:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        if at is not None:
+        if at is not None and self._frozen_since is None:
             delay = max(0.0, (at - self._now()).total_seconds())
             self._timer = self._prepared.tools.clock.callLater(delay, self._woken)
 
@@ -161,6 +177,8 @@ class Walk:
         try:
             try:
                 await stop.race(use.work())
+                if not self._guard.open:
+                    await stop.race(self._guard.passed())
                 result = await work(stop, use)
             except StopRequested:
                 self._failed(target, StepEnd(NodeState.ABORTED, exit_code=1))

@@ -231,7 +231,7 @@ class WorkerStats(_message.Message):
     def __init__(self, total_pollers: _Optional[int] = ..., busy_pollers: _Optional[int] = ..., running_tasks: _Optional[_Iterable[_Union[RunningTask, _Mapping]]] = ...) -> None: ...
 
 class HeartbeatRequest(_message.Message):
-    __slots__ = ("worker_id", "labels", "stats", "incarnation", "leaving", "draining", "drain_left_ms")
+    __slots__ = ("worker_id", "labels", "stats", "incarnation", "leaving", "draining", "drain_left_ms", "gone_incarnations")
     class LabelsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -246,6 +246,7 @@ class HeartbeatRequest(_message.Message):
     LEAVING_FIELD_NUMBER: _ClassVar[int]
     DRAINING_FIELD_NUMBER: _ClassVar[int]
     DRAIN_LEFT_MS_FIELD_NUMBER: _ClassVar[int]
+    GONE_INCARNATIONS_FIELD_NUMBER: _ClassVar[int]
     worker_id: str
     labels: _containers.ScalarMap[str, str]
     stats: WorkerStats
@@ -253,7 +254,8 @@ class HeartbeatRequest(_message.Message):
     leaving: bool
     draining: bool
     drain_left_ms: int
-    def __init__(self, worker_id: _Optional[str] = ..., labels: _Optional[_Mapping[str, str]] = ..., stats: _Optional[_Union[WorkerStats, _Mapping]] = ..., incarnation: _Optional[str] = ..., leaving: _Optional[bool] = ..., draining: _Optional[bool] = ..., drain_left_ms: _Optional[int] = ...) -> None: ...
+    gone_incarnations: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, worker_id: _Optional[str] = ..., labels: _Optional[_Mapping[str, str]] = ..., stats: _Optional[_Union[WorkerStats, _Mapping]] = ..., incarnation: _Optional[str] = ..., leaving: _Optional[bool] = ..., draining: _Optional[bool] = ..., drain_left_ms: _Optional[int] = ..., gone_incarnations: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class HeartbeatResponse(_message.Message):
     __slots__ = ("cancelled_runs",)
@@ -262,14 +264,16 @@ class HeartbeatResponse(_message.Message):
     def __init__(self, cancelled_runs: _Optional[_Iterable[_Union[CancelledRun, _Mapping]]] = ...) -> None: ...
 
 class CancelledRun(_message.Message):
-    __slots__ = ("attempt_key", "reason", "hand_back")
+    __slots__ = ("attempt_key", "reason", "lost", "hand_back")
     ATTEMPT_KEY_FIELD_NUMBER: _ClassVar[int]
     REASON_FIELD_NUMBER: _ClassVar[int]
+    LOST_FIELD_NUMBER: _ClassVar[int]
     HAND_BACK_FIELD_NUMBER: _ClassVar[int]
     attempt_key: str
     reason: str
+    lost: bool
     hand_back: bool
-    def __init__(self, attempt_key: _Optional[str] = ..., reason: _Optional[str] = ..., hand_back: _Optional[bool] = ...) -> None: ...
+    def __init__(self, attempt_key: _Optional[str] = ..., reason: _Optional[str] = ..., lost: _Optional[bool] = ..., hand_back: _Optional[bool] = ...) -> None: ...
 
 class DAGRunStatusProto(_message.Message):
     __slots__ = ("json_data",)
@@ -286,12 +290,14 @@ class AckTaskClaimRequest(_message.Message):
     def __init__(self, worker_id: _Optional[str] = ..., claim_token: _Optional[str] = ...) -> None: ...
 
 class AckTaskClaimResponse(_message.Message):
-    __slots__ = ("accepted", "error")
+    __slots__ = ("accepted", "error", "lease_seconds")
     ACCEPTED_FIELD_NUMBER: _ClassVar[int]
     ERROR_FIELD_NUMBER: _ClassVar[int]
+    LEASE_SECONDS_FIELD_NUMBER: _ClassVar[int]
     accepted: bool
     error: str
-    def __init__(self, accepted: _Optional[bool] = ..., error: _Optional[str] = ...) -> None: ...
+    lease_seconds: float
+    def __init__(self, accepted: _Optional[bool] = ..., error: _Optional[str] = ..., lease_seconds: _Optional[float] = ...) -> None: ...
 
 class RunHeartbeatRequest(_message.Message):
     __slots__ = ("worker_id", "owner_coordinator_id", "running_tasks", "incarnation")

@@ -103,8 +103,9 @@ class SchedulerServer(Service):
 def scheduler_service(settings: Settings, reactor: Any, protected: Protection | None = None) -> IService:
     """The scheduler set up as `settings` say. `protected`: see `connector`."""
     from txdagu.execution.assembly import engine, run_store
+    from txdagu.execution.reaping import Watch
 
     coordinators = Coordinators(settings, reactor, SystemRandom(), monotonic, connector(settings, reactor, protected))
     store = run_store(settings, reactor)
-    runs_here = engine(settings, reactor, store, coordinators)
+    runs_here = engine(settings, reactor, store, coordinators, Watch(reactor))
     return SchedulerServer(settings, reactor, store, store.queue, coordinators, runs_here, monotonic, unix_now)

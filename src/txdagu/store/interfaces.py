@@ -53,6 +53,9 @@ class IRunSink(Interface):
         When it fires, everything is on disk. Calling it twice is an error.
         """
 
+    def abandon() -> Awaitable[None]:
+        """End the attempt without another word: it is somebody else's run now. Only the liveness file is given back."""
+
     def watch_cancel(requested: Callable[[], None]) -> None:
         """Call `requested` once, as soon as somebody asks for this attempt's end. Stops when the attempt is closed."""
 

@@ -141,6 +141,20 @@ class SharedDiskSink:
         finally:
             self._writing.release()
 
+    async def abandon(self) -> None:
+        """See `IRunSink`."""
+        self._closed = True
+        for end in self._ends:
+            end()
+        self._ends.clear()
+        self._lines, self._status = [], None
+        self._wake()
+        await self._writing.acquire()
+        try:
+            await self._in_thread(self._attempt.release)
+        finally:
+            self._writing.release()
+
     def watch_cancel(self, requested: Callable[[], None]) -> None:
         """See `IRunSink`."""
         if self._closed:

@@ -9,6 +9,11 @@ monotonic = time.monotonic
 """Seconds that no change of the clock disturbs; only differences mean something, and only in this process."""
 
 
+def boottime() -> float:
+    """Seconds since this host was started, those included in which it slept; the same in all of its processes."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
 def local_now() -> datetime:
     """The time with the zone of this host, as people read it in files and reports."""
     return datetime.now().astimezone()

@@ -21,7 +21,10 @@ from txdagu.store.interfaces import IRunSink, IRunStore, StepLogs
 
 @implementer(IRunSink)
 class RecordingSink:
-    """One attempt: all states in `statuses`, lines of its log in `lines`, the state it was closed with in `final`."""
+    """
+    One attempt: all states in `statuses`, lines of its log in `lines`, the state it was closed with in `final`, whether it was
+    `abandoned`.
+    """
 
     def __init__(
         self,
@@ -41,6 +44,7 @@ class RecordingSink:
         self.statuses: list[RunStatus] = []
         self.lines: list[str] = []
         self.final: RunStatus | None = None
+        self.abandoned = False
         self.step_names: list[str] = []
         self.cancel: Callable[[], None] | None = None
         self._directory = directory
@@ -82,6 +86,11 @@ class RecordingSink:
         self.statuses.append(status)
         self.final = status
         self._changed()
+        return succeed(None)
+
+    def abandon(self) -> Deferred[None]:
+        """Kept as `abandoned`."""
+        self.abandoned = True
         return succeed(None)
 
     def watch_cancel(self, requested: Callable[[], None]) -> None:

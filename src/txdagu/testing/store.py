@@ -108,6 +108,11 @@ class MemorySink:
         self.attempt.alive = False
         self._keep(status)
 
+    async def abandon(self) -> None:
+        """The run is no longer alive; its last state stays as it was."""
+        self._closed = True
+        self.attempt.alive = False
+
     def watch_cancel(self, requested: Callable[[], None]) -> None:
         """Call once when the end is asked for, at once if it was before."""
         self._requested = requested

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
-from txdagu.peers.connecting import reconnect_pause
 from txdagu.peers.discovery import Member
 from txdagu.protocol import coordinator_pb2 as pb
 from txdagu.protocol.conversion import running_task_to_message
@@ -23,8 +22,6 @@ BEAT_INTERVAL = 1.0
 BEAT_DEADLINE = 3.0
 # After so many beats in a row without any answer the connection is taken for dead and made anew.
 SILENT_BEATS = 3
-# Seconds for stopping a run beside its own time to clean up, so that it is over when its lease ends.
-STOPPING_RESERVE = 3.0
 
 
 def lets_leases_stand(error: RpcError) -> bool:
@@ -42,10 +39,9 @@ class Heartbeat:
     Beats at one coordinator every second, 3 s at most for each call.
 
     `answered` is called after each answered beat with whether the coordinator announced our additions. To one that did, the
-    tasks it owns are named in a second call that renews their leases. A lease that could not be renewed ends our run
-    before it ends itself, because the coordinator may give the task to another worker then. A coordinator that is down
-    (its address refuses connections) gives nothing away, and neither does one that says so because it cannot write its
-    journal; so runs outlive both. Runs that are never given away (``onWorkerLost: wait``) go on.
+    tasks it owns are named in a second call that renews their leases; what follows where that fails, `WorkerLeases` knows. A
+    coordinator that says that it cannot write its journal gives nothing away meanwhile, so that counts as a renewal. That its
+    address refuses connections proves nothing: something between us may refuse them while others reach it.
     """
 
     log = Logger()
@@ -65,13 +61,10 @@ class Heartbeat:
         self._complaint = Complaint(lambda sentence: self.log.warn("{what}", what=sentence), around.now)
         self._beating: Deferred[None] | None = None
         self._loop = Repeating(around.reactor, BEAT_INTERVAL, self._beat, f"a beat at coordinator {member}")
-        # A beat may hang for its whole deadline; leases do not wait for it.
-        self._fencing = Repeating(around.reactor, BEAT_INTERVAL, self._fence, f"fencing runs of coordinator {member}")
 
     def start(self) -> None:
         """Beat now and every second."""
-        for loop in (self._loop, self._fencing):
-            loop.start()
+        self._loop.start()
 
     def drain(self, ends_at: float) -> None:
         """Say from now on, and at once, that we take nothing new, and when we end."""
@@ -85,8 +78,7 @@ class Heartbeat:
 
     async def stop(self, leaving: bool) -> None:
         """Stop beating; if `leaving`, say so in a last beat to a coordinator that answers."""
-        for loop in (self._loop, self._fencing):
-            loop.stop()
+        self._loop.stop()
         if self._beating is not None:
             self._beating.cancel()
         if leaving and self.reachable:
@@ -116,6 +108,7 @@ class Heartbeat:
             leaving=leaving,
             draining=self._ends_at is not None,
             drain_left_ms=0 if self._ends_at is None else round(max(self._ends_at - self._around.now(), 0.0) * 1000),
+            gone_incarnations=self._around.gone,
         )
         sent_at = self._around.now()
         try:
@@ -144,13 +137,7 @@ class Heartbeat:
     def _unanswered(self, error: RpcError, sent_at: float) -> None:
         self.reachable = False
         if lets_leases_stand(error):
-            for task in self._tasks.owned_by(self._member):
-                task.renewed_at = max(task.renewed_at, sent_at)
-        elif "refused" in error.message:
-            # Nobody listens there: nobody who could give our tasks away, and a coordinator that comes back grants every
-            # lease its full time again. A channel that pauses tells what it met up to one pause ago.
-            for task in self._tasks.owned_by(self._member):
-                task.renewed_at = max(task.renewed_at, sent_at - reconnect_pause(self._around.lease_ttl))
+            self._around.leases.renewed(self._tasks.owned_by(self._member), sent_at, self._around.now())
         self._complaint.trouble(f"coordinator {self._member} does not answer heartbeats: {error}")
         self._around.directory.review()
         if error.code is not StatusCode.DEADLINE_EXCEEDED:
@@ -176,15 +163,17 @@ class Heartbeat:
             )
         except RpcError as error:
             if lets_leases_stand(error):
-                for task in owned:
-                    task.renewed_at = max(task.renewed_at, sent_at)
+                self._around.leases.renewed(owned, sent_at, self._around.now())
             self._complaint.trouble(f"coordinator {self._member} does not renew leases: {error}")
             return
-        refused = {cancelled.attempt_key for cancelled in response.cancelled_runs}
+        lost = {cancelled.attempt_key: cancelled.reason for cancelled in response.cancelled_runs if cancelled.lost}
+        self._around.leases.renewed(
+            [task for task in owned if task.attempt_key not in lost], sent_at, self._around.now()
+        )
         for task in owned:
-            if task.attempt_key not in refused:
-                task.renewed_at = max(task.renewed_at, sent_at)
-        self._cancel(response.cancelled_runs)
+            if task.attempt_key in lost:
+                self._around.leases.given_away(task, f"coordinator {self._member} says: {lost[task.attempt_key]}")
+        self._cancel(cancelled for cancelled in response.cancelled_runs if not cancelled.lost)
 
     def _cancel(self, cancelled: Iterable[pb.CancelledRun]) -> None:
         orders = {run.attempt_key: run for run in cancelled if run.attempt_key}
@@ -199,18 +188,3 @@ class Heartbeat:
                     self.log.info("run {run} is handed back: {reason}", run=str(task.run), reason=order.reason)
             elif task.cancel(order.reason or f"coordinator {self._member} asked for its end"):
                 self.log.info("run {run} is cancelled: {reason}", run=str(task.run), reason=task.cancel_reason)
-
-    def _fence(self) -> None:
-        """End runs whose lease is about to end unrenewed: afterwards another worker may be running them."""
-        now = self._around.now()
-        for task in self._tasks.owned_by(self._member):
-            reserve = min(task.clean_up_seconds + STOPPING_RESERVE, self._around.lease_ttl / 2)
-            silence = now - task.renewed_at
-            if silence < self._around.lease_ttl - reserve or task.ended or task.waited_for:
-                continue
-            reason = (
-                f"coordinator {self._member} has not renewed its lease for {silence:.0f} s, "
-                "so that it may be given to another worker"
-            )
-            if task.cancel(reason):
-                self.log.warn("run {run} is ended: {reason}", run=str(task.run), reason=reason)

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import ClassVar, Protocol
 
+from twisted.logger import Logger
+
+from txdagu.execution.guarding import Guard
 from txdagu.model.policies import LostWorkerPolicy
 from txdagu.model.run import RunRef
 from txdagu.model.task import RunningTask, Task
 from txdagu.peers.discovery import Member
 
 
-class Stoppable(Protocol):
-    """A run, as far as its end is concerned: `txdagu.execution.run.Run`."""
+class IRunHandle(Protocol):
+    """A run, as its task ends it: `txdagu.execution.run.Run`."""
 
     def cancel(self, reason: str) -> None:
         """Ask for its end."""
@@ -24,6 +27,9 @@ class Stoppable(Protocol):
     def kill(self) -> None:
         """Make it end."""
 
+    def give_up(self, reason: str, fenced: bool = False) -> None:
+        """Kill it; if `fenced`, it writes nothing more."""
+
 
 @dataclass(slots=True, eq=False)
 class TaskInHand:
@@ -31,10 +37,9 @@ class TaskInHand:
     A task that was accepted and has not been reported as ended. Told apart by identity.
 
     `owner` is the coordinator that gave it, `owner_id` what it calls itself (a configured address tells no id),
-    `ours` whether that one keeps a lease which we must renew. `renewed_at` is when the last renewal that was granted
-    had been sent, on the worker's monotonic clock; `started_at` is Unix seconds, for display. Until the run
-    exists, the reasons for its end are only kept. `recalled` is why the run is stopped so that another worker can
-    go on with it.
+    `ours` whether that one keeps a lease which we must renew. `started_at` is Unix seconds, for display. `guard` stands between
+    the run and its processes. What is wished for before the run exists is kept until it does. `recalled` is why the run is
+    stopped so that another worker can go on with it. `taken_away` says that somebody else may run it: nothing is reported then.
     """
 
     task: Task
@@ -45,12 +50,16 @@ class TaskInHand:
     epoch: int = 0
     owner_id: str = ""
     started_at: int = 0
-    renewed_at: float = 0.0
     ended: bool = False
     cancel_reason: str = ""
     recalled: str = ""
     clean_up_seconds: float = 5.0
-    _run: Stoppable | None = field(default=None, repr=False)
+    guard: Guard = field(default_factory=Guard)
+    taken_away: bool = False
+    _run: IRunHandle | None = field(default=None, repr=False)
+    _let_go: Callable[[], None] | None = field(default=None, repr=False)
+
+    log: ClassVar[Logger] = Logger()
 
     @property
     def run(self) -> RunRef:
@@ -58,9 +67,19 @@ class TaskInHand:
         return self.task.run
 
     @property
-    def waited_for(self) -> bool:
-        """Whether no other worker will be given the task, however long its owner does not hear of us."""
-        return self.task.on_worker_lost.policy is LostWorkerPolicy.WAIT
+    def token(self) -> str:
+        """See `ILeased`."""
+        return self.guard.token
+
+    @property
+    def policy(self) -> LostWorkerPolicy:
+        """See `ILeased`."""
+        return self.task.on_worker_lost.policy
+
+    @property
+    def owner_name(self) -> str:
+        """See `ILeased`."""
+        return str(self.owner)
 
     def cancel(self, reason: str) -> bool:
         """End the run, now or as soon as it exists; False if that was asked before or it has ended."""
@@ -69,6 +88,7 @@ class TaskInHand:
         self.cancel_reason = reason
         if self._run is not None:
             self._run.cancel(reason)
+        self._let_wait_go()
         return True
 
     def hand_back(self, reason: str) -> bool:
@@ -77,13 +97,14 @@ class TaskInHand:
 
         False if its end was asked for before, or it has ended.
         """
-        if not self.ours or self.task.on_worker_lost.policy is LostWorkerPolicy.FAIL:
+        if not self.ours or self.policy is LostWorkerPolicy.FAIL:
             return self.cancel(reason)
         if self.cancel_reason or self.recalled or self.ended:
             return False
         self.recalled = reason
         if self._run is not None:
             self._run.hand_back(reason)
+        self._let_wait_go()
         return True
 
     def kill(self) -> None:
@@ -91,13 +112,55 @@ class TaskInHand:
         if self._run is not None:
             self._run.kill()
 
-    def started(self, run: Stoppable) -> None:
-        """The run exists and can be ended."""
-        self._run = run
-        if self.cancel_reason:
+    def freeze(self, reason: str) -> None:
+        """See `ILeased`."""
+        self.log.warn("run {run} is frozen: {reason}", run=str(self.run), reason=reason)
+        self.guard.freeze(reason)
+
+    def thaw(self) -> None:
+        """See `ILeased`."""
+        self.log.info("run {run} goes on: its lease is renewed", run=str(self.run))
+        self.guard.thaw()
+
+    def give_up(self, reason: str) -> None:
+        """See `ILeased`."""
+        self._end(reason, fenced=False)
+
+    def take_away(self, reason: str) -> None:
+        """See `ILeased`."""
+        self.taken_away = True
+        self._end(reason, fenced=True)
+
+    def _end(self, reason: str, fenced: bool) -> None:
+        if self.ended:
+            return
+        self.log.warn("run {run} is killed: {reason}", run=str(self.run), reason=reason)
+        self.cancel_reason = self.cancel_reason or reason
+        self.guard.end(reason, fenced)
+        if self._run is not None:
+            self._run.give_up(reason, fenced)
+        self._let_wait_go()
+
+    def waits(self, let_go: Callable[[], None]) -> None:
+        """The run does not exist yet, because something is waited for; `let_go` ends that when the run shall not be."""
+        self._let_go = let_go
+        if self.cancel_reason or self.recalled:
+            self._let_wait_go()
+
+    def started(self, run: IRunHandle) -> None:
+        """The run exists."""
+        self._run, self._let_go = run, None
+        if self.guard.ended:
+            run.give_up(self.guard.ended, self.guard.fenced)
+        elif self.cancel_reason:
             run.cancel(self.cancel_reason)
         elif self.recalled:
             run.hand_back(self.recalled)
+
+    def _let_wait_go(self) -> None:
+        let_go, self._let_go = self._let_go, None
+        if let_go is not None:
+            let_go()
 
     def as_running(self) -> RunningTask:
         """As heartbeats name it."""

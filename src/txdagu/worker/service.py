@@ -17,14 +17,19 @@ from twisted.python.failure import Failure
 from txdagu.config.settings import Settings
 from txdagu.execution.assembly import engine, run_store
 from txdagu.execution.engine import Engine
+from txdagu.execution.guarding import IWatcher, Nobody
+from txdagu.execution.reaping import Reaping
 from txdagu.peers.connecting import connector
 from txdagu.peers.coordinators import Coordinators
 from txdagu.peers.discovery import Member
 from txdagu.peers.protection import Protection
 from txdagu.registry.publication import Publication, WorkerState, worker_publication
 from txdagu.store.interfaces import IRunStore
-from txdagu.system.clock import local_now, monotonic
+from txdagu.system.clock import boottime, local_now, monotonic
+from txdagu.system.repeating import Repeating
+from txdagu.worker.custody import Custody
 from txdagu.worker.identity import Identity, identity
+from txdagu.worker.leases import WorkerLeases
 from txdagu.worker.session import Session
 from txdagu.worker.slots import Slots
 from txdagu.worker.surroundings import Surroundings
@@ -37,6 +42,8 @@ REPORTING_TIME = 5.0
 GOODBYE_TIME = 4.0
 # How long all of that may take together once somebody is in a hurry.
 HURRY_TIME = 1.0
+# The reaper is exact; we follow it to tell why nothing goes on, and to start nothing.
+FENCE_INTERVAL = 0.5
 
 
 class WorkerService(Service):
@@ -62,6 +69,7 @@ class WorkerService(Service):
         random: Random,
         now: Callable[[], float],
         wall: Callable[[], datetime] = local_now,
+        custody: Custody | None = None,
     ) -> None:
         self.identity = who
         self.slots = Slots(settings.worker.max_active_runs)
@@ -69,6 +77,14 @@ class WorkerService(Service):
         self._reactor = reactor
         self._coordinators = coordinators
         self._directory = coordinators.directory
+        self._custody = custody
+        self._reaping: Reaping | None = None
+        watcher: IWatcher = Nobody()
+        if custody is not None:
+            watcher = self._reaping = Reaping(reactor, self._told_again, self._killed, lambda: custody.descriptor)
+        self._leases = WorkerLeases(settings.coordinator.lease_ttl, settings.worker.freeze_limit, watcher.tell)
+        self._now = now
+        self._fencing = Repeating(reactor, FENCE_INTERVAL, lambda: self._leases.tick(now()), "looking at leases")
         self._around = Surroundings(
             reactor,
             self._directory,
@@ -77,8 +93,11 @@ class WorkerService(Service):
             random,
             now,
             wall,
-            settings.coordinator.lease_ttl,
+            self._leases,
+            watcher,
+            self._reaping.outer if self._reaping is not None else "",
             settings.paths.base_config,
+            custody.gone if custody is not None else (),
         )
         self.tasks = Tasks(self._around, store, engine)
         self._publication: Publication = worker_publication(settings, reactor, who.id, self._state, wall)
@@ -87,6 +106,7 @@ class WorkerService(Service):
         self._hurried = False
         self._given_up = False
         self._patience: IDelayedCall | None = None
+        self._begun = False
         self._unsubscribe: Callable[[], None] | None = None
 
     # -- start ---------------------------------------------------------------------------------------------------------
@@ -103,6 +123,7 @@ class WorkerService(Service):
         if not self.slots.total:
             self.log.warn("worker.maxActiveRuns is 0: this worker only shows itself and takes no tasks")
         self._publication.startService()
+        self._fencing.start()
         self._unsubscribe = self._directory.subscribe(self._members_changed)
         self._coordinators.startService()
         Deferred.fromCoroutine(self._first_look()).addErrback(
@@ -110,13 +131,32 @@ class WorkerService(Service):
         )
 
     async def _first_look(self) -> None:
+        await self._begin_custody()
+        self._begun = True
         members = await self._directory.members()
         self._members_changed()
         if not members:
             self.log.warn("{nobody}; this worker goes on looking", nobody=self._directory.nobody)
 
+    async def _begin_custody(self) -> None:
+        """Have a reaper, and nothing left of the worker before us."""
+        if self._custody is None or self._reaping is None:
+            return
+        self._reaping.start()
+        unreaped = self._custody.unreaped
+        if unreaped:
+            self.log.warn("ending what is left of an earlier worker {worker_id}", worker_id=self.identity.id)
+            await self._reaping.swept(unreaped)
+        self._custody.begin(self.identity.incarnation)
+
+    def _told_again(self) -> list[str]:
+        return self._leases.lines()
+
+    def _killed(self, token: str) -> None:
+        self._leases.killed(token, self._now())
+
     def _members_changed(self) -> None:
-        if self._leaving or not self.running:
+        if self._leaving or not self.running or not self._begun:
             return
         members = self._directory.known()
         for member in members:
@@ -159,6 +199,10 @@ class WorkerService(Service):
         await self._bounded(Deferred.fromCoroutine(goodbyes), HURRY_TIME if self._hurried else GOODBYE_TIME)
         if self._patience is not None:
             self._patience.cancel()
+        self._fencing.stop()
+        if self._reaping is not None and self._custody is not None:
+            self._reaping.stop()
+            self._custody.release(forget=not self._settings.worker.id)
         await self._publication.stopService()
         await self._coordinators.stopService()
         self.log.info("worker {worker_id} is gone", worker_id=self.identity.id)
@@ -259,11 +303,13 @@ def worker_service(settings: Settings, reactor: Any, protected: Protection | Non
     """
     A worker that is set up as `settings` say and starts with the service. `protected`: see `connector`.
 
-    Raises `InvalidInputError` for settings that a worker cannot work with.
+    Raises `InvalidInputError` for settings that a worker cannot work with, and if there is such a worker on this host already.
     """
     random = SystemRandom()
     coordinators = Coordinators(settings, reactor, random, monotonic, connector(settings, reactor, protected))
     store = run_store(settings, reactor)
     runs = engine(settings, reactor, store, coordinators)
     who = identity(settings)
-    return WorkerService(settings, reactor, who, store, runs, coordinators, random, monotonic)
+    custody = Custody(settings.paths.data_dir, who.id)
+    custody.take()
+    return WorkerService(settings, reactor, who, store, runs, coordinators, random, boottime, custody=custody)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred
@@ -10,6 +11,8 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from txdagu.execution.engine import Engine
+from txdagu.execution.guarding import Guard
+from txdagu.execution.stop import StopRequested
 from txdagu.model.dag import Dag
 from txdagu.model.errors import DaguError
 from txdagu.model.run import RunStatus
@@ -33,25 +36,6 @@ ACK_PAUSE = 0.2
 LONGEST_ACK_PAUSE = 2.0
 
 
-class _Waiting:
-    """A run that waits for its slot: it can be ended at once, in any way."""
-
-    def __init__(self, slot: Deferred[None]) -> None:
-        self._slot = slot
-
-    def cancel(self, reason: str) -> None:
-        """Wait no longer."""
-        self._slot.cancel()
-
-    def hand_back(self, reason: str) -> None:
-        """Wait no longer."""
-        self._slot.cancel()
-
-    def kill(self) -> None:
-        """Wait no longer."""
-        self._slot.cancel()
-
-
 class Tasks:
     """
     Takes offers, confirms them, runs them, and reports their ends.
@@ -71,6 +55,7 @@ class Tasks:
         self._reports = Reports(around)
         self._handling: dict[Deferred[None], None] = {}
         self._closed = ""
+        self._count = 0
 
     @property
     def busy(self) -> bool:
@@ -97,7 +82,12 @@ class Tasks:
         handling.addBoth(self._handled, handling)
 
     async def abandon(self) -> None:
-        """Stop everything that is still under way: reports that nobody takes, confirmations that nobody answers."""
+        """
+        Stop everything that is still under way: reports that nobody takes, confirmations that nobody answers, and runs that did
+        not end. Those are killed and write nothing more, because they are given to others once we have said good-bye.
+        """
+        for hand in self.in_hand.running():
+            self._around.leases.given_away(hand, self._closed)
         for handling in list(self._handling):
             handling.cancel()
 
@@ -119,20 +109,25 @@ class Tasks:
             epoch=message.epoch,
             owner_id=message.owner_coordinator_id,
         )
+        hand.guard = self._guard(hand)
+        leases, now = self._around.leases, self._around.now
+        held_from, ttl = now(), 0.0
         try:
             if message.claim_token:
                 await slot.acquire()
-                confirmed_at = await self._confirm(member, message.claim_token, task)
-                if confirmed_at is None:
+                confirmed = await self._confirm(member, message.claim_token, task)
+                if confirmed is None:
                     return
-                hand.renewed_at = confirmed_at
+                held_from, ttl = confirmed
             # A peer that asks for no confirmation has forgotten the task by now: it is ours whether we have a slot or not.
             hand.started_at = int(self._around.wall().timestamp())
+            leases.hold(hand, held_from, now(), ttl)
             self.in_hand.add(hand)
             if not message.claim_token:
                 await self._wait_for_slot(hand, slot)
             status = await self._run(hand, slot)
             hand.ended = True
+            leases.release(hand)
             slot.release()
             self.in_hand.tell()
             self.log.info(
@@ -141,28 +136,42 @@ class Tasks:
                 ended="was handed back" if status.state is RunState.QUEUED else f"ended as {status.state.label}",
                 why=f": {status.error}" if status.error else "",
             )
-            if hand.ours:
+            if hand.ours and not hand.taken_away:
                 await self._reports.deliver(hand, status)
         finally:
             hand.ended = True
+            leases.release(hand)
             slot.release()
             self.in_hand.discard(hand)
+
+    def _guard(self, hand: TaskInHand) -> Guard:
+        """What starts the task's processes only while its lease stands."""
+        around = self._around
+        self._count += 1
+        return Guard(
+            f"{around.identity.incarnation}.{self._count}",
+            around.reaper,
+            around.outer_token,
+            valid=lambda: around.leases.valid(hand, around.now()),
+            look=lambda: around.leases.tick(around.now()),
+        )
 
     async def _wait_for_slot(self, hand: TaskInHand, slot: TaskSlot) -> None:
         """Returns when the slot is held, or when the task was cancelled."""
         waiting = slot.acquire()
-        hand.started(_Waiting(waiting))
+        hand.waits(waiting.cancel)
         try:
             await waiting
         except CancelledError:
-            if not hand.cancel_reason:
+            if not (hand.cancel_reason or hand.recalled):
                 raise
 
     # -- confirmation --------------------------------------------------------------------------------------------------
 
-    async def _confirm(self, member: Member, token: str, task: Task) -> float | None:
+    async def _confirm(self, member: Member, token: str, task: Task) -> tuple[float, float] | None:
         """
-        Say that we take the offer. Returns when the confirmation that was accepted was sent; None if the task is not ours.
+        Say that we take the offer. Returns when the confirmation that was accepted was sent, and the seconds of the lease if
+        they were told; None if the task is not ours.
 
         Asked again for the time of a lease when no answer came: the coordinator may be restarting, and if it kept the first
         one, the task is counted as running here. Saying it twice is fine.
@@ -188,7 +197,7 @@ class Tasks:
                     break
                 continue
             if answer.accepted:
-                return sent_at
+                return sent_at, answer.lease_seconds
             reason = answer.error
             break
         self.log.warn(
@@ -209,14 +218,15 @@ class Tasks:
         try:
             prepared = await self._requests.prepare(task, hand.attempt_name)
             hand.clean_up_seconds = prepared.request.dag.max_clean_up_seconds
-            silence = self._around.now() - hand.renewed_at
-            if hand.ours and silence > self._around.lease_ttl:
-                hand.cancel(f"its lease ended before it could start: nothing was renewed for {silence:.0f} s")
+            with suppress(StopRequested):
+                await hand.guard.passed()
+            if hand.guard.ended:
+                return await self._unstarted(hand, prepared.request.dag, RunState.FAILED, hand.guard.ended)
             if hand.cancel_reason:
                 return await self._unstarted(hand, prepared.request.dag, RunState.ABORTED, hand.cancel_reason)
             if hand.recalled:
                 return self._status(hand, RunState.QUEUED, hand.recalled)
-            run = self._engine.start(prepared.request, slot=slot)
+            run = self._engine.start(prepared.request, slot=slot, guard=hand.guard)
             hand.started(run)
             return await run.wait()
         except CancelledError:
@@ -234,6 +244,8 @@ class Tasks:
     async def _unstarted(self, hand: TaskInHand, dag: Dag | None, state: RunState, reason: str) -> RunStatus:
         """Write down the end of a run that never began, so that whoever waits for it learns why."""
         self.log.error("run {run} does not start: {why}", run=str(hand.run), why=reason)
+        if hand.taken_away:
+            return self._status(hand, state, reason)
         if dag is None:
             dag = Dag(name=hand.task.target, yaml_text=hand.task.definition)
         try:

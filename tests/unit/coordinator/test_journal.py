@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 from pathlib import Path
 from typing import Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import Clock
 
 from txdagu.coordinator.dispatcher import Dispatcher
@@ -70,6 +71,31 @@ class CommitTests(CoordinatorTestCase):
         self.dispatch(make_task("r1"))
         self.deliver()
         self.assertEqual("r1", self.successResultOf(again).task.dag_run_id)
+
+    def test_refused_call_leaves_nothing_behind(self) -> None:
+        """A call for work whose own offer could not be kept is refused once; no second error turns up in the log."""
+        self.dispatch(make_task("r1"))
+        self.journal.broken = True
+        self.failureResultOf(self.poll(), RpcError)
+        self.flushLoggedErrors(OSError)
+        gc.collect()
+        self.assertEqual([], self.flushLoggedErrors())
+
+    def test_call_cut_while_the_journal_fails(self) -> None:
+        """That an offer cannot be taken back because the journal fails is no news, and no traceback in the log."""
+        waiting = self.poll()
+        self.journal.held = []
+        dispatched = self.call(services.DISPATCH, DISPATCH)
+        waiting.addErrback(lambda failure: failure.trap(RpcError, CancelledError))
+        waiting.cancel()
+        self.deliver()
+        self.journal.broken = True
+        self.journal.let_through()
+        self.deliver()
+        self.failureResultOf(dispatched, RpcError)
+        self.flushLoggedErrors(OSError)
+        gc.collect()
+        self.assertEqual([], self.flushLoggedErrors())
 
     def test_end_is_not_told_before_it_is_kept(self) -> None:
         """Who asks for a run's end hears of it when it can no longer be lost."""

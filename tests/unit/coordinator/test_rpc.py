@@ -142,8 +142,7 @@ class HandOverTests(CoordinatorTestCase):
         self.assertEqual(2, self.successResultOf(waiting).task.epoch)
 
     def test_two_workers_of_one_id(self) -> None:
-        """T20: the replaced process is told with a code that it does not retry for ever without a word."""
-        self.beat("w1", "one")
+        """T20: the later process is told with a code that it does not retry for ever without a word."""
         self.beat("w1", "two")
         request = pb.HeartbeatRequest(worker_id="w1", incarnation="one")
         code, text = self.refusal(services.HEARTBEAT, request)

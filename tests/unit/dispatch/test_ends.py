@@ -13,6 +13,7 @@ from txdagu.model.policies import LostWorkerPolicy, OnWorkerLost
 from txdagu.model.run import RunRef
 from txdagu.model.status import RunState
 from txdagu.model.task import Operation
+from txdagu.protocol.conversion import attempt_key
 from txdagu.testing.dispatch import DONE, CoreTestCase, CountedNames, endings, make_poll, make_task, offers, running
 
 FAIL = OnWorkerLost(LostWorkerPolicy.FAIL)
@@ -48,6 +49,16 @@ class LeaseTests(CoreTestCase):
         self.assertEqual(
             ("key", "it was given away: it is running at worker w2 in epoch 2"), (order.attempt_key, order.reason)
         )
+
+    def test_attempt_of_a_lost_journal(self) -> None:
+        """T23: epochs begin anew with a new journal; an earlier attempt with the same number ends nothing and is told so."""
+        offer = self.started()
+        root, now, before = offer.task.root, attempt_key(offer.task.root, offer.task.run, offer.attempt_id), "ab:ffffff"
+        self.assertFalse(self.core.report_end("w1", root, "r1", 1, DONE, 1, before).answer.accepted)
+        (order,) = self.core.run_heartbeat("w1", "one", [running(offer.task, 1, before)], 1).answer
+        self.assertIn("given away", order.reason)
+        self.assertEqual([], self.core.run_heartbeat("w1", "one", [running(offer.task, 1, now)], 1).answer)
+        self.assertTrue(self.core.report_end("w1", root, "r1", 1, DONE, 1, now).answer.accepted)
 
     def test_coordinator_that_slept_judges_nobody(self) -> None:
         """A tick that comes a minute late ends no lease before what the workers sent meanwhile was read."""
@@ -98,16 +109,41 @@ class WorkerTests(CoreTestCase):
         self.core.submit(make_task("r1"), 0)
         parked = make_poll("w1", free_slots=1)
         self.core.poll(parked, 0)
-        turn = self.core.heartbeat(Beat("w1", {}, "two", slots=2), 1)
+        turn = self.core.heartbeat(Beat("w1", {}, "two", slots=2, gone=("one",)), 1)
         self.assertEqual([parked], [effect.poll for effect in turn.effects if isinstance(effect, Dismissal)])
         self.assertEqual("worker w1 was restarted before it confirmed; waits again", self.why("r1"))
 
     def test_second_live_worker_of_one_id(self) -> None:
-        """T20: when the replaced process speaks up again it is refused with a sentence that says what to do."""
+        """T20: a second one is refused with a sentence that says what to do, until the first was silent for a lease."""
+        in_use = "worker id 'w1' is in use .* another --worker.id"
         self.core.heartbeat(Beat("w1", {}, "one", slots=1), 0)
-        self.core.heartbeat(Beat("w1", {}, "two", slots=1), 1)
-        with self.assertRaisesRegex(ConflictError, "worker id 'w1' is in use .* another --worker.id"):
-            self.core.heartbeat(Beat("w1", {}, "one", slots=1), 2)
+        with self.assertRaisesRegex(ConflictError, in_use):
+            self.core.heartbeat(Beat("w1", {}, "two", slots=1), 29)
+        self.core.heartbeat(Beat("w1", {}, "two", slots=1), 30)
+        with self.assertRaisesRegex(ConflictError, in_use):
+            self.core.heartbeat(Beat("w1", {}, "one", slots=1), 31)
+
+    def test_restart_after_its_processes_are_gone(self) -> None:
+        """What a worker ran goes to another at once when the next one under its id has seen that none of its processes lives."""
+        for run_id, lost in (("again", OnWorkerLost()), ("once", FAIL)):
+            self.core.submit(make_task(run_id, lost=lost), 0)
+            (offer,) = offers(self.core.poll(make_poll("w1"), 0))
+            self.core.ack("w1", offer.token, 0)
+        self.core.heartbeat(Beat("w1", {}, "two", slots=2, gone=("zero", "one")), 1)
+        self.assertEqual([State.QUEUED, State.ENDED], [self.state("again"), self.state("once")])
+        self.assertEqual("worker w1 was restarted after 1 s of silence while running job:once", self.why("once"))
+
+    def test_restart_without_that_knowledge(self) -> None:
+        """Without it, as on another host, what the old one ran stays its own until the lease ends."""
+        self.core.submit(make_task("r1"), 0)
+        (offer,) = offers(self.core.poll(make_poll("w1"), 0))
+        self.core.ack("w1", offer.token, 0)
+        self.core.run_heartbeat("w1", "one", [running(offer.task, 1)], 10)
+        self.core.heartbeat(Beat("w1", {}, "two", slots=1, gone=("other",)), 40)
+        self.assertEqual(State.RUNNING, self.state("r1"))
+        for second in range(40, 50):
+            self.core.tick(second)
+        self.assertEqual(State.QUEUED, self.state("r1"))
 
     def test_leaving_worker_hands_back_what_it_did_not_start(self) -> None:
         """A worker that leaves gives back what it never named as running; of the rest, what may not run again has failed."""

@@ -122,9 +122,10 @@ class WaitTests(CoreTestCase):
         (ending,) = endings(turn)
         self.assertEqual("worker w1 was restarted after 41 s of silence while running job:r1", ending.outcome.reason)
         self.started("r2", "w2", 50, lost=WAIT)
-        self.core.heartbeat(Beat("w2", {}, "two", slots=1), 60)
+        self.step_to(50, 79)
+        self.core.heartbeat(Beat("w2", {}, "two", slots=1), 80)
         self.assertEqual(State.RUNNING, self.state("r2"))
-        self.step_to(60, 81)
+        self.step_to(80, 81)
         self.assertEqual(State.ENDED, self.state("r2"))
 
     def test_forgotten_and_restarted_worker(self) -> None:
@@ -168,9 +169,9 @@ class ProgramTests(CoreTestCase):
         self.assertEqual(State.QUEUED, self.state("r1"))
         (offer,) = offers(self.core.poll(make_poll("w"), 2))
         self.assertEqual("r1", offer.task.run.id)
-        self.core.heartbeat(Beat("w", {}, "", slots=1), 3)
-        self.core.poll(make_poll("w", incarnation=""), 3)
-        self.core.submit(make_task("r2", needs="x"), 4)
+        self.core.heartbeat(Beat("w", {}, "", slots=1), 33)
+        self.core.poll(make_poll("w", incarnation=""), 33)
+        self.core.submit(make_task("r2", needs="x"), 34)
         self.assertEqual(State.QUEUED, self.state("r2"))
 
     def test_aborted_when_cancelled(self) -> None:

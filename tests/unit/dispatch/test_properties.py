@@ -53,6 +53,7 @@ class SimulatedWorker:
         self.name = name
         self.incarnation = "" if name == OLD else "i1"
         self.leaving = False
+        self.gone: tuple[str, ...] = ()
         self.polls: list[Poll] = []
         self.unconfirmed: list[Offer] = []
         self.running: list[Offer] = []
@@ -181,7 +182,9 @@ class Cluster(RuleBasedStateMachine):
         """Both kinds of heartbeat; the worker stops what it is told to stop."""
         listed = tuple(running(offer.task, offer.epoch if worker.name != OLD else 0, "k") for offer in worker.running)
         left = 9.0 if worker.leaving else None
-        beat = Beat(worker.name, FLEET[worker.name], worker.incarnation, SLOTS, len(listed), listed, left)
+        beat = Beat(
+            worker.name, FLEET[worker.name], worker.incarnation, SLOTS, len(listed), listed, left, gone=worker.gone
+        )
         self.absorb(self.core.heartbeat(beat, self.now))
         if worker.name != OLD:
             turn = self.core.run_heartbeat(worker.name, worker.incarnation, listed, self.now)
@@ -196,6 +199,7 @@ class Cluster(RuleBasedStateMachine):
     def restart(self, name: str) -> None:
         """A worker dies with everything it has and comes back under the same id."""
         worker = self.workers[name]
+        worker.gone += (worker.incarnation,)
         worker.incarnation += "'"
         worker.polls, worker.unconfirmed, worker.running = [], [], []
         worker.leaving = False

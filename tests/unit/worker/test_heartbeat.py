@@ -6,10 +6,12 @@ from random import Random
 from typing import Any
 
 from twisted.internet.defer import Deferred
+from twisted.internet.task import LoopingCall
 from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase
 
 from txdagu.config.settings import PathSettings, Settings, WorkerSettings
+from txdagu.execution.guarding import Guard
 from txdagu.model.policies import LostWorkerPolicy, OnWorkerLost
 from txdagu.model.run import RunRef
 from txdagu.model.task import Operation, Task
@@ -21,6 +23,7 @@ from txdagu.testing.scripted import ScriptedChannel
 from txdagu.wire.status import RpcError, StatusCode
 from txdagu.worker.heartbeat import Heartbeat
 from txdagu.worker.identity import Identity
+from txdagu.worker.leases import WorkerLeases
 from txdagu.worker.running import TaskInHand, TasksInHand
 from txdagu.worker.slots import Slots
 from txdagu.worker.surroundings import Surroundings
@@ -28,28 +31,31 @@ from txdagu.worker.surroundings import Surroundings
 RUN = RunRef("etl", "r1")
 
 
-class NotedEnd:
-    """A run that only notes how it is to end."""
+class NotedRun:
+    """A run that only notes what it is told."""
 
-    def __init__(self, stopped: list[str]) -> None:
+    def __init__(self, stopped: list[str], killed: list[tuple[str, bool]]) -> None:
         self._stopped = stopped
+        self._killed = killed
 
     def cancel(self, reason: str) -> None:
-        """Note the reason."""
+        """Noted."""
         self._stopped.append(reason)
 
     def hand_back(self, reason: str) -> None:
-        """Note the reason, told from that of a cancellation."""
+        """Noted, told from a cancellation."""
         self._stopped.append(f"back: {reason}")
 
     def kill(self) -> None:
-        """Note it."""
+        """Noted."""
         self._stopped.append("killed")
+
+    def give_up(self, reason: str, fenced: bool = False) -> None:
+        """Noted."""
+        self._killed.append((reason, fenced))
 
 
 class HeartbeatTests(SynchronousTestCase):
-    lease_ttl = 30.0
-
     def setUp(self) -> None:
         """A coordinator that announces our additions and answers everything."""
         self.reactor = MemoryReactorClock()
@@ -62,6 +68,12 @@ class HeartbeatTests(SynchronousTestCase):
         self.slots = Slots(4)
         self.answered: list[bool] = []
         self.stopped: list[str] = []
+        self.killed: list[tuple[str, bool]] = []
+        self.told: list[str] = []
+        self.leases = WorkerLeases(30.0, 900.0, self.told.append)
+        looking = LoopingCall(lambda: self.leases.tick(self.reactor.seconds()))
+        looking.clock = self.reactor
+        looking.start(0.5)
         around = Surroundings(
             self.reactor,
             self.directory,
@@ -70,7 +82,7 @@ class HeartbeatTests(SynchronousTestCase):
             Random(3),
             self.reactor.seconds,
             local_now,
-            self.lease_ttl,
+            self.leases,
         )
         self.heartbeat = Heartbeat(around, self.member, self.tasks, self.answered.append)
 
@@ -93,10 +105,11 @@ class HeartbeatTests(SynchronousTestCase):
             True,
             "key-1",
             epoch=2,
-            renewed_at=self.reactor.seconds(),
+            guard=Guard("life-1.1"),
         )
-        task.started(NotedEnd(self.stopped))
+        task.started(NotedRun(self.stopped, self.killed))
         self.tasks.add(task)
+        self.leases.hold(task, self.reactor.seconds(), self.reactor.seconds())
         return task
 
     def _beat(self, seconds: int) -> None:
@@ -124,7 +137,7 @@ class HeartbeatTests(SynchronousTestCase):
         self.assertEqual(len(self._channel.requests("RunHeartbeat")), 61)
         listed = self._channel.requests("RunHeartbeat")[0].running_tasks[0]
         self.assertEqual((listed.attempt_key, listed.epoch), ("key-1", 2))
-        self.assertEqual(task.renewed_at, self.reactor.seconds())
+        self.assertEqual(self.leases.silence(task, self.reactor.seconds()), 0.0)
         self.assertEqual(self.stopped, [])
 
     def test_old_coordinator(self) -> None:
@@ -175,49 +188,79 @@ class HeartbeatTests(SynchronousTestCase):
         self._beat(5)
         self.assertEqual(self.stopped, ["somebody asked"])
 
-    def test_lease_ends(self) -> None:
-        """A run whose lease cannot be renewed is ended early enough to be over when the lease is."""
+    def test_frozen_before_its_lease_ends(self) -> None:
+        """A run whose lease cannot be renewed is frozen 3 s before it ends, goes on when it is, and is the same run."""
+        task = self._task()
+        self.heartbeat.start()
+        self.hanging = self._channel.hanging = True
+        self._beat(26)
+        self.assertEqual(task.guard.frozen, "")
+        self._beat(2)
+        self.assertIn("has not renewed its lease for 27 s", task.guard.frozen)
+        self._beat(60)
+        self.hanging = False
+        for channel in self.channels:
+            channel.hanging = False
+        self._beat(30)
+        self.assertEqual((task.guard.frozen, self.stopped, self.killed), ("", [], []))
+
+    def test_policy_fail(self) -> None:
+        """T10: a run that must not run twice is killed when its lease ends, and not fenced: its end is written."""
+        self._task(OnWorkerLost(LostWorkerPolicy.FAIL))
+        self.heartbeat.start()
+        self.hanging = self._channel.hanging = True
+        self._beat(29)
+        self.assertEqual(self.killed, [])
+        self._beat(3)
+        ((reason, fenced),) = self.killed
+        self.assertIn("onWorkerLost is fail", reason)
+        self.assertFalse(fenced)
+
+    def test_freeze_limit(self) -> None:
+        """A run that stays frozen is killed after worker.freezeLimit, not earlier."""
         self._task()
         self.heartbeat.start()
         self.hanging = self._channel.hanging = True
-        self._beat(21)
-        self.assertEqual(self.stopped, [])
-        self._beat(4)
-        self.assertIn("has not renewed its lease", self.stopped[0])
+        self._beat(27 + 899)
+        self.assertEqual(self.killed, [])
+        self._beat(3)
+        self.assertIn("frozen for 900 s, the worker.freezeLimit", self.killed[0][0])
+
+    def test_given_away(self) -> None:
+        """T23: a run that the coordinator gave to somebody else is killed at once and writes nothing more."""
+        task = self._task()
+        self.directory.channel(self.member)
+        lost = [pb.CancelledRun(attempt_key="key-1", reason="it was given away", lost=True)]
+        self._channel.answers["RunHeartbeat"] = pb.RunHeartbeatResponse(cancelled_runs=lost)
+        self.heartbeat.start()
+        self._beat(3)
+        self.assertEqual([fenced for _, fenced in self.killed], [True])
+        self.assertTrue(task.guard.fenced and task.taken_away)
+        self.assertIn("lost life-1.1", self.told)
 
     def test_task_that_is_waited_for(self) -> None:
         """A run that is never given away goes on, however long nobody renews its lease."""
-        self._task(OnWorkerLost(LostWorkerPolicy.WAIT))
+        task = self._task(OnWorkerLost(LostWorkerPolicy.WAIT))
         self.heartbeat.start()
         self.hanging = self._channel.hanging = True
         self._beat(100)
-        self.assertEqual(self.stopped, [])
+        self.assertEqual((task.guard.frozen, self.stopped, self.killed), ("", [], []))
 
     def test_coordinator_down(self) -> None:
-        """While nobody listens at the coordinator's address, nobody gives our task away: it goes on for ten minutes."""
-        self._task()
+        """T30: a coordinator that is down for ten minutes costs a frozen time, and no work."""
+        task = self._task()
         self.heartbeat.start()
         down = RpcError(StatusCode.UNAVAILABLE, "c:50055: Connection was refused by other side: 111")
         self._channel.answers["Heartbeat"] = down
         self._beat(600)
-        self.assertEqual(self.stopped, [])
+        self.assertTrue(task.guard.frozen)
         self._channel.answers["Heartbeat"] = pb.HeartbeatResponse()
         self._beat(30)
-        self.assertEqual(self.stopped, [])
-
-    def test_coordinator_down_and_short_leases(self) -> None:
-        """The same where leases are so short that a usual pause between attempts would outlast them."""
-        self.lease_ttl = 6.0
-        self.setUp()
-        self._task()
-        self.heartbeat.start()
-        self._channel.answers["Heartbeat"] = RpcError(StatusCode.UNAVAILABLE, "c:50055: Connection was refused")
-        self._beat(60)
-        self.assertEqual(self.stopped, [])
+        self.assertEqual((task.guard.frozen, self.stopped, self.killed), ("", [], []))
 
     def test_coordinator_without_journal(self) -> None:
         """One that refuses us because it cannot write its journal says that leases stand: the run goes on."""
-        self._task()
+        task = self._task()
         self.heartbeat.start()
         stand: dict[str, str | bytes] = {LEASES: LEASES_STAND}
         full = RpcError(StatusCode.UNAVAILABLE, "disk is full", trailing_metadata=stand)
@@ -225,10 +268,10 @@ class HeartbeatTests(SynchronousTestCase):
             self._channel.answers[method] = full
             self._beat(120)
             self._channel.answers[method] = pb.HeartbeatResponse()
-            self.assertEqual(self.stopped, [], method)
+            self.assertEqual(task.guard.frozen, "", method)
         self._channel.answers["Heartbeat"] = RpcError(StatusCode.UNAVAILABLE, "disk is full")
         self._beat(30)
-        self.assertEqual(len(self.stopped), 1)
+        self.assertTrue(task.guard.frozen)
 
     def test_silent_connection_is_made_anew(self) -> None:
         """After three beats without an answer the connection is taken for dead, with the calls parked on it."""

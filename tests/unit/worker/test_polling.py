@@ -17,6 +17,7 @@ from txdagu.system.clock import local_now
 from txdagu.testing.scripted import ScriptedChannel
 from txdagu.wire.status import RpcError, StatusCode
 from txdagu.worker.identity import Identity
+from txdagu.worker.leases import WorkerLeases
 from txdagu.worker.polling import Polling
 from txdagu.worker.slots import Hold, Slots
 from txdagu.worker.surroundings import Surroundings
@@ -43,7 +44,7 @@ class PollingTests(SynchronousTestCase):
             Random(3),
             self.reactor.seconds,
             local_now,
-            30.0,
+            WorkerLeases(30.0, 900.0, lambda line: None),
         )
         self.polling = Polling(around, directory.known()[0], self._accept)
 

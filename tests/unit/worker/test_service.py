@@ -60,6 +60,10 @@ class OneRun:
         if not self.end.called:
             self.finish(RunState.QUEUED if self.handed_back else RunState.ABORTED)
 
+    def give_up(self, reason: str, fenced: bool = False) -> None:
+        """What ignores everything ignores this too."""
+        self.cancelled = reason
+
     def finish(self, state: RunState) -> None:
         """End."""
         ref = RunRef("etl", "r1")
@@ -73,7 +77,7 @@ class Runs:
         self.runs: list[OneRun] = []
         self.obedient = True
 
-    def start(self, request: Any, on_status: Any = None, slot: Any = None) -> OneRun:
+    def start(self, request: Any, on_status: Any = None, slot: Any = None, guard: Any = None) -> OneRun:
         """Begin one."""
         self.runs.append(OneRun(self.obedient))
         return self.runs[-1]

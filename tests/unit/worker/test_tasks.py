@@ -28,6 +28,8 @@ from txdagu.store.interfaces import IRunSink, IRunStore, StepLogs
 from txdagu.testing.scripted import ScriptedChannel
 from txdagu.wire.status import RpcError, StatusCode
 from txdagu.worker.identity import Identity
+from txdagu.worker.leases import WorkerLeases
+from txdagu.worker.running import TaskInHand
 from txdagu.worker.slots import Slots
 from txdagu.worker.surroundings import Surroundings
 from txdagu.worker.tasks import Tasks
@@ -41,6 +43,7 @@ class ScriptedRun:
     def __init__(self, request: RunRequest) -> None:
         self.request = request
         self.cancelled: list[str] = []
+        self.given_up: list[tuple[str, bool]] = []
         self._end: Deferred[RunStatus] = Deferred()
 
     def wait(self) -> Deferred[RunStatus]:
@@ -59,6 +62,11 @@ class ScriptedRun:
     def kill(self) -> None:
         """Nothing is left to kill."""
 
+    def give_up(self, reason: str, fenced: bool = False) -> None:
+        """Note the reason, and end."""
+        self.given_up.append((reason, fenced))
+        self.end(RunState.FAILED, reason)
+
     def end(self, state: RunState, error: str = "") -> None:
         """End the run."""
         self._end.callback(RunStatus(self.request.run, self.request.root, state, error=error))
@@ -71,7 +79,7 @@ class ScriptedEngine:
         self.runs: list[ScriptedRun] = []
         self.slots: list[Any] = []
 
-    def start(self, request: RunRequest, on_status: Any = None, slot: Any = None) -> ScriptedRun:
+    def start(self, request: RunRequest, on_status: Any = None, slot: Any = None, guard: Any = None) -> ScriptedRun:
         """Note the request."""
         run = ScriptedRun(request)
         self.runs.append(run)
@@ -113,6 +121,10 @@ class NotedSink:
     def close(self, status: RunStatus) -> Deferred[None]:
         """Note the final state."""
         self._store.written.append(status)
+        return succeed(None)
+
+    def abandon(self) -> Deferred[None]:
+        """Nothing is written."""
         return succeed(None)
 
     def watch_cancel(self, requested: Any) -> None:
@@ -165,6 +177,8 @@ class TasksTests(SynchronousTestCase):
         self.store = NotedStore()
         self.base = Path(self.mktemp())
         self.slots = Slots(1)
+        self.told: list[str] = []
+        self.leases = WorkerLeases(30.0, 900.0, self.told.append)
         around = Surroundings(
             self.reactor,
             directory,
@@ -173,8 +187,8 @@ class TasksTests(SynchronousTestCase):
             Random(5),
             self.reactor.seconds,
             lambda: datetime(2026, 1, 1, tzinfo=UTC),
-            30.0,
-            str(self.base),
+            self.leases,
+            base_config=str(self.base),
         )
         self.tasks = Tasks(around, cast("IRunStore", self.store), cast("Engine", self.engine))
 
@@ -261,7 +275,8 @@ class TasksTests(SynchronousTestCase):
         self.reactor.pump([1.0] * 3)
         self.assertEqual(len(self.engine.runs), 1)
         (task,) = self.tasks.in_hand
-        self.assertGreaterEqual(task.renewed_at, 25, "the lease counts from the confirmation that was accepted")
+        since = self.reactor.seconds() - self.leases.silence(task, self.reactor.seconds())
+        self.assertGreaterEqual(since, 25, "the lease counts from the confirmation that was accepted")
 
     def test_unanswered_confirmation(self) -> None:
         """When no confirmation comes through nothing starts."""
@@ -270,16 +285,31 @@ class TasksTests(SynchronousTestCase):
         self.reactor.pump([1.0] * 60)
         self.assertEqual((self.engine.runs, self.slots.busy, self.tasks.busy), ([], 0, False))
 
-    def test_slow_confirmation(self) -> None:
-        """A confirmation that took longer than the lease is too late: nothing starts, and the run says why."""
+    def _stopped_at_the_confirmation(self) -> TaskInHand:
+        """A worker that was stopped as a whole, as by SIGSTOP, from its confirmation until after the end of the lease."""
         del self.channel.answers["AckTaskClaim"]
         self._offer()
         acks = self.channel.parked["AckTaskClaim"]
-        self.reactor.rightNow += 31  # stopped as a whole, as by SIGSTOP: no timer ran
+        self.reactor.rightNow += 31
         acks[0].callback(pb.AckTaskClaimResponse(accepted=True))
         self.assertEqual(self.engine.runs, [])
-        self.assertIn("lease ended before", self.store.written[0].error)
-        self.assertIs(self.store.written[0].state, RunState.ABORTED)
+        (task,) = self.tasks.in_hand
+        return task
+
+    def test_slow_confirmation(self) -> None:
+        """T06: with a confirmation that took longer than the lease nothing starts: the task was given away meanwhile."""
+        task = self._stopped_at_the_confirmation()
+        self.leases.given_away(task, "it was given away")
+        self.assertEqual((self.engine.runs, self.store.written), ([], []))
+        self.assertEqual(len(self.tasks.in_hand), 0)
+        self.assertEqual(self.channel.requests("ReportStatus"), [])
+
+    def test_slow_confirmation_of_what_is_still_ours(self) -> None:
+        """T06: the same task starts when the next renewal shows that it was not given away."""
+        task = self._stopped_at_the_confirmation()
+        now = self.reactor.seconds()
+        self.leases.renewed([task], now, now)
+        self.assertEqual(len(self.engine.runs), 1)
 
     def test_offer_without_slot(self) -> None:
         """An offer that meets no free slot is confirmed only when one is there."""
@@ -400,6 +430,16 @@ class TasksTests(SynchronousTestCase):
         self.assertEqual(self.engine.runs[0].cancelled, ["asked for"])
 
     # -- reports
+
+    def test_run_that_does_not_end_is_killed(self) -> None:
+        """A worker that leaves with a run which did not end kills it, tells the reaper first, and reports nothing of it."""
+        self._offer()
+        self.tasks.close("worker w1 is leaving")
+        self.successResultOf(Deferred.fromCoroutine(self.tasks.abandon()))
+        self.assertEqual([("worker w1 is leaving", True)], self.engine.runs[0].given_up)
+        words = [line.split()[0] for line in self.told]
+        self.assertLess(words.index("lost"), words.index("done"))
+        self.assertEqual(([], 0), (self._reports(), len(self.tasks.in_hand)))
 
     def test_report_is_repeated(self) -> None:
         """An owner that is away learns of the end when it is back; until then the lease is kept, the slot is not."""

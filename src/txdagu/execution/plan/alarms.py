@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 from heapq import heappop, heappush
 from itertools import count
 
@@ -51,6 +51,10 @@ class Alarms:
         while self._heap and self._heap[0][2].cancelled:
             heappop(self._heap)
         return self._heap[0][0] if self._heap else None
+
+    def postpone(self, by: timedelta) -> None:
+        """All of it that much later: the time until now did not count."""
+        self._heap = [(at + by, number, alarm) for at, number, alarm in self._heap]
 
     def ring(self, now: datetime) -> None:
         """Do all that is due."""

@@ -199,6 +199,11 @@ class RunCore:
         self._courses.log_searched(target, found, now)
         return self._answer(now)
 
+    def thawed(self, since: datetime, now: datetime) -> list[Effect]:
+        """The run was frozen since then, and goes on: time limits and pauses did not run meanwhile."""
+        self._alarms.postpone(now - since)
+        return self._answer(now)
+
     def woken(self, now: datetime) -> list[Effect]:
         """The time of the last `WakeAt` has come."""
         self._announced = None  # said again if it was too early
@@ -371,6 +376,11 @@ class RunCore:
 
     def _written(self, target: Target) -> Step:
         return self._dag.handlers[target] if isinstance(target, Handler) else self._dag.steps[target]
+
+    @property
+    def next_alarm(self) -> datetime | None:
+        """The time that the last `WakeAt` named."""
+        return self._announced
 
     def _answer(self, now: datetime) -> list[Effect]:
         if self._stage is Stage.STEPS:

@@ -15,6 +15,7 @@ from txdagu.execution.conversations import Conversations
 from txdagu.execution.evaluation.masking import Masker
 from txdagu.execution.evaluation.stages import Evaluator
 from txdagu.execution.groups import run_group
+from txdagu.execution.guarding import Guard
 from txdagu.execution.interfaces import ExitStatus, IProcessRunner, ProcessSpec, Tap
 from txdagu.execution.request import RunRequest
 from txdagu.execution.singlestep import StepInputs
@@ -57,7 +58,7 @@ def _unheard(_: object) -> None:
 class Tools:
     """
     What all runs of an engine share; told at `engine.Engine`. `start` starts a run here, in the slot of its caller;
-    `exports` sends the traces of runs that have ended.
+    `exports` sends the traces of runs that have ended; `guard` says whether something may be started now.
     """
 
     store: IRunStore
@@ -72,6 +73,7 @@ class Tools:
     in_thread: InThread
     start: Callable[[RunRequest, SharedSlot], ChildHandle]
     exports: Exports
+    guard: Guard
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN = .venv/bin
 
 # Without npm the released program cannot be had, without Go h2spec; their tests then say so and skip.
-.PHONY: demo test fuzz lint types contracts protocol bench-grpc bench-output bench-journal bench-runs clean
+.PHONY: demo test fuzz lint types contracts protocol bench-grpc bench-output bench-journal bench-runs bench-failover faults clean
 
 .venv/run: setup.cfg pyproject.toml
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
@@ -30,6 +30,12 @@ test: .venv/dev .venv/reference .venv/h2spec
 # Many more random cases, other ones each time; ARGS narrows it down.
 fuzz: .venv/dev
 	HYPOTHESIS_PROFILE=fuzz $(BIN)/python -m pytest tests/unit/wire tests/unit/grpc/test_any_order.py $(ARGS)
+
+# Real processes that are killed, stopped and cut off at random: SEEDS runs from START on, some 20 s each.
+SEEDS ?= 10
+START ?= 1
+faults: .venv/run
+	$(BIN)/python -m txdagu.testing.faults --seeds $(SEEDS) --start $(START) $(ARGS)
 
 lint: .venv/dev
 	$(BIN)/ruff check .
@@ -59,6 +65,9 @@ bench-journal: .venv/run
 
 bench-runs: .venv/run
 	$(BIN)/python bench/runs.py $(ARGS)
+
+bench-failover: .venv/run
+	$(BIN)/python bench/failover.py $(ARGS)
 
 clean:
 	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache

@@ -46,6 +46,6 @@ class LatenessWatch(Service):
         self._looked_at = now
         if late > TOLERATED:
             self.log.warn(
-                "this process stood still for {seconds:.1f} s: it was stopped, something in it took that long, or the machine slept",
+                "this process stood still for {seconds:.1f} s: stopped, blocked by something in it, or asleep with the machine",
                 seconds=late,
             )

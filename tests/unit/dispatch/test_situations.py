@@ -36,9 +36,7 @@ class LivenessTests(CoreTestCase):
 
     def test_many_quiet_runs(self) -> None:
         """T12: hundreds of runs begun at once by busy workers, none of which says anything for ten minutes, all go on."""
-        given = []
-        for number in range(300):
-            given.append(self.started(f"r{number}", f"w{number % 3}"))
+        given = [self.started(f"r{number}", f"w{number % 3}") for number in range(300)]
         for second in range(1, 600, 5):
             for worker in range(3):
                 own = [running(offer.task, 1) for offer in given[worker::3]]
@@ -97,7 +95,6 @@ class FinishedTests(CoreTestCase):
                 self._awake_until(now + 599)
             sizes.append(_size(self.core))
         self.assertLessEqual(sizes[1], sizes[0] * 1.1)
-
 
     def _awake_until(self, now: float) -> None:
         """What the coordinator does meanwhile: it looks whenever a deadline has come."""

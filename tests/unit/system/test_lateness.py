@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from twisted.internet.task import Clock
-from twisted.logger import globalLogPublisher
+from twisted.logger import ILogObserver, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
+from zope.interface import implementer
 
 from txdagu.system.lateness import LatenessWatch
 
@@ -17,12 +20,12 @@ class LatenessTests(SynchronousTestCase):
         self.clock = Clock()
         self.said: list[str] = []
 
-        def heard(event: object) -> None:
-            if event.get("log_namespace") == "txdagu.system.lateness.LatenessWatch":  # type: ignore[attr-defined]
-                self.said.append(event["log_format"].format(**event))  # type: ignore[index]
+        def heard(event: dict[str, Any]) -> None:
+            if event.get("log_namespace") == "txdagu.system.lateness.LatenessWatch":
+                self.said.append(event["log_format"].format(**event))
 
-        globalLogPublisher.addObserver(heard)
-        self.addCleanup(globalLogPublisher.removeObserver, heard)
+        globalLogPublisher.addObserver(observer := implementer(ILogObserver)(heard))
+        self.addCleanup(globalLogPublisher.removeObserver, observer)
         self.watch = LatenessWatch(self.clock, self.clock.seconds)
         self.watch.startService()
 

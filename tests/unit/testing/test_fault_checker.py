@@ -66,7 +66,9 @@ class CheckerTests(SynchronousTestCase):
 
     def test_left_running(self) -> None:
         """Processes that outlive everything are told."""
-        self.assertEqual(self.found(alive=("process 12 of run r (sleep 1)",)), "left running: process 12 of run r (sleep 1)")
+        self.assertEqual(
+            self.found(alive=("process 12 of run r (sleep 1)",)), "left running: process 12 of run r (sleep 1)"
+        )
 
     def test_lines(self) -> None:
         """What is no line is refused."""

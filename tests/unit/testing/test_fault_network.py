@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any, cast
+
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import HostnameEndpoint, connectProtocol
 from twisted.internet.protocol import Factory, Protocol, connectionDone
@@ -15,6 +17,8 @@ from txdagu.testing.faults.network import Proxies
 class Echo(Protocol):
     """What the coordinator would be."""
 
+    transport: Any
+
     def dataReceived(self, data: bytes) -> None:
         """Send it back."""
         self.transport.write(data)
@@ -22,6 +26,8 @@ class Echo(Protocol):
 
 class Asking(LineReceiver):
     """What a worker would be."""
+
+    transport: Any
 
     def __init__(self) -> None:
         self.answers: list[bytes] = []
@@ -62,8 +68,8 @@ class ProxyTests(TestCase):
         """The server, and the proxies before it."""
         from twisted.internet import reactor  # noqa: TID251 - real ports need the real one
 
-        self.reactor = reactor
-        port = reactor.listenTCP(0, Factory.forProtocol(Echo), interface="127.0.0.1")  # type: ignore[attr-defined]
+        self.reactor = cast(Any, reactor)
+        port = self.reactor.listenTCP(0, Factory.forProtocol(Echo), interface="127.0.0.1")
         self.addCleanup(port.stopListening)
         self.network = Proxies(reactor, ("w1", "w2"))
         self.network.coordinator_listens(port.getHost().port)

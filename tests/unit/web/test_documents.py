@@ -108,7 +108,6 @@ class WorkersTests(TestCase):
         self.assertEqual(rows, [("a", 3), ("b", 2)])
         self.assertEqual(document["errors"], ["no answer"])
 
-
     def test_a_thousand(self) -> None:
         """T75: a thousand workers in any order are a thousand rows, always in the same order."""
         workers = [worker(f"w{number:04d}") for number in range(1000)]

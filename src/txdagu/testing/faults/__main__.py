@@ -58,8 +58,8 @@ def _in_reactor(network: Network | None, size: Size, bounds: Bounds, seeds: Sequ
 
     async def all_seeds(reactor: Any) -> None:
         for seed in seeds:
-            if await _one(reactor, network or Proxies(reactor, worker_names(size)), size, bounds, seed):
-                failed.append(seed)
+            found = await _one(reactor, network or Proxies(reactor, worker_names(size)), size, bounds, seed)
+            failed.extend([seed] * found)
 
     try:
         react(lambda reactor: Deferred.fromCoroutine(all_seeds(reactor)))
@@ -96,8 +96,8 @@ async def _one(reactor: Any, network: Network, size: Size, bounds: Bounds, seed:
 
 
 def _say(*lines: str) -> None:
-    for line in lines:
-        print(line, flush=True)
+    sys.stdout.write("".join(f"{line}\n" for line in lines))
+    sys.stdout.flush()
 
 
 if __name__ == "__main__":

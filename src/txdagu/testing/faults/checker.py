@@ -19,7 +19,7 @@ BEGIN, GOING, END = "begin", "going", "end"
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """What a step's process wrote: `BEGIN`, `GOING` now and then, `END`; the run, the step, its task's epoch, the process's id."""
+    """What a step's process wrote: `BEGIN`, `GOING` now and then, `END`; its run, its step, the task's epoch, its own id."""
 
     event: str
     run_id: str

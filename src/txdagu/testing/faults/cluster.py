@@ -12,7 +12,7 @@ from signal import SIGCONT, SIGKILL, SIGSTOP
 
 from twisted.internet.threads import deferToThread
 
-from txdagu.dispatch.machine import State
+from txdagu.dispatch.records import Transition
 from txdagu.journal import dialect
 from txdagu.journal.database import JournalDatabase
 from txdagu.model.run import RunRef
@@ -117,12 +117,15 @@ class Cluster:
             self._close(name, program)
         self._programs.clear()
 
-    def timeline(self, run: RunRef) -> tuple[tuple[State, int, str], ...]:
-        """What the coordinator's journal has of a run: states, epochs and reasons."""
+    def worker_of(self, run: RunRef) -> str:
+        """The worker that had the run's task last, as the journal says; empty if none had it."""
+        return next((line.worker_id for line in reversed(self.timeline(run)) if line.worker_id), "")
+
+    def timeline(self, run: RunRef) -> Sequence[Transition]:
+        """What the coordinator's journal has of a run."""
         path = self.home / "data" / "coordinator" / "journal.sqlite"
         with contextlib.suppress(sqlite3.Error), closing(dialect.open_to_read(path)) as connection:
-            lines = JournalDatabase(connection).timeline(run, run.id, 0.0)
-            return tuple((line.state, line.epoch, line.reason) for line in lines)
+            return JournalDatabase(connection).timeline(run, run.id, 0.0)
         return ()
 
     def steps_alive(self) -> list[str]:

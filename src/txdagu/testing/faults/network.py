@@ -93,7 +93,7 @@ class Namespaces(Network):
         self._holders[worker] = holder
         ours, theirs = Path("/proc/self/ns/net"), Path(f"/proc/{holder.pid}/ns/net")
         while holder.poll() is None and theirs.readlink() == ours.readlink():
-            time.sleep(0.005)
+            time.sleep(0.005)  # noqa: TID251 - there is no reactor yet
         link = self._links[worker]
         _ip("link", "add", link, "type", "veth", "peer", "name", "uplink")
         _ip("link", "set", "uplink", "netns", str(holder.pid))
@@ -142,7 +142,7 @@ class _Link(Factory):
         self._reactor = reactor
         self._port = port
         self._is_cut = False
-        self._held: list[Callable[[], None]] = []
+        self._held: list[Callable[[], object]] = []
 
     def buildProtocol(self, addr: Any) -> _Side:
         """A connection of the worker's."""
@@ -150,11 +150,9 @@ class _Link(Factory):
 
     def connect_onwards(self, side: _Side) -> None:
         """Give a worker's connection its other half."""
-        onward = ClientFactory.forProtocol(lambda: _Side(self, side))
-        onward.clientConnectionFailed = lambda *_: side.transport.loseConnection()
-        self._reactor.connectTCP("127.0.0.1", self._port, onward)
+        self._reactor.connectTCP("127.0.0.1", self._port, _Onward(self, side))
 
-    def through(self, passing: Callable[[], None]) -> None:
+    def through(self, passing: Callable[[], object]) -> None:
         """Let something pass, now or when the way is mended."""
         if self._is_cut:
             self._held.append(passing)
@@ -176,6 +174,8 @@ class _Link(Factory):
 class _Side(Protocol):
     """Half of a forwarded connection: the worker's, or with a `peer` the coordinator's."""
 
+    transport: Any
+
     def __init__(self, link: _Link, peer: _Side | None = None) -> None:
         self._link = link
         self.peer = peer
@@ -196,6 +196,22 @@ class _Side(Protocol):
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """Pass it on."""
         self._link.through(lambda: self.peer and self.peer.transport.loseConnection())
+
+
+class _Onward(ClientFactory):
+    """The other half of a worker's connection; where nobody listens the worker's ends."""
+
+    def __init__(self, link: _Link, side: _Side) -> None:
+        self._link = link
+        self._side = side
+
+    def buildProtocol(self, addr: Any) -> _Side:
+        """It is there."""
+        return _Side(self._link, self._side)
+
+    def clientConnectionFailed(self, connector: Any, reason: Failure) -> None:
+        """It is not to be had."""
+        self._side.transport.loseConnection()
 
 
 class Proxies(Network):

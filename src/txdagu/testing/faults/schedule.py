@@ -54,7 +54,7 @@ def schedule(seed: int, workers: Sequence[str], bounds: Bounds = Bounds()) -> tu
     lease, half longer. Every worker and the coordinator can be hit; the coordinator is never cut off, since that is all workers
     cut off at once, which may happen too.
     """
-    random = Random(seed)
+    random = Random(seed)  # noqa: S311 - nothing secret
     times = sorted(random.uniform(0.0, bounds.seconds) for _ in range(bounds.faults))
     busy_until = dict.fromkeys((*workers, COORDINATOR), 0.0)
     faults: list[Fault] = []

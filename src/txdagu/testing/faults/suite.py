@@ -58,7 +58,7 @@ ASKING_PAUSE = 0.25
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """How much is done: tasks, handed in over so many seconds; `patience` is how long they may take to end after the last fault."""
+    """How much is done: tasks, handed in over so many seconds; after the last fault they may take `patience` seconds to end."""
 
     tasks: int = 40
     seconds: float = 7.0
@@ -175,7 +175,7 @@ class Suite:
                 task.on_worker_lost.policy,
                 self._told.get(run_id),
                 stored.state if stored is not None else None,
-                [(state, epoch) for state, epoch, _ in timeline],
+                [(line.state, line.epoch) for line in timeline],
             )
         return judged
 
@@ -185,8 +185,8 @@ class Suite:
 
     def story(self, run_id: str) -> Iterator[str]:
         """What happened to a run: its transitions, and what its processes wrote."""
-        for state, epoch, reason in self.cluster.timeline(self._tasks[run_id].run):
-            yield f"{run_id}: {state.value} (epoch {epoch}): {reason}"
+        for one in self.cluster.timeline(self._tasks[run_id].run):
+            yield f"{run_id}: {one.state.value} (epoch {one.epoch}): {one.reason}"
         for line in self._lines():
             if line.run_id == run_id:
                 yield f"{run_id}: process {line.pid} of {line.step} (epoch {line.epoch}) wrote {line.event!r}"

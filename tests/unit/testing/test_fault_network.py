@@ -68,7 +68,7 @@ class ProxyTests(TestCase):
         """The server, and the proxies before it."""
         from twisted.internet import reactor  # noqa: TID251 - real ports need the real one
 
-        self.reactor = cast(Any, reactor)
+        self.reactor = cast("Any", reactor)
         port = self.reactor.listenTCP(0, Factory.forProtocol(Echo), interface="127.0.0.1")
         self.addCleanup(port.stopListening)
         self.network = Proxies(reactor, ("w1", "w2"))

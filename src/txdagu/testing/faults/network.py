@@ -209,7 +209,7 @@ class _Onward(ClientFactory):
         """It is there."""
         return _Side(self._link, self._side)
 
-    def clientConnectionFailed(self, connector: Any, reason: Failure) -> None:
+    def clientConnectionFailed(self, connector: Any, reason: Failure) -> None:  # noqa: N802 - as Twisted calls it
         """It is not to be had."""
         self._side.transport.loseConnection()
 

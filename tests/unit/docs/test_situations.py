@@ -26,4 +26,5 @@ class SituationTests(SynchronousTestCase):
             self.assertEqual(len(named), tests.count("::"), number)
             self.assertEqual(bool(named), not result.startswith(("later: ", "open: ")), number)
             for path, name in named:
-                self.assertRegex((ROOT / path).read_text(), rf"(?m)^\s*(async def|def|class) {name}\b", number)
+                found = re.search(rf"(?m)^\s*(async def|def|class) {name}\b", (ROOT / path).read_text())
+                self.assertTrue(found, f"{number}: {path} has no {name}")

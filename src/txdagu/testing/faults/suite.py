@@ -32,7 +32,8 @@ from txdagu.wire.status import RpcError
 
 LAST_STEP = "work"
 DAG_NAME = "job"
-# Each process says when it begins, that it goes on, and when it ends: event, run, step, epoch, process.
+# Each process says when it begins, that it goes on, and when it ends: event, run, step, epoch, process. One of them leaves its
+# step's process group and session.
 DEFINITION = f"""\
 name: {DAG_NAME}
 steps:
@@ -45,10 +46,15 @@ steps:
     script: |
       say() {{ echo "$1 $DAG_RUN_ID {LAST_STEP} $DAGU_ATTEMPT_EPOCH $$" >>"$HOME/trace"; }}
       say begin
+      setsid sh -c 'for round in 1 2 3 4; do
+        sleep 0.2
+        echo "going $DAG_RUN_ID {LAST_STEP} $DAGU_ATTEMPT_EPOCH $$" >>"$HOME/trace"
+      done' &
       for round in 1 2 3 4 5 6 7 8; do
         sleep 0.1
         say going
       done
+      wait
       say end
 """
 # So many losses no task of this suite can have.

@@ -30,7 +30,7 @@ class ScheduleTests(SynchronousTestCase):
         kinds = {(fault.target, fault.kind) for fault in every}
         possible = {(name, kind) for name in WORKERS for kind in Kind}
         self.assertEqual(kinds, possible | {(COORDINATOR, Kind.KILL), (COORDINATOR, Kind.STOP)})
-        silences = [fault.duration for fault in every if fault.kind is not Kind.KILL]
+        silences = [fault.duration for fault in every if fault.kind in (Kind.STOP, Kind.CUT)]
         self.assertLess(min(silences), BOUNDS.lease_ttl / 2)
         self.assertGreater(max(silences), BOUNDS.lease_ttl)
 
@@ -48,3 +48,4 @@ class ScheduleTests(SynchronousTestCase):
     def test_words(self) -> None:
         """A fault reads as one line."""
         self.assertEqual(str(Fault(1.25, Kind.CUT, "w1", 3.5)), "  1.2 s: w1 is cut off for 3.5 s")
+        self.assertEqual(Fault(1.25, Kind.UNGUARD, "w1", 0.0).said, "w1 is robbed of its reaper")

@@ -86,6 +86,7 @@ async def _one(reactor: Any, network: Network, size: Size, bounds: Bounds, seed:
             _say(*suite.story(run_id))
         if findings:
             _say(*suite.cluster.said)
+            _say(f"seed {seed}: {len(findings)} findings; again: {_again(seed, size, bounds, network)}")
         else:
             _say(f"seed {seed}: nothing missed, nothing extra, nothing left running")
         return bool(findings)
@@ -93,6 +94,12 @@ async def _one(reactor: Any, network: Network, size: Size, bounds: Bounds, seed:
         if isinstance(network, Proxies):
             network.close()
         shutil.rmtree(home, ignore_errors=True)
+
+
+def _again(seed: int, size: Size, bounds: Bounds, network: Network) -> str:
+    proxies = " --proxies" if isinstance(network, Proxies) else ""
+    numbers = f"--tasks {size.tasks} --faults {bounds.faults} --seconds {bounds.seconds:g}"
+    return f"python -m txdagu.testing.faults --start {seed} {numbers}{proxies}"
 
 
 def _say(*lines: str) -> None:

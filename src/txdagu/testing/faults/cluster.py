@@ -90,6 +90,9 @@ class Cluster:
             await deferToThread(self._programs[target].process.wait)
         elif kind is Kind.STOP:
             self._programs[target].signal(SIGSTOP)
+        elif kind is Kind.UNGUARD:
+            for pid in _reapers(self._programs[target].process.pid):
+                os.kill(pid, SIGKILL)
         else:
             self._network.cut(target)
 
@@ -99,7 +102,7 @@ class Cluster:
             await deferToThread(self._start, target)
         elif kind is Kind.STOP:
             self._programs[target].signal(SIGCONT)
-        else:
+        elif kind is Kind.CUT:
             self._network.mend(target)
 
     def dead(self) -> Iterator[str]:
@@ -144,6 +147,14 @@ class Cluster:
             if ours and state not in ("Z", "X"):
                 found.append(f"process {entry.name} of run {environ[b'DAG_RUN_ID'].decode()} ({words})")
         return found
+
+
+def _reapers(worker: int) -> Iterator[int]:
+    """The processes that a worker has started to end others."""
+    for word in Path(f"/proc/{worker}/task/{worker}/children").read_text().split():
+        with contextlib.suppress(OSError):
+            if b"reaper" in Path(f"/proc/{word}/cmdline").read_bytes():
+                yield int(word)
 
 
 def _pairs(environ: bytes) -> Iterator[tuple[bytes, bytes]]:

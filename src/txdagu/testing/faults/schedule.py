@@ -18,6 +18,7 @@ class Kind(Enum):
     KILL = "killed"
     STOP = "stopped"
     CUT = "cut off"
+    UNGUARD = "robbed of its reaper"
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +26,8 @@ class Fault:
     """
     One fault. Times are seconds; `at` counts from the beginning.
 
-    After `duration` a killed process is started again, a stopped one goes on, and the network of one that was cut off works.
+    After `duration` a killed process is started again, a stopped one goes on, and the network of one that was cut off works. A
+    worker whose reaper was killed has to help itself.
     """
 
     at: float
@@ -34,7 +36,13 @@ class Fault:
     duration: float
 
     def __str__(self) -> str:
-        return f"{self.at:5.1f} s: {self.target} is {self.kind.value} for {self.duration:.1f} s"
+        return f"{self.at:5.1f} s: {self.said}"
+
+    @property
+    def said(self) -> str:
+        """What happens, without the time."""
+        how_long = f" for {self.duration:.1f} s" if self.duration else ""
+        return f"{self.target} is {self.kind.value}{how_long}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +74,8 @@ def schedule(seed: int, workers: Sequence[str], bounds: Bounds = Bounds()) -> tu
         kind = random.choice((Kind.KILL, Kind.STOP) if target == COORDINATOR else tuple(Kind))
         if kind is Kind.KILL:
             duration = random.uniform(0.0, 1.0)
+        elif kind is Kind.UNGUARD:
+            duration = 0.0
         elif random.random() < 0.5:
             duration = random.uniform(0.2, bounds.lease_ttl * 0.5)
         else:

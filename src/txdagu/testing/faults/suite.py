@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.defer import Deferred, DeferredLock, gatherResults
 from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThread
 
@@ -26,7 +27,7 @@ from txdagu.system.clock import local_now, monotonic
 from txdagu.testing.faults.checker import Judged, Line, check
 from txdagu.testing.faults.cluster import Cluster
 from txdagu.testing.faults.network import Network
-from txdagu.testing.faults.schedule import Bounds, Fault, schedule
+from txdagu.testing.faults.schedule import COORDINATOR, Bounds, Fault, schedule
 from txdagu.testing.store import paths_under
 from txdagu.wire.status import RpcError
 
@@ -99,6 +100,7 @@ class Suite:
         self._store = SharedDiskStore(paths_under(home), reactor, local_now)
         self._tasks = {run.id: task for run, task in map(_task, range(size.tasks))}
         self._told: dict[str, RunState] = {}
+        self._hit = {target: DeferredLock() for target in (*self.workers, COORDINATOR)}
 
     async def run(self, seed: int) -> list[str]:
         """Do it all, and judge it."""
@@ -116,7 +118,8 @@ class Suite:
             await gatherResults([Deferred.fromCoroutine(self._suffer(fault)) for fault in faults], consumeErrors=True)
             await submitting
             self._say(f"{self._now:5.1f} s: nothing is broken any more")
-            await self._ends(channel)
+            with suppress(RpcError):
+                await self._ends(channel)
             self._say(f"{self._now:5.1f} s: {len(self._told)} of {len(self._tasks)} runs have ended")
             await channel.close()
             left = await self._left_running()
@@ -135,19 +138,24 @@ class Suite:
             await self._asked(channel, services.DISPATCH, pb.DispatchRequest(task=task_to_message(task)))
 
     async def _asked(self, channel: Channel, method: Any, request: Any) -> Any:
-        """The answer to a call that is repeated until there is one, as dispatchers do."""
+        """The answer to a call that is repeated until there is one, as dispatchers do. `RpcError` when patience is over."""
+        give_up = self._now + self._size.patience
         while True:
             try:
                 return await channel.unary(method, request, timeout=2)
             except RpcError:
+                if self._now > give_up:
+                    raise
                 await deferLater(self._reactor, 0.05)
 
     async def _suffer(self, fault: Fault) -> None:
         await deferLater(self._reactor, max(0.0, fault.at - self._now))
-        self._say(f"{self._now:5.1f} s: {fault.target} is {fault.kind.value} for {fault.duration:.1f} s")
-        await self.cluster.begin(fault.kind, fault.target)
-        await deferLater(self._reactor, fault.duration)
-        await self.cluster.end(fault.kind, fault.target)
+        # On a slow machine the one before may still be starting again.
+        async with self._hit[fault.target]:
+            self._say(f"{self._now:5.1f} s: {fault.said}")
+            await self.cluster.begin(fault.kind, fault.target)
+            await deferLater(self._reactor, fault.duration)
+            await self.cluster.end(fault.kind, fault.target)
 
     async def _ends(self, channel: Channel) -> None:
         """Ask for all ends until they are there or patience is over."""

@@ -46,10 +46,11 @@ class Cluster:
         }
 
     def start(self) -> None:
-        """Start everybody."""
-        self._start(COORDINATOR)
+        """Start everybody, and wait until all workers have found the coordinator."""
+        for name in (COORDINATOR, *self._workers):
+            self._start(name)
         for worker in self._workers:
-            self._start(worker)
+            self._programs[worker].wait_for("coordinator .* answers", STARTING_TIME)
 
     def _start(self, name: str) -> None:
         if name == COORDINATOR:

@@ -21,6 +21,9 @@ class Kind(Enum):
     UNGUARD = "robbed of its reaper"
 
 
+_OF_WORKERS = (*(Kind.KILL, Kind.STOP, Kind.CUT) * 2, Kind.UNGUARD)
+
+
 @dataclass(frozen=True, slots=True)
 class Fault:
     """
@@ -71,7 +74,7 @@ def schedule(seed: int, workers: Sequence[str], bounds: Bounds = Bounds()) -> tu
         if not free:
             continue
         target = random.choice(free)
-        kind = random.choice((Kind.KILL, Kind.STOP) if target == COORDINATOR else tuple(Kind))
+        kind = random.choice((Kind.KILL, Kind.STOP) if target == COORDINATOR else _OF_WORKERS)
         if kind is Kind.KILL:
             duration = random.uniform(0.0, 1.0)
         elif kind is Kind.UNGUARD:

@@ -13,6 +13,7 @@ from twisted.internet.defer import Deferred, DeferredLock, gatherResults
 from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThread
 
+from txdagu.dispatch.machine import State
 from txdagu.grpc.channel import Backoff, Channel, ChannelOptions, tcp_channel
 from txdagu.model.policies import LostWorkerPolicy, OnWorkerLost
 from txdagu.model.run import RunRef
@@ -24,7 +25,7 @@ from txdagu.protocol import services
 from txdagu.protocol.conversion import task_to_message
 from txdagu.store.shared_disk import SharedDiskStore
 from txdagu.system.clock import local_now, monotonic
-from txdagu.testing.faults.checker import Judged, Line, check
+from txdagu.testing.faults.checker import BEGIN, Judged, Line, check
 from txdagu.testing.faults.cluster import Cluster
 from txdagu.testing.faults.network import Network
 from txdagu.testing.faults.schedule import COORDINATOR, Bounds, Fault, schedule
@@ -33,10 +34,13 @@ from txdagu.wire.status import RpcError
 
 LAST_STEP = "work"
 DAG_NAME = "job"
+# How long a task takes, in tenths of a second: most are short, some outlast a lease, so that they can be lost on their way.
+SHORT, LONG = 8, 45
 # Each process says when it begins, that it goes on, and when it ends: event, run, step, epoch, process. One of them leaves its
 # step's process group and session.
 DEFINITION = f"""\
 name: {DAG_NAME}
+params: ROUNDS={SHORT}
 steps:
   - name: prepare
     script: |
@@ -47,11 +51,11 @@ steps:
     script: |
       say() {{ echo "$1 $DAG_RUN_ID {LAST_STEP} $DAGU_ATTEMPT_EPOCH $$" >>"$HOME/trace"; }}
       say begin
-      setsid sh -c 'for round in 1 2 3 4; do
-        sleep 0.2
+      setsid sh -c 'for round in $(seq $ROUNDS); do
+        sleep 0.1
         echo "going $DAG_RUN_ID {LAST_STEP} $DAGU_ATTEMPT_EPOCH $$" >>"$HOME/trace"
       done' &
-      for round in 1 2 3 4 5 6 7 8; do
+      for round in $(seq $ROUNDS); do
         sleep 0.1
         say going
       done
@@ -70,7 +74,7 @@ class Size:
     tasks: int = 40
     seconds: float = 7.0
     workers: int = 3
-    slots: int = 2
+    slots: int = 4
     patience: float = 40.0
 
 
@@ -123,7 +127,11 @@ class Suite:
             self._say(f"{self._now:5.1f} s: {len(self._told)} of {len(self._tasks)} runs have ended")
             await channel.close()
             left = await self._left_running()
-            return [*self.cluster.dead(), *check(await self._judged(), self._lines(), LAST_STEP, left)]
+            judged, lines = await self._judged(), self._lines()
+            losses = sum(state is State.LOST for run in judged.values() for state, _ in run.transitions)
+            starts = sum(line.event == BEGIN for line in lines)
+            self._say(f"{self._now:5.1f} s: {losses} times a worker was lost with a task; {starts} steps were started")
+            return [*self.cluster.dead(), *check(judged, lines, LAST_STEP, left)]
         finally:
             await deferToThread(self.cluster.stop)
 
@@ -219,6 +227,7 @@ def _task(number: int) -> tuple[RunRef, Task]:
         operation=Operation.START,
         target=DAG_NAME,
         definition=DEFINITION,
+        params=f"ROUNDS={SHORT if number % 4 else LONG}",
         on_worker_lost=OnWorkerLost(policy_of(number), LIMIT),
     )
     return run, task

@@ -73,7 +73,8 @@ def schedule(seed: int, workers: Sequence[str], bounds: Bounds = Bounds()) -> tu
         free = [target for target, until in busy_until.items() if until <= at]
         if not free:
             continue
-        target = random.choice(free)
+        # While there is no coordinator nothing is lost, so it is hit half as often as each worker.
+        target = random.choice([*free, *(name for name in free if name != COORDINATOR)])
         kind = random.choice((Kind.KILL, Kind.STOP) if target == COORDINATOR else _OF_WORKERS)
         if kind is Kind.KILL:
             duration = random.uniform(0.0, 1.0)
@@ -81,8 +82,10 @@ def schedule(seed: int, workers: Sequence[str], bounds: Bounds = Bounds()) -> tu
             duration = 0.0
         elif random.random() < 0.5:
             duration = random.uniform(0.2, bounds.lease_ttl * 0.5)
+        elif target == COORDINATOR:
+            duration = bounds.lease_ttl + random.uniform(0.0, 1.0)
         else:
-            duration = bounds.lease_ttl + random.uniform(0.5, 2.0)
+            duration = bounds.lease_ttl + random.uniform(2.0, 4.0)
         busy_until[target] = at + duration + RESTART_TIME
         faults.append(Fault(round(at, 2), kind, target, round(duration, 2)))
     return tuple(faults)

@@ -35,7 +35,7 @@ from txdagu.wire.status import RpcError
 LAST_STEP = "work"
 DAG_NAME = "job"
 # How long a task takes, in tenths of a second: most are short, some outlast a lease, so that they can be lost on their way.
-SHORT, LONG = 8, 45
+SHORT, LONG = 8, 60
 # Each process says when it begins, that it goes on, and when it ends: event, run, step, epoch, process. One of them leaves its
 # step's process group and session.
 DEFINITION = f"""\

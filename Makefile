@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN = .venv/bin
 
 # Without npm the released program cannot be had, without Go h2spec; their tests then say so and skip.
-.PHONY: demo test fuzz simulate lint types contracts protocol bench-grpc bench-output bench-journal bench-runs clean
+.PHONY: demo test fuzz simulate faults lint types contracts protocol bench-grpc bench-output bench-journal bench-runs bench-failover clean
 
 .venv/run: setup.cfg pyproject.toml
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
@@ -32,10 +32,12 @@ fuzz: .venv/dev
 	HYPOTHESIS_PROFILE=fuzz $(BIN)/python -m pytest tests/unit/wire tests/unit/grpc/test_any_order.py $(ARGS)
 
 # Clusters in virtual time with everything going wrong: SEEDS=n from START=k, or one SEED=n with its timeline.
-SEEDS ?= 300
-START ?= 0
 simulate: .venv/dev
-	$(BIN)/python -m txdagu.testing.simulation $(if $(SEED),--seed $(SEED),--seeds $(SEEDS) --start $(START)) $(ARGS)
+	$(BIN)/python -m txdagu.testing.simulation $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),300) --start $(or $(START),0)) $(ARGS)
+
+# Real processes that are killed, stopped and cut off at random: SEEDS runs from START on, some 20 s each.
+faults: .venv/run
+	$(BIN)/python -m txdagu.testing.faults --seeds $(or $(SEEDS),10) --start $(or $(START),1) $(ARGS)
 
 lint: .venv/dev
 	$(BIN)/ruff check .
@@ -65,6 +67,9 @@ bench-journal: .venv/run
 
 bench-runs: .venv/run
 	$(BIN)/python bench/runs.py $(ARGS)
+
+bench-failover: .venv/run
+	$(BIN)/python bench/failover.py $(ARGS)
 
 clean:
 	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache

@@ -158,7 +158,7 @@ async def prepare_run(
     written = expand(dag.working_dir, inputs.evaluation.get)
     directory = files.absolute_directory(written, dag.base_dir, (request.working_dir, dag.base_dir))
     await tools.in_thread(partial(files.make_directory, directory))
-    built_in = {"DAG_NAME": dag.name, "DAG_RUN_ID": request.run.id, "DAG_RUN_LOG_FILE": sink.log}
+    built_in = {"DAG_NAME": dag.name, "DAG_RUN_ID": request.run.id, "DAG_RUN_LOG_FILE": sink.log, **_fence(request)}
     places = (directory, dag.base_dir)
     backticks = BacktickRunner(tools, stop, lambda: inputs.evaluation, directory, dag.max_output_size)
     evaluator = Evaluator(Scope(inputs.env, inputs.evaluation), backticks)
@@ -196,6 +196,11 @@ async def prepare_run(
     )
 
 
+def _fence(request: RunRequest) -> dict[str, str]:
+    """What steps on a worker can show to what they write to, so that an older attempt's writes can be refused there."""
+    return {"DAGU_ATTEMPT_EPOCH": str(request.epoch)} if request.epoch else {}
+
+
 async def _prepare_given(
     request: RunRequest,
     given: GivenValues,
@@ -213,6 +218,7 @@ async def _prepare_given(
     if dag.secrets:
         secrets = await tools.in_thread(partial(resolve_secrets, dag.secrets, evaluation, (directory, dag.base_dir)))
     environment = given.environment(tools.environ, secrets)
+    environment = replace(environment, built_in={**environment.built_in, **_fence(request)})
     inputs = StepInputs(environment, given.known_outputs(secrets), given.known_facts(), given.told)
     masker = Masker(secrets)
     backticks = BacktickRunner(tools, stop, lambda: evaluation, directory, dag.max_output_size)

@@ -23,7 +23,8 @@ class RunRequest:
     an id that exists. `inherited_env` is what a calling run of the same process adds to the environment in which ``env`` and
     ``params`` are evaluated; steps do not see it. `inherited_secrets` are the caller's, to be masked here as well.
     `trace_parent` is the place in a trace from which the run was called (W3C ``traceparent``). A run of a single step of
-    another run has `given` values in place of env, params and dotenv files of its own.
+    another run has `given` values in place of env, params and dotenv files of its own. `epoch` is the fence under which a worker
+    runs it, 0 elsewhere; steps see it as ``DAGU_ATTEMPT_EPOCH``.
     """
 
     dag: Dag
@@ -42,6 +43,7 @@ class RunRequest:
     inherited_secrets: Mapping[str, str] = field(default_factory=dict)
     trace_parent: str = ""
     given: GivenValues | None = None
+    epoch: int = 0
 
     @property
     def resumes(self) -> bool:

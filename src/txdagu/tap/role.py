@@ -15,7 +15,9 @@ from twisted.logger import Logger
 
 from txdagu.config.settings import Settings
 from txdagu.model.errors import DaguError, InvalidInputError, Problem, error_lines
+from txdagu.system.clock import monotonic
 from txdagu.system.files import make_directories
+from txdagu.system.lateness import LatenessWatch
 from txdagu.tap.options import SettingsOptions
 from txdagu.tap.process import RoleProcess, UnixProcess, exit_with
 from txdagu.tap.settings import read_settings
@@ -213,7 +215,8 @@ def _role_service(role: str, options: SettingsOptions, build: Build, reactor: An
     require_directories(settings)
     for warning in settings.warnings:
         RoleService.log.warn("{warning}", warning=warning)
-    return RoleService(role, build(settings, reactor), settings, reactor, UnixProcess(reactor))
+    children = [("clock", LatenessWatch(reactor, monotonic)), *build(settings, reactor)]
+    return RoleService(role, children, settings, reactor, UnixProcess(reactor))
 
 
 def require_directories(settings: Settings) -> None:

@@ -51,9 +51,9 @@ class Requests:
         self._worker_id = worker_id
         self._base_config = base_config
 
-    async def prepare(self, task: Task, attempt_name: str) -> PreparedRun:
+    async def prepare(self, task: Task, attempt_name: str, epoch: int = 0) -> PreparedRun:
         """
-        The request for a task, with the name of the attempt as the coordinator chose it.
+        The request for a task, with the name and epoch of the attempt as the coordinator chose them.
 
         Raises `DaguError` with the reason if there is no DAG, if it cannot be read, or if it has no such step as the task names.
         """
@@ -81,6 +81,7 @@ class Requests:
             queued_at=previous.queued_at if previous is not None else None,
             trace_parent=task.trace_parent,
             given=single.given if single is not None else None,
+            epoch=epoch,
         )
         return PreparedRun(request, own_directory)
 

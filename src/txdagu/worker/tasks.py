@@ -216,7 +216,7 @@ class Tasks:
         self.log.info("run {run} begins for coordinator {member}", run=str(task.run), member=str(hand.owner))
         prepared: PreparedRun | None = None
         try:
-            prepared = await self._requests.prepare(task, hand.attempt_name)
+            prepared = await self._requests.prepare(task, hand.attempt_name, hand.epoch)
             hand.clean_up_seconds = prepared.request.dag.max_clean_up_seconds
             with suppress(StopRequested):
                 await hand.guard.passed()

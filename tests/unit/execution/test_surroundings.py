@@ -234,6 +234,19 @@ class SchemaTests(SurroundingsCase):
         self.assertEqual(self.successResultOf(asking), (dag, ("n=7",)))
 
 
+class FenceTests(SurroundingsCase):
+    def test_epoch(self) -> None:
+        """Steps on a worker see their attempt's epoch, those of a child in the same process, too; elsewhere there is none."""
+        child = Dag("c", (step("b", "y"),))
+        dag = Dag("d", (step("a", "x"), Step("call", child=ChildCall("c"))), local_dags={"c": child})
+        for epoch, seen in ((3, "3"), (0, None)):
+            harness = self.surrounded()
+            run = harness.engine.start(replace(harness.request(dag), epoch=epoch))
+            self.assertIs(self.successResultOf(run.wait()).state, RunState.SUCCEEDED)
+            found = [process.spec.env.get("DAGU_ATTEMPT_EPOCH") for process in harness.processes.started]
+            self.assertEqual(found, [seen, seen])
+
+
 class LogDirectoryTests(SurroundingsCase):
     def opened_with(self, log_dir: str, *backticks: tuple[str, Script]) -> tuple[RunStatus, str]:
         """How a run ended, and the log directory of the DAG with which its attempt was opened."""

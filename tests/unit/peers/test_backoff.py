@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from random import Random
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -28,6 +29,20 @@ class FullJitterTests(SynchronousTestCase):
         """A floor holds, so that no loop turns without a pause."""
         backoff = FullJitter(Random(1), 1.0, 60.0, 0.5)
         self.assertGreaterEqual(min(backoff.next() for _ in range(1000)), 0.5)
+
+
+class CrowdTests(SynchronousTestCase):
+    """Many clients at once."""
+
+    def test_no_lockstep(self) -> None:
+        """T34: of 200 workers that lost their coordinator at one instant, no tenth of the time sees more than a quarter call."""
+        for attempt in range(1, 6):
+            waits = []
+            for worker in range(200):
+                pause = FullJitter(Random(worker))
+                waits.append([pause.next() for _ in range(attempt)][-1])
+            tenths = Counter(int(wait / max(waits) * 10) for wait in waits)
+            self.assertLess(max(tenths.values()), 50, attempt)
 
 
 class MergeTests(SynchronousTestCase):

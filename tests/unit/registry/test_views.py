@@ -15,7 +15,7 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from txdagu.registry.cleaning import StaleFileCleaner
 from txdagu.registry.entries import Beat, Kind, ServiceEntry, entry_to_json
-from txdagu.registry.files import machine_name, write_entry
+from txdagu.registry.files import machine_name, read_directory, remove_if_unchanged, write_entry
 from txdagu.registry.views import MembershipView
 
 
@@ -116,6 +116,17 @@ class CleanerTests(SynchronousTestCase):
             self.reactor.advance(2)
         self.assertFalse(silent.exists())
         self.assertTrue(beating.exists())
+
+    def test_beat_before_the_removal(self) -> None:
+        """T38: an entry that its owner touches after it was judged stale, and before it is removed, stays."""
+        path = self._put("w1", 1, 1)
+        (file,) = read_directory(str(path.parent), {}).values()
+        self._put("w1", 2, 1)
+        self.assertFalse(remove_if_unchanged(str(path.parent), file))
+        self.assertTrue(path.exists())
+        (file,) = read_directory(str(path.parent), {}).values()
+        self.assertTrue(remove_if_unchanged(str(path.parent), file))
+        self.assertFalse(remove_if_unchanged(str(path.parent), file))
 
     def test_gone(self) -> None:
         """A worker of this very machine whose process is gone is removed at the next look."""

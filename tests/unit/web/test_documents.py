@@ -109,6 +109,13 @@ class WorkersTests(TestCase):
         self.assertEqual(rows, [("a", 3), ("b", 2)])
         self.assertEqual(document["errors"], ["no answer"])
 
+    def test_a_thousand(self) -> None:
+        """T75: a thousand workers in any order are a thousand rows, always in the same order."""
+        workers = [worker(f"w{number:04d}") for number in range(1000)]
+        rows = workers_document(WorkersView(tuple(reversed(workers)), ()), AT)
+        self.assertEqual(rows, workers_document(WorkersView(tuple(workers), ()), AT))
+        self.assertEqual(len(rows["workers"]), 1000)  # type: ignore[arg-type]
+
 
 class OtherDocumentTests(TestCase):
     def test_health(self) -> None:

@@ -229,7 +229,7 @@ class TasksTests(SynchronousTestCase):
         request = self.engine.runs[0].request
         self.assertEqual((request.dag.name, request.run, request.root), ("etl", RunRef("etl", "r1"), RunRef("p", "p1")))
         self.assertEqual((request.parent, request.params, request.worker_id), (RunRef("p", "p1"), "A=1", "w1"))
-        self.assertEqual((request.attempt_name, request.trace_parent), ("attempt_7", "00-1-2-01"))
+        self.assertEqual((request.attempt_name, request.epoch, request.trace_parent), ("attempt_7", 1, "00-1-2-01"))
         self.assertEqual([task.attempt_key for task in self.tasks.in_hand], ["key-r1"])
         self.engine.runs[0].end(RunState.SUCCEEDED)
         (report,) = self._reports()

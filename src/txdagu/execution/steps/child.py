@@ -142,6 +142,7 @@ async def _run_here(context: StepContext, call: Call) -> RunStatus:
             inherited_env=context.call_environment,
             inherited_secrets=context.masker.secrets,
             trace_parent=context.trace_parent,
+            epoch=request.epoch,
         ),
         context.slot.shared,
     )

@@ -113,6 +113,7 @@ class CordonTests(MaintenanceTestCase):
         self.assertEqual((Health.OFFLINE, UNIX + 5), (absent.health, absent.standing.since))
         self.core.submit(make_task("r1"), 11)
         self.assertEqual([], offers(self.core.poll(make_poll("w1", incarnation="two"), 12)))
+        self.core.heartbeat(Beat("w1", {}, "three", gone=("two",)), 13)
         self.assertEqual([], offers(self.core.poll(make_poll("w1", incarnation="three"), 13)))
         turn = self.order(Action.RESUME, "w1", now=14)
         self.assertEqual(1, len(offers(turn)))
@@ -260,6 +261,7 @@ class LeavingTests(MaintenanceTestCase):
         """The process that comes after it under the same id gets tasks, at once."""
         self.beat("w1", 1, drain_left=30.0)
         self.core.submit(make_task("r1"), 2)
+        self.core.heartbeat(Beat("w1", {}, "two", gone=("one",)), 3)
         self.assertEqual(1, len(offers(self.core.poll(make_poll("w1", incarnation="two"), 3))))
 
     def test_hands_back_unasked(self) -> None:

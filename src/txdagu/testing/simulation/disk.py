@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 import zlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 
 from twisted.internet.defer import Deferred
 
 from txdagu.dispatch.journal import Kept
 from txdagu.dispatch.machine import State
-from txdagu.dispatch.records import Entry, Transition
+from txdagu.dispatch.records import Entry, StandingEntry, Transition
 from txdagu.journal.rows import to_entry, to_row
 from txdagu.model.errors import UnavailableError
 from txdagu.model.run import RunRef
@@ -24,11 +24,15 @@ FAST = 0.02
 
 @dataclass(eq=False)
 class Record:
-    """One commit as the disk has it, and what it means; `synced` is said once the disk has promised to keep it."""
+    """
+    One commit as the disk has it, and what it means; `synced` is said once the disk has promised to keep it. The times of
+    `standings` are Unix seconds.
+    """
 
     data: bytes
     entries: Sequence[Entry]
     synced: bool = False
+    standings: Sequence[StandingEntry] = ()
 
 
 class Disk:
@@ -96,6 +100,11 @@ class Disk:
         return self.records
 
 
+def shifted(entry: StandingEntry, seconds: float) -> StandingEntry:
+    """The same by a clock that is ahead so much."""
+    return entry if entry.standing is None else replace(entry, standing=entry.standing.shifted(seconds))
+
+
 class DiskJournal:
     """
     A `txdagu.dispatch.journal.Journal` on such a disk, written by one process, in the rows that the real one writes.
@@ -118,14 +127,15 @@ class DiskJournal:
     async def open(self) -> None:
         """Nothing needs to be made ready."""
 
-    async def commit(self, entries: Sequence[Entry]) -> None:
+    async def commit(self, entries: Sequence[Entry], standings: Sequence[StandingEntry] = ()) -> None:
         """Keep these entries, all or none."""
         if self._failed:
             raise UnavailableError("disk I/O error")
         record = None
-        if entries:
+        if entries or standings:
             text = json.dumps([to_row(entry, self._offset) for entry in entries]).encode()
-            record = Record(b"%d %s" % (zlib.crc32(text), text), tuple(entries))
+            data = b"%d %s" % (zlib.crc32(text), text)
+            record = Record(data, tuple(entries), standings=[shifted(one, self._offset) for one in standings])
             self._disk.write(record)
         done: Deferred[None] = Deferred()
         self._waiting.append((record, done))
@@ -161,16 +171,19 @@ class DiskJournal:
         if self._disk.failing:
             raise UnavailableError("disk I/O error")
         newest: dict[int, list[object]] = {}
+        standings: dict[str, StandingEntry] = {}
         for record in self._disk.read():
             for row in json.loads(record.data.partition(b" ")[2]):
                 newest.pop(row[0], None)
                 newest[row[0]] = row
+            standings.update((one.worker_id, shifted(one, -self._offset)) for one in record.standings)
         self._failed = False
         self._loaded()
         entries = [to_entry(row, self._offset) for row in newest.values()]
         still = sorted((one for one in entries if one.transition.state is not State.ENDED), key=lambda one: one.number)
         ended = [one for one in entries if one.transition.state is State.ENDED]
-        return Kept(tuple(still), tuple(ended), max(newest, default=0))
+        kept = tuple(one for one in standings.values() if one.standing is not None)
+        return Kept(tuple(still), tuple(ended), max(newest, default=0), kept)
 
     async def timeline(self, root: RunRef, run_id: str) -> Sequence[Transition]:
         """Every transition of every task of that run."""

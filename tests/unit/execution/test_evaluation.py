@@ -75,8 +75,24 @@ class MeasuredTests(SynchronousTestCase):
             self.assertEqual(command(text, value), received, text)
 
     def test_positional(self) -> None:
-        """Positional params have their number as name, all its digits."""
-        self.assertEqual(command("$1 ${2} $11 $3", "", **{"1": "a", "2": "b", "11": "k"}), "a b k $3")
+        """Positional params have their number as name, all its digits and what follows them at once."""
+        self.assertEqual(command("$1 ${2} $11 $3 $1a", "", **{"1": "a", "2": "b", "11": "k"}), "a b k $3 $1a")
+
+    def test_any_name_in_braces(self) -> None:
+        """In braces a name may hold dashes, dots, colons, blanks and letters of any language; without them it ends there."""
+        names = {"my-param": "d", "a.b": "o", "a:b": "c", "my name": "n", "Größe": "g", "1a": "x"}
+        text = "${my-param} ${a.b} ${a:b} ${my name} ${Größe} ${1a} $1a $my-param $Größe ${no-such} ${}"
+        self.assertEqual(command(text, "", **names), "d o c n g x x $my-param $Größe ${no-such} ${}")
+
+    def test_beside_a_single_quote(self) -> None:
+        """A quote that touches one reference does not touch the next one, which stands behind it."""
+        for text, received in (
+            ("$V'$V", "$V'v"),
+            ("'$V'$V", "'$V'v"),
+            ("$V''$V", "$V''$V"),
+            ("'${V}${V}'", "'${V}${V}'"),
+        ):
+            self.assertEqual(command(text, "v"), received, text)
 
 
 class PathTests(SynchronousTestCase):

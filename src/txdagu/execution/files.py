@@ -10,6 +10,7 @@ from txdagu.model.errors import DaguError
 
 STDERR_TAIL = 1024
 SCRIPT_MODE = 0o750
+LEAST_ROOM = 64 * 1024
 
 
 class StepFileError(DaguError):
@@ -93,6 +94,16 @@ def read_tail(path: str, offset: int) -> str:
             return file.read(STDERR_TAIL).decode("utf-8", "replace").strip()
     except OSError:
         return ""
+
+
+def no_room(path: str) -> str:
+    """A sentence if the disk of that file is full; empty if there is room, or nothing can be said."""
+    try:
+        disk = os.statvfs(Path(path).parent)
+    except OSError:
+        return ""
+    full = disk.f_blocks > 0 and disk.f_bavail * disk.f_frsize < LEAST_ROOM
+    return f"no space is left on the disk of its logs, {Path(path).parent}" if full else ""
 
 
 def absolute_directory(written: str, base: str, fallbacks: tuple[str, ...]) -> str:

@@ -48,7 +48,7 @@ class Sight:
         return {name: value for node in self._core.nodes for name, value in known_outputs(node, self._masker).items()}
 
     def _inherited(self, index: int) -> Visible:
-        """What a step can see; past a dependency that never had its turn, since one before it was skipped, what that would have."""
+        """What a step can see; a dependency that never had its turn, since one before it was skipped, is seen past."""
         seen, open_ends = Visible(), [index]
         while open_ends:
             at = open_ends[-1]

@@ -21,7 +21,11 @@ from txdagu.store.interfaces import IRunSink, IRunStore, StepLogs
 
 @implementer(IRunSink)
 class RecordingSink:
-    """One attempt: all states in `statuses`, lines of its log in `lines`, the state it was closed with in `final`."""
+    """
+    One attempt: all states in `statuses`, lines of its log in `lines`, the state it was closed with in `final`.
+
+    With `refuse` it cannot be closed.
+    """
 
     def __init__(
         self,
@@ -41,6 +45,7 @@ class RecordingSink:
         self.statuses: list[RunStatus] = []
         self.lines: list[str] = []
         self.final: RunStatus | None = None
+        self.refuse: Exception | None = None
         self.step_names: list[str] = []
         self.cancel: Callable[[], None] | None = None
         self._directory = directory
@@ -79,6 +84,8 @@ class RecordingSink:
         """Kept; closing twice is an error."""
         if self.final is not None:
             raise AssertionError("the attempt was closed twice")
+        if self.refuse is not None:
+            return fail(self.refuse)
         self.statuses.append(status)
         self.final = status
         self._changed()

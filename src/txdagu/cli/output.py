@@ -9,7 +9,6 @@ from io import TextIOWrapper
 from pathlib import Path
 from typing import IO
 
-
 # Control characters but tabs and line breaks; those of ASCII have pictures.
 _PICTURES = {
     code: chr(0x2421 if code == 0x7F else 0x2400 + code) if code < 0x80 else "\ufffd"

@@ -107,7 +107,11 @@ def no_room(path: str) -> str:
 
 
 def absolute_directory(written: str, base: str, fallbacks: tuple[str, ...]) -> str:
-    """A working directory: as written, relative to `base`; where nothing is written the first fallback that is, else ours."""
+    """
+    A working directory: as written, relative to `base`; where nothing is written the first fallback that is, else ours.
+
+    A `..` takes the name before it away, without a look at the disk.
+    """
     if written:
-        return str(Path(base or ".").joinpath(written).absolute())
-    return str(Path(next((path for path in fallbacks if path), ".")).absolute())
+        return os.path.abspath(Path(base or ".", written))  # noqa: PTH100 - Path.absolute leaves `..` within a path
+    return os.path.abspath(next((path for path in fallbacks if path), "."))  # noqa: PTH100

@@ -131,7 +131,8 @@ def _read_work(
     command = own
     if own is None and not script and kind in ("", *COMMAND_TYPE.names):
         command = around.command
-        if command is None:
+        written = fields.node("script")  # one of another type was refused as that
+        if command is None and (written is None or isinstance(written.value, str)):
             report.add("step command is required", fields.place, "add command, script, or call")
     if command is None:
         if kind in CALL_TYPE.names:

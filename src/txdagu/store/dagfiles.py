@@ -50,7 +50,8 @@ def find_dag(argument: str, cwd: str, dags_dir: str) -> DagSource:
             raise InvalidInputError([Problem(f"cannot be read: {error.strerror}", place)]) from error
         except UnicodeDecodeError as error:
             raise InvalidInputError([not_utf8(error, place)]) from error
-    raise NotFoundError(f'there is no DAG file "{argument}" (looked for {", ".join(places)})')
+    passed_over = "; the first is a directory" if Path(places[0]).is_dir() else ""
+    raise NotFoundError(f'there is no DAG file "{argument}" (looked for {", ".join(places)}{passed_over})')
 
 
 def read_base(path: str) -> BaseConfiguration | None:

@@ -67,6 +67,8 @@ class Finding(SynchronousTestCase):
             self.find("nope")
         for place in candidates("nope", str(self.cwd), str(self.dags)):
             self.assertIn(place, str(caught.exception))
+        with self.assertRaisesRegex(NotFoundError, r"\(looked for .*; the first is a directory\)"):
+            self.find(str(self.dags))
 
     def test_unreadable(self) -> None:
         """A file that is no text is refused by name."""

@@ -7,6 +7,7 @@ import sys
 from rich.console import Console
 
 from txdagu.cli.logging import StandardError, begin_logging
+from txdagu.cli.output import visible
 from txdagu.cli.progress import Silence, progress_view
 from txdagu.cli.reactor import Interruption
 from txdagu.cli.report import report
@@ -31,5 +32,5 @@ async def attend(
         sys.stdout.write(report(family.top, family.workers()) + family.answers())
     code = exit_code(family.top)
     if code:
-        sys.stderr.write(f"Error: {request.run.name} (run {request.run.id}): {failure_sentence(family.top)}\n")
+        sys.stderr.write(f"Error: {request.run.name} (run {request.run.id}): {visible(failure_sentence(family.top))}\n")
     return code

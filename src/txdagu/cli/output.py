@@ -9,6 +9,18 @@ from io import TextIOWrapper
 from pathlib import Path
 from typing import IO
 
+# Control characters but tabs and line breaks; those of ASCII have pictures.
+_PICTURES = {
+    code: chr(0x2421 if code == 0x7F else 0x2400 + code) if code < 0x80 else "\ufffd"
+    for code in (*range(0x20), *range(0x7F, 0xA0))
+    if chr(code) not in "\t\n"
+}
+
+
+def visible(text: str) -> str:
+    """What a step printed or was called, so that no terminal acts on it: control characters become their pictures."""
+    return text.translate(_PICTURES)
+
 
 def prepare_streams() -> None:
     """

@@ -17,7 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from txdagu.cli.following import Family
-from txdagu.cli.output import write_or_drop
+from txdagu.cli.output import visible, write_or_drop
 from txdagu.cli.report import duration
 from txdagu.model.dag import Handler
 from txdagu.model.run import NodeStatus, RunStatus
@@ -133,7 +133,7 @@ class LiveTable:
     def _table(self) -> Table:
         waits = [node.waits for node in self._family.top.nodes if node.waits] if self._family is not None else []
         notes = [note for note in (self._note, *waits) if note]
-        table = Table(box=None, pad_edge=False, caption=Text("\n".join(notes)) if notes else None)
+        table = Table(box=None, pad_edge=False, caption=Text(visible("\n".join(notes))) if notes else None)
         for heading in ("", "step", "runs", "took"):
             table.add_column(heading, no_wrap=True)
         if self._family is None:
@@ -142,7 +142,7 @@ class LiveTable:
         for name, node, where in rows(self._family):
             sign, style = SIGNS[node.state]
             took = duration(_whole(node.started_at), _whole(node.finished_at or self._now()))
-            table.add_row(Text(sign, style), Text(name), Text(where, "cyan"), Text(took, "dim"))
+            table.add_row(Text(sign, style), Text(visible(name)), Text(where, "cyan"), Text(took, "dim"))
         return table
 
 
@@ -165,7 +165,7 @@ class ChangeLines(_OffScreen):
     """
 
     def __init__(self, write: Callable[[str], object]) -> None:
-        self._write = write
+        self._out = write
         self._told: dict[tuple[str, str], NodeState] = {}
         self._waits: dict[tuple[str, str], str] = {}
         self._nodes_shown: dict[str, tuple[NodeStatus, ...]] = {}
@@ -175,6 +175,9 @@ class ChangeLines(_OffScreen):
     def show(self, family: Family) -> None:
         """Write what has changed since the last call."""
         self._show(family, family.top, "")
+
+    def _write(self, text: str) -> None:
+        self._out(visible(text))
 
     def note(self, sentence: str) -> None:
         """Write the sentence."""

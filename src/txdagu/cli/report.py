@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
 
+from txdagu.cli.output import visible
 from txdagu.model.run import Decision, NodeStatus, RunStatus
 from txdagu.model.status import NodeState, RunState
 
@@ -30,7 +31,7 @@ def read_tail(path: str) -> list[str]:
     """
     The last lines of a log file, at most 8 KiB of it, with a note in front where something was left out.
 
-    A file that is gone or was never written has no lines.
+    A file that is gone or was never written has no lines. Of one that holds no text only the size and the place are told.
     """
     if not path:
         return []
@@ -41,6 +42,8 @@ def read_tail(path: str) -> list[str]:
             data = log.read(TAIL_BYTES)
     except OSError:
         return []
+    if b"\0" in data:
+        return [f"(binary data, {size} bytes in {path})"]
     lines = data.decode("utf-8", "replace").rstrip().splitlines()
     if size > TAIL_BYTES:
         return [f"… {size - TAIL_BYTES} bytes before this are in {path}", *lines[1:]]
@@ -143,4 +146,4 @@ def report(
         lines.append(("└─" if last else "├─") + head)
         lines.extend(("  " if last else "│ ") + line for line in rest)
     lines += ["", *(_block("error", status.error.splitlines())), f"{heading}: {status.state.title}", ""]
-    return "\n".join(line.rstrip() for line in lines)
+    return "\n".join(visible(line.rstrip()) for line in lines)

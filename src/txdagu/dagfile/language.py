@@ -7,6 +7,8 @@ version does nothing about.
 
 from __future__ import annotations
 
+import signal
+
 from txdagu.dagfile.commands import OUTPUT, OUTPUTS
 from txdagu.dagfile.conditions import CONDITION, CONDITIONS
 from txdagu.dagfile.containers import CONTAINER, CONTAINERS
@@ -34,8 +36,14 @@ from txdagu.dagfile.shapes import (
 from txdagu.dagfile.steptypes import STEP_TYPES
 from txdagu.dagfile.values import PARAMS, PARAMS_SCHEMA, SCHEDULE, SCHEDULES
 from txdagu.model.dag import DEFAULT_CLEAN_UP_SECONDS, DEFAULT_HISTORY_DAYS, DEFAULT_MAX_OUTPUT_SIZE
-from txdagu.model.ids import MAX_DAG_NAME
+from txdagu.model.ids import DAG_NAME, MAX_DAG_NAME
 
+SIGNALS = tuple(one.name for one in signal.Signals if not one.name.startswith("SIGRT"))
+"""The signals that may stop a step."""
+
+_SIGNAL = {"type": "string", "pattern": rf"^\s*({'|'.join(SIGNALS)})\s*$", "examples": list(SIGNALS)}
+_NAME_LETTERS = DAG_NAME.pattern.removesuffix("+")
+_DAG_NAME = {"type": "string", "pattern": rf"^\s*{_NAME_LETTERS}{{0,{MAX_DAG_NAME}}}\s*$"}
 _SELECTOR = either(words("local"), {"type": "object", "additionalProperties": SCALAR})
 _LOG_OUTPUT = either(any_case("separate", "merged"), words(""))
 _COMMAND = either(TEXT, {"type": "array", "items": SCALAR, "minItems": 1})
@@ -83,7 +91,7 @@ STEP = Level(
         Field("retryPolicy", RETRY.reference, "How often a failed step is tried again."),
         Field("repeatPolicy", REPEAT.reference, "How often the step is repeated."),
         Field("timeoutSec", AT_LEAST_ZERO, "Seconds that the step may take; 0 is no limit.", 0),
-        Field("signalOnStop", TEXT, "The signal that stops it, as `SIGINT`."),
+        Field("signalOnStop", _SIGNAL, "The signal that stops it, as `SIGINT`."),
         Field("mailOnError", SWITCH, "Mail by `errorMail` if the step fails.", False),
         Field("call", TEXT, "The DAG to run: a document of this file, or another file."),
         Field("run", TEXT, "The same as `call`.", era="to 1.22", now="call"),
@@ -119,7 +127,9 @@ DAG = Level(
     "DAG",
     "dag",
     (
-        Field("name", TEXT, f"The DAG's name, at most {MAX_DAG_NAME} characters; else the file's without its ending."),
+        Field(
+            "name", _DAG_NAME, f"The DAG's name, at most {MAX_DAG_NAME} characters; else the file's without its ending."
+        ),
         Field("group", TEXT, "A group of DAGs, for pages."),
         Field("description", TEXT, "What the DAG is for."),
         Field("type", words("", "chain", "graph"), "`chain`: steps run in turn; `graph`: by `depends` alone.", "chain"),

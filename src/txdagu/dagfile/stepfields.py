@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +10,7 @@ from txdagu.dagfile.commands import read_command, read_output, read_shell
 from txdagu.dagfile.conditions import read_conditions
 from txdagu.dagfile.containers import read_container
 from txdagu.dagfile.fields import Fields, nearest
-from txdagu.dagfile.language import DAG, STEP
+from txdagu.dagfile.language import DAG, SIGNALS, STEP
 from txdagu.dagfile.order import Draft
 from txdagu.dagfile.parallel import read_parallel
 from txdagu.dagfile.policies import read_continue_on, read_repeat, read_retry
@@ -131,7 +130,8 @@ def _read_work(
     command = own
     if own is None and not script and kind in ("", *COMMAND_TYPE.names):
         command = around.command
-        if command is None:
+        written = fields.node("script")  # one of another type was refused as that
+        if command is None and (written is None or isinstance(written.value, str)):
             report.add("step command is required", fields.place, "add command, script, or call")
     if command is None:
         if kind in CALL_TYPE.names:
@@ -168,10 +168,9 @@ def _read_signal(fields: Fields) -> str:
     name = fields.text("signalOnStop")
     if not isinstance(fields.at("signalOnStop").value, str):
         return ""
-    known = [one.name for one in signal.Signals if not one.name.startswith("SIGRT")]
-    if name not in known:
+    if name not in SIGNALS:
         full = name.upper() if name.upper().startswith("SIG") else f"SIG{name.upper()}"
-        advice = f"did you mean {full!r}?" if full in known else nearest(full, known) or "write for example SIGINT"
+        advice = f"did you mean {full!r}?" if full in SIGNALS else nearest(full, SIGNALS) or "write for example SIGINT"
         fields.problem("signalOnStop", f"invalid signal: {name}", advice)
         return ""
     return name

@@ -10,6 +10,7 @@ from txdagu.model.errors import DaguError
 
 STDERR_TAIL = 1024
 SCRIPT_MODE = 0o750
+LEAST_ROOM = 64 * 1024
 
 
 class StepFileError(DaguError):
@@ -95,8 +96,22 @@ def read_tail(path: str, offset: int) -> str:
         return ""
 
 
+def no_room(path: str) -> str:
+    """A sentence if the disk of that file is full; empty if there is room, or nothing can be said."""
+    try:
+        disk = os.statvfs(Path(path).parent)
+    except OSError:
+        return ""
+    full = disk.f_blocks > 0 and disk.f_bavail * disk.f_frsize < LEAST_ROOM
+    return f"no space is left on the disk of its logs, {Path(path).parent}" if full else ""
+
+
 def absolute_directory(written: str, base: str, fallbacks: tuple[str, ...]) -> str:
-    """A working directory: as written, relative to `base`; where nothing is written the first fallback that is, else ours."""
+    """
+    A working directory: as written, relative to `base`; where nothing is written the first fallback that is, else ours.
+
+    A `..` takes the name before it away, without a look at the disk.
+    """
     if written:
-        return str(Path(base or ".").joinpath(written).absolute())
-    return str(Path(next((path for path in fallbacks if path), ".")).absolute())
+        return os.path.abspath(Path(base or ".", written))  # noqa: PTH100 - Path.absolute leaves `..` within a path
+    return os.path.abspath(next((path for path in fallbacks if path), "."))  # noqa: PTH100

@@ -18,7 +18,6 @@ from txdagu.execution.evaluation.masking import Masker
 from txdagu.execution.evaluation.params import (
     evaluate_assignments,
     evaluate_params,
-    merge_params,
     params_json,
     split_assignment,
 )
@@ -103,8 +102,7 @@ async def evaluate_inputs(request: RunRequest, tools: Tools, stop: Stop) -> Inpu
     if request.previous is not None and request.previous.params:
         params = dict(map(split_assignment, request.previous.params))
     else:
-        merged = merge_params(dag.params, request.params)
-        params = await evaluate_params(merged, evaluation, backticks(evaluation))
+        params = await evaluate_params(dag.params, request.params, evaluation, backticks(evaluation))
         if dag.params_schema is not None:
             working_dir = files.absolute_directory(
                 expand(dag.working_dir, evaluation.get), dag.base_dir, (dag.base_dir,)

@@ -7,6 +7,7 @@ watches one file descriptor per process.
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 from collections.abc import Callable
@@ -108,10 +109,22 @@ def _log_files(command: ProcessSpec, opened: ExitStack) -> tuple[int, int]:
     return descriptors[command.stdout], descriptors[command.stderr]
 
 
+def _largest(command: ProcessSpec) -> str:
+    """What takes most of the room that the system has for command and environment, and what helps."""
+    sizes = {"the command": len(" ".join(command.argv).encode(errors="surrogateescape"))}
+    sizes.update((name, len(value.encode(errors="surrogateescape"))) for name, value in command.env.items())
+    name = max(sizes, key=sizes.__getitem__)
+    return f"{name} has {sizes[name]} bytes: pass large values through files, and use a script for long commands"
+
+
 def _start_problem(command: ProcessSpec, error: OSError | ValueError) -> str:
     program = command.argv[0]
     if isinstance(error, ValueError):
+        if any("\0" in word for word in command.argv):
+            return f"cannot start {program}: there is a NUL byte in the command, which no program can be given"
         return f"cannot start {program}: {error}"
+    if error.errno == errno.E2BIG:
+        return f"cannot start {program}: its command and environment are too long for the system; {_largest(command)}"
     if error.filename == program and isinstance(error, FileNotFoundError):
         where = "" if "/" in program else f" in PATH ({command.env.get('PATH', 'which is not set')})"
         return f"cannot start {program}: there is no such program{where}"

@@ -150,6 +150,9 @@ class Run:
         """From opening the attempt to closing it. The engine calls it once."""
         try:
             await self._execute()
+        except DaguError as error:
+            self.log.error("run {run} broke off: {error}", run=str(self.request.run), error=str(error))
+            self._record.change(state=RunState.FAILED, error=str(error), finished_at=self._tools.now())
         except Exception:  # noqa: BLE001 - whatever it is, the run must end for those who wait for it
             failure = Failure()
             self.log.failure("run {run} broke", failure, run=str(self.request.run))

@@ -48,6 +48,16 @@ class Sight:
         return {name: value for node in self._core.nodes for name, value in known_outputs(node, self._masker).items()}
 
     def _inherited(self, index: int) -> Visible:
-        """What a step can see. A dependency that never had its turn has nothing to show."""
-        seen = (self._visible.get(other) for other in self._core.dependencies(index))
-        return inherited(visible for visible in seen if visible is not None)
+        """What a step can see; a dependency that never had its turn, since one before it was skipped, is seen past."""
+        seen, open_ends = Visible(), [index]
+        while open_ends:
+            at = open_ends[-1]
+            dependencies = self._core.dependencies(at)
+            if unknown := [other for other in dependencies if other not in self._visible]:
+                open_ends += unknown
+                continue
+            open_ends.pop()
+            seen = inherited(self._visible[other] for other in dependencies)
+            if at != index:
+                self._visible[at] = seen
+        return seen

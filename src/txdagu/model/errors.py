@@ -61,6 +61,17 @@ class Problem:
         return f"{text} ({self.advice})" if self.advice else text
 
 
+def not_utf8(error: UnicodeDecodeError, source: str) -> Problem:
+    """The problem that a file is not UTF-8 text, with the first place where it is not."""
+    before = bytes(error.object[: error.start])
+    line = before.count(b"\n") + 1
+    column = len(before[before.rfind(b"\n") + 1 :].decode("utf-8", "replace")) + 1
+    byte = error.object[error.start]
+    return Problem(
+        f"is not UTF-8 text: here is a byte 0x{byte:02x}", f"{source}:{line}:{column}", "save the file as UTF-8"
+    )
+
+
 class InvalidInputError(DaguError):
     """Bad input, with every problem found in it and not only the first."""
 

@@ -14,6 +14,7 @@ lines of Windows.
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Iterable
 from typing import Any, TypeAlias
@@ -49,12 +50,13 @@ def parse_params(text: str, where: str = "") -> list[Param]:
     Read params in the order in which they are written; a bare value has no name.
 
     A text that is a JSON object gives named params in the order of their names, a JSON array unnamed ones for strings and
-    numbers and named ones for objects. Raises `InvalidInputError` for other items of such an array.
+    numbers and named ones for objects. Numbers of JSON are floats, as to Dagu 1.30.2: ids of called runs are made of
+    their texts (1234567 is ``1.234567e+06``). Raises `InvalidInputError` for other items of such an array.
     """
     stripped = text.strip()
     if stripped[:1] in ("{", "["):
         try:
-            parsed = json.loads(stripped)
+            parsed = json.loads(stripped, parse_int=_number, parse_float=_number, parse_constant=_number)
         except (ValueError, RecursionError):
             pass  # it only looks like JSON, and its words are params as in any other text
         else:
@@ -104,6 +106,14 @@ def _unquoted(text: str) -> str:
     if "\\" not in text:
         return text
     return _ESCAPED.sub(lambda run: run[1][: len(run[1]) // 2] + run[2], text)
+
+
+def _number(text: str) -> float:
+    """A number of JSON. Raises `ValueError` for what JSON has no number for, and for one that no float can hold."""
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(text)
+    return value
 
 
 def _json_params(value: Any, where: str) -> list[Param]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from txdagu.dagfile import BaseConfiguration, load_dag
 from txdagu.model.dag import Dag
-from txdagu.model.errors import InvalidInputError, NotFoundError, Problem
+from txdagu.model.errors import InvalidInputError, NotFoundError, Problem, not_utf8
 
 SUFFIXES = (".yaml", ".yml")
 
@@ -49,8 +49,9 @@ def find_dag(argument: str, cwd: str, dags_dir: str) -> DagSource:
         except OSError as error:
             raise InvalidInputError([Problem(f"cannot be read: {error.strerror}", place)]) from error
         except UnicodeDecodeError as error:
-            raise InvalidInputError([Problem("is not UTF-8 text", place)]) from error
-    raise NotFoundError(f'there is no DAG file "{argument}" (looked for {", ".join(places)})')
+            raise InvalidInputError([not_utf8(error, place)]) from error
+    passed_over = "; the first is a directory" if Path(places[0]).is_dir() else ""
+    raise NotFoundError(f'there is no DAG file "{argument}" (looked for {", ".join(places)}{passed_over})')
 
 
 def read_base(path: str) -> BaseConfiguration | None:
@@ -62,7 +63,7 @@ def read_base(path: str) -> BaseConfiguration | None:
     except OSError as error:
         raise InvalidInputError([Problem(f"cannot be read: {error.strerror}", path)]) from error
     except UnicodeDecodeError as error:
-        raise InvalidInputError([Problem("is not UTF-8 text", path)]) from error
+        raise InvalidInputError([not_utf8(error, path)]) from error
 
 
 def load_child(name: str, directory: str, dags_dir: str, base_config: str = "") -> Dag:

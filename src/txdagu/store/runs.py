@@ -120,7 +120,7 @@ class Runs:
         return told_as_failed(
             status,
             f"the process that executed this run is gone (worker {status.worker_id or 'unknown'}, pid {status.pid}): "
-            f"no sign of life for {ALIVE_SECONDS:.0f} s",
+            f"there is no sign of life of the last {ALIVE_SECONDS:.0f} s",
         )
 
     def read_dag(self, run: RunRef, root: RunRef) -> Dag | None:

@@ -10,7 +10,7 @@ from typing import Protocol
 
 from txdagu.config.loading import load_settings
 from txdagu.config.settings import Settings
-from txdagu.model.errors import InvalidInputError, Problem
+from txdagu.model.errors import InvalidInputError, Problem, not_utf8
 
 
 class GivesFlags(Protocol):
@@ -49,4 +49,4 @@ def _read_file(path: str) -> str | None:
     except OSError as error:
         raise InvalidInputError([Problem(f"cannot be read: {error.strerror}", path)]) from error
     except UnicodeDecodeError as error:
-        raise InvalidInputError([Problem("is not UTF-8 text", path)]) from error
+        raise InvalidInputError([not_utf8(error, path)]) from error

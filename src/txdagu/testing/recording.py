@@ -23,7 +23,7 @@ from txdagu.store.interfaces import IRunSink, IRunStore, StepLogs
 class RecordingSink:
     """
     One attempt: all states in `statuses`, lines of its log in `lines`, the state it was closed with in `final`, whether it was
-    `abandoned`.
+    `abandoned`. With `refuse` it cannot be closed.
     """
 
     def __init__(
@@ -45,6 +45,7 @@ class RecordingSink:
         self.lines: list[str] = []
         self.final: RunStatus | None = None
         self.abandoned = False
+        self.refuse: Exception | None = None
         self.step_names: list[str] = []
         self.cancel: Callable[[], None] | None = None
         self._directory = directory
@@ -83,6 +84,8 @@ class RecordingSink:
         """Kept; closing twice is an error."""
         if self.final is not None:
             raise AssertionError("the attempt was closed twice")
+        if self.refuse is not None:
+            return fail(self.refuse)
         self.statuses.append(status)
         self.final = status
         self._changed()

@@ -14,7 +14,6 @@ _ADVICE = {
     "did not find expected '-' indicator": "begin each item of a list with '- ' in the same column",
     "did not find expected node content": "close the bracket",
     "found a tab character that violates indentation": "use blanks",
-    "found unexpected end of stream": "close the quotes",
 }
 
 
@@ -36,9 +35,13 @@ def problem_of(error: yaml.YAMLError | UnicodeEncodeError, text: str, source: st
         return Problem(f"invalid YAML: {error}", source)
     message = error.problem or error.context or "invalid YAML"
     advice = _ADVICE.get(message, "")
+    if error.context == "while scanning a quoted scalar" and error.context_mark is not None:
+        # Where the parser stopped is the end of the document; the mistake is where it began.
+        mark, message = error.context_mark, f"{message} {error.context}, which begins here"
+        advice = "close the quotes, or put the whole value in quotes if these belong to it"
     if message == "found character that cannot start any token":
         message, advice = _bad_start(text[mark.index : mark.index + 1])
-    elif error.context and message != error.context:
+    elif error.context and error.context not in message:
         message = f"{message} {error.context}"
     place = Position(mark.line + 1, mark.column + 1)
     if mark.index >= len(text):  # the parser stands behind the last line break; people look at the last line

@@ -136,6 +136,20 @@ class ReadTailTests(SynchronousTestCase):
         self.assertRegex(second, r"^line \d{5}$")
         self.assertEqual(last, "line 01999")
 
+    def test_a_log_that_is_no_text(self) -> None:
+        """Bytes that are no text are not shown on a terminal: only how many, and where."""
+        path = self.mktemp()
+        Path(path).write_bytes(b"\x00\x01" * 10_000)
+        self.assertEqual(read_tail(path), [f"(binary data, 20000 bytes in {path})"])
+
+    def test_nothing_for_a_terminal_to_act_on(self) -> None:
+        """Control characters in names, output and errors are shown, not sent; tabs stay."""
+        odd = node("a\x1b[2Jb", NodeState.FAILED, error="bad\x07\x9b", stdout="log", commands=("echo \x1b]0;t",))
+        status = RunStatus(RunRef("d", "r"), RunRef("d", "r"), nodes=(odd,))
+        text = report(status, read=lambda _: ["\ttab \x1b[31mred\x1b[0m \x7f"])
+        for shown in ("a␛[2Jb (0s) [failed]", "echo ␛]0;t", "stdout: \ttab ␛[31mred␛[0m ␡", "error: bad␇\ufffd"):
+            self.assertIn(shown, text)
+
     def test_a_log_that_is_gone_has_no_lines(self) -> None:
         """Old runs may have lost their logs; their report still works."""
         self.assertEqual(read_tail(self.mktemp()), [])

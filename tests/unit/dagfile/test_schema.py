@@ -40,6 +40,8 @@ SHAPES = (
     "must be a string or an array",
     "must be an array or a map",
     "invalid type: tree",
+    "invalid signal",
+    "name must only contain",
     "invalid provider",
     "between 0.0",
     "at least 1",

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from dataclasses import replace
 from pathlib import Path
 from shutil import rmtree
 from tempfile import mkdtemp
+from unittest.mock import patch
 
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from txdagu.execution.interfaces import ExitStatus, IProcessRunner, IStartedProcess
 from txdagu.model.dag import ChildCall, Command, Dag, Output, Step
-from txdagu.model.errors import ConflictError
+from txdagu.model.errors import ConflictError, UnavailableError
 from txdagu.model.labels import WorkerSelector
 from txdagu.model.run import RunRef, RunStatus
 from txdagu.model.status import NodeState, RunState
@@ -345,6 +347,19 @@ class RetryTests(EngineCase):
 
 
 class StoreTrouble(EngineCase):
+    def test_full_disk(self) -> None:
+        """A step that fails where its logs have no room says so: its own complaint had no room either."""
+        harness = self.harness(("x", Script(1)))
+        disk = os.statvfs(harness.directory)
+        full = os.statvfs_result((*disk[:3], 7, 1, *disk[5:]))
+        with patch("os.statvfs", return_value=full):
+            node = self.finish(harness, Dag("d", (step("a", "x"),))).nodes[0]
+        where = Path(harness.directory)
+        self.assertEqual(
+            node.error,
+            f'failed to execute step "a": exit status 1 (no space is left on the disk of its logs, {where})',
+        )
+
     def test_conflict(self) -> None:
         """A run that may not begin ends as failed, and says why; nothing was written."""
         harness = self.harness()
@@ -368,6 +383,15 @@ class StoreTrouble(EngineCase):
         harness = self.harness()
         harness.store.refuse = ConflictError("it is alive elsewhere")
         self.assertEqual(self.finish(harness, Dag("d", ())).error, "it is alive elsewhere")
+
+    def test_end_that_cannot_be_written(self) -> None:
+        """A run whose end does not get on the disk has failed for that; it is no crash."""
+        harness = self.harness(("x", Script(code=None)))
+        run = harness.start(Dag("d", (step("a", "x"),)))
+        harness.store.sinks[0].refuse = UnavailableError("the final state cannot be written: No space left on device")
+        harness.processes.started[0].end(ExitStatus(0))
+        status = self.successResultOf(run.wait())
+        self.assertEqual((status.state, status.error), (RunState.FAILED, str(harness.store.sinks[0].refuse)))
 
     def test_broken_listener(self) -> None:
         """A listener that raises does not harm the run."""

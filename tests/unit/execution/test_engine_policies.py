@@ -211,6 +211,16 @@ class AgainTests(PolicyCase):
         self.finish(harness, dag)
         self.assertEqual(harness.lines()[-1], "use 1")
 
+    def test_outputs_beyond_steps_that_had_no_turn(self) -> None:
+        """Steps that were skipped because others were are seen past as well, however many, and where ways part and meet."""
+        harness = self.harness(by_command((("make", Script(stdout="1")), ("no", Script(1)))))
+        skipped = step("b", "x", depends=("a",), preconditions=(Condition("no"),))
+        more = tuple(step(f"b{n}", "x", depends=("b",) if n < 2 else (f"b{n - 1}", f"b{n - 2}")) for n in range(1500))
+        excused = replace(more[-1], continue_on=ContinueOn(skipped=True))
+        last = step("c", "use $O", depends=(excused.name,))
+        self.finish(harness, Dag("d", (step("a", "make", output=Output("O")), skipped, *more[:-1], excused, last)))
+        self.assertEqual(harness.lines()[-1], "use 1")
+
 
 class TimeLimitTests(PolicyCase):
     def test_step(self) -> None:

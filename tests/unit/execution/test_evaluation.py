@@ -75,8 +75,24 @@ class MeasuredTests(SynchronousTestCase):
             self.assertEqual(command(text, value), received, text)
 
     def test_positional(self) -> None:
-        """Positional params have their number as name, all its digits."""
-        self.assertEqual(command("$1 ${2} $11 $3", "", **{"1": "a", "2": "b", "11": "k"}), "a b k $3")
+        """Positional params have their number as name, all its digits and what follows them at once."""
+        self.assertEqual(command("$1 ${2} $11 $3 $1a", "", **{"1": "a", "2": "b", "11": "k"}), "a b k $3 $1a")
+
+    def test_any_name_in_braces(self) -> None:
+        """In braces a name may hold dashes, dots, colons, blanks and letters of any language; without them it ends there."""
+        names = {"my-param": "d", "a.b": "o", "a:b": "c", "my name": "n", "Größe": "g", "1a": "x"}
+        text = "${my-param} ${a.b} ${a:b} ${my name} ${Größe} ${1a} $1a $my-param $Größe ${no-such} ${}"
+        self.assertEqual(command(text, "", **names), "d o c n g x x $my-param $Größe ${no-such} ${}")
+
+    def test_beside_a_single_quote(self) -> None:
+        """A quote that touches one reference does not touch the next one, which stands behind it."""
+        for text, received in (
+            ("$V'$V", "$V'v"),
+            ("'$V'$V", "'$V'v"),
+            ("$V''$V", "$V''$V"),
+            ("'${V}${V}'", "'${V}${V}'"),
+        ):
+            self.assertEqual(command(text, "v"), received, text)
 
 
 class PathTests(SynchronousTestCase):
@@ -262,9 +278,23 @@ class ParamsTests(SynchronousTestCase):
 
     def test_evaluated_in_order(self) -> None:
         """Each value sees the earlier ones, the environment and backticks, not the later ones."""
-        params = merge_params("A=1 B=${A}2 C=${D:-none} D=`x` E=$HOST first F=$6", "")
-        values = self.successResultOf(Deferred.fromCoroutine(evaluate_params(params, {"HOST": "h"}, shout)))
+        values = self.evaluate("A=1 B=${A}2 C=${D:-none} D=`x` E=$HOST first F=$6", "")
         self.assertEqual(values, {"A": "1", "B": "12", "C": "none", "D": "X", "E": "h", "6": "first", "F": "first"})
+
+    def evaluate(self, defaults: str, overrides: str) -> dict[str, str]:
+        params = evaluate_params(defaults, overrides, {"HOST": "h"}, shout)
+        return self.successResultOf(Deferred.fromCoroutine(params))
+
+    def test_overrides_and_defaults_apart(self) -> None:
+        """A default is made of other defaults, whatever is given; an override sees what else is given, and no defaults."""
+        values = self.evaluate("A=a B=${A}-y C=c", "A=o C=${A} D=${B}x E=$HOST")
+        self.assertEqual(values, {"A": "o", "B": "a-y", "C": "o", "D": "x", "E": "h"})
+        self.assertEqual(self.evaluate("one ${1}2", "x ${1}3"), {"1": "x", "2": "x3"})
+
+    def test_overridden_defaults_are_evaluated(self) -> None:
+        """What goes wrong in a default goes wrong also when somebody gives another value."""
+        failed = Deferred.fromCoroutine(evaluate_params("A=`false`", "A=1", {}, shout))
+        self.assertIn("false", str(self.failureResultOf(failed, DaguError).value))
 
     def test_json(self) -> None:
         """All params as an object; an override that was JSON is passed on unchanged."""

@@ -107,7 +107,12 @@ class StartTests(ProcessCase):
             (self.spec("true", cwd="/no/such/dir"), "the working directory /no/such/dir does not exist"),
             (self.spec(str(self.file("plain"))), "Permission denied"),
             (self.spec("true", stdout="/no/such/dir/log"), "cannot write the log file /no/such/dir/log: No such file"),
-            (self.spec("echo", "a\0b"), "cannot start echo: embedded null byte"),
+            (self.spec("echo", "a\0b"), "cannot start echo: there is a NUL byte in the command"),
+            (self.spec("echo", "x" * 200_000), "too long for the system; the command has 200005 bytes"),
+            (
+                self.spec("echo", env={"PATH": os.environ["PATH"], "BIG": "x" * 200_000}),
+                "too long for the system; BIG has 200000 bytes",
+            ),
         ):
             try:
                 await self.runner.run(spec)

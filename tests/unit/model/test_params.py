@@ -37,6 +37,13 @@ READ: list[tuple[str, str, list[Param]]] = [
     ("JSON values become text", '{"A": true, "B": null, "C": 1.5}', [("A", "true"), ("B", "<nil>"), ("C", "1.5")]),
     ("nested JSON values", '{"A": {"x": 1}, "B": [1, 2]}', [("A", "map[x:1]"), ("B", "[1 2]")]),
     ("a JSON array", '["a b", 2, {"C": 3}]', [(None, "a b"), (None, "2"), ("C", "3")]),
+    (
+        "JSON numbers are floats",
+        '{"A": 1234567, "B": [-1e6, 999999]}',
+        [("A", "1.234567e+06"), ("B", "[-1e+06 999999]")],
+    ),
+    ("no number of JSON", "[NaN]", [(None, "[NaN]")]),
+    ("a number beyond floats", "[1e999]", [(None, "[1e999]")]),
     ("no JSON after all", "{a b}", [(None, "{a"), (None, "b}")]),
 ]
 

@@ -51,12 +51,24 @@ class Finding(SynchronousTestCase):
         (self.cwd / "a.yaml").write_text("name: ä", "utf-8")
         self.assertEqual(find_dag("a", str(self.cwd), str(self.dags)).text, "name: ä")
 
+    def test_not_utf8(self) -> None:
+        """A file in another encoding is refused with the place of the first byte that tells."""
+        (self.cwd / "l.yaml").write_bytes("steps:\n- echo é ".encode() + b"\xfc\n")
+        with self.assertRaises(InvalidInputError) as caught:
+            self.find("l")
+        self.assertEqual(
+            str(caught.exception),
+            f"{self.cwd}/l.yaml:2:10: is not UTF-8 text: here is a byte 0xfc (save the file as UTF-8)",
+        )
+
     def test_missing(self) -> None:
         """Every place that was tried is named."""
         with self.assertRaises(NotFoundError) as caught:
             self.find("nope")
         for place in candidates("nope", str(self.cwd), str(self.dags)):
             self.assertIn(place, str(caught.exception))
+        with self.assertRaisesRegex(NotFoundError, r"\(looked for .*; the first is a directory\)"):
+            self.find(str(self.dags))
 
     def test_unreadable(self) -> None:
         """A file that is no text is refused by name."""

@@ -34,9 +34,20 @@ def merge_params(defaults: str, overrides: str) -> list[NamedParam]:
 
 
 async def evaluate_params(
-    params: Iterable[NamedParam], environ: Mapping[str, str], run: RunBackticks
+    defaults: str, overrides: str, environ: Mapping[str, str], run: RunBackticks
 ) -> dict[str, str]:
-    """The values, each seeing the earlier ones and the environment."""
+    """
+    The params of a run, evaluated; which override takes whose place is said at `merge_params`.
+
+    A default sees the defaults before it, an override the overrides before it, both the environment: that one is overridden
+    does not change the others. A default is evaluated also when it is overridden.
+    """
+    values = await _evaluated(number_params(parse_params(defaults)), environ, run)
+    values.update(await _evaluated(number_params(parse_params(overrides, "--params")), environ, run))
+    return values
+
+
+async def _evaluated(params: Iterable[NamedParam], environ: Mapping[str, str], run: RunBackticks) -> dict[str, str]:
     values: dict[str, str] = {}
     evaluator = Evaluator(Scope(values, environ), run)
     for name, value in params:

@@ -12,7 +12,7 @@ from txdagu.model.scalars import scalar_text
 
 _QUOTED = re.compile(r'"\$\{(\w+)(\.[^{}"]+)?\}"', re.ASCII)
 _WITH_PATH = re.compile(r"\$\{(\w+)(\.[^{}]+)\}|\$(\w+)(\.\S+)", re.ASCII)
-_PLAIN = re.compile(r"\$(?:\{(\w+)\}|([A-Za-z_]\w*|\d+))", re.ASCII)
+_PLAIN = re.compile(r"'?\$(?:\{([^}]+)\}|(\w+))'?", re.ASCII)  # what stands in braces is a name, with dashes too
 _PROPERTY = re.compile(r"\.(stdout|stderr|exitCode|exit_code)(?::(\d+)(?::(\d+))?)?")
 
 
@@ -77,8 +77,8 @@ def _with_path(match: re.Match[str], scope: Scope) -> str:
 
 
 def _plain(match: re.Match[str], variables: Mapping[str, str]) -> str:
-    text = match.string
-    if text[match.start() - 1 : match.start()] == "'" or text[match.end() : match.end() + 1] == "'":
+    """A reference that touches a single quote stays; that quote then protects no other one behind it."""
+    if match[0].startswith("'") or match[0].endswith("'"):
         return match[0]
     return variables.get(match[1] or match[2], match[0])
 

@@ -126,6 +126,8 @@ async def _error(context: StepContext, ended: _Ended) -> str:
         return str(ended.status)
     which = f"command {ended.number} failed: " if ended.number else ""
     error = f'failed to execute step "{context.step.name}": {which}{ended.status}'
+    if full := await context.tools.in_thread(partial(files.no_room, context.logs.stdout)):
+        error += f" ({full})"
     tail = ""
     if not context.merged:
         tail = await context.tools.in_thread(partial(files.read_tail, context.logs.stderr, 0))

@@ -235,6 +235,7 @@ class ChangeLines(_OffScreen):
         shown = self._nodes_shown.get(run_id, ())
         self._nodes_shown[run_id] = nodes
         if len(shown) != len(nodes):
+            self._nodes_open[run_id].clear()  # a run that was given up has no nodes any more
             return list(range(len(nodes)))
         new = [index for index, same in enumerate(map(is_, shown, nodes)) if not same]
         return sorted(self._nodes_open[run_id].union(new))

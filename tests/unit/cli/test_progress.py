@@ -53,6 +53,13 @@ class ChangeLinesTests(SynchronousTestCase):
         self.view.show(Family(replace(TOP, nodes=(old, new), started_at=began)))
         self.assertEqual(self.lines, ["▶ new started, here", "✔ new succeeded"])
 
+    def test_run_given_up(self) -> None:
+        """A run whose last state has no nodes, as that of a lost one, is shown like any other."""
+        self.view.show(Family(top(NodeState.RUNNING)))
+        self.view.show(Family(replace(TOP, nodes=(), state=RunState.FAILED)))
+        self.view.show(Family(replace(TOP, nodes=(), state=RunState.FAILED)))
+        self.assertEqual(self.lines, ["▶ call calls kid"])
+
     def test_single_step_on_a_worker(self) -> None:
         """Why it waits is told once for each reason; it has started when a worker has it, and is one line with its place."""
         far = NodeStatus(

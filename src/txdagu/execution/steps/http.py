@@ -23,7 +23,7 @@ from txdagu.execution.plan import StepEnd
 from txdagu.execution.steps import gojson
 from txdagu.execution.steps.body import read_body
 from txdagu.execution.steps.context import StepContext
-from txdagu.execution.steps.reaching import UNREACHABLE, reason
+from txdagu.execution.steps.reaching import UNREACHABLE, address, reason
 from txdagu.execution.unverified import UnverifiedPeer
 from txdagu.model.errors import DaguError
 from txdagu.model.status import NodeState
@@ -76,9 +76,10 @@ async def _read_request(context: StepContext, script: str) -> _Request:
     text = await context.evaluator.command(context.step.commands[0].text)
     method, _, url = text.strip().partition(" ")
     url = url.strip().strip("\"'")
-    if urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).netloc:
+    wrong = _wrong_url(url)
+    if wrong is not None:
         raise DaguError(
-            f"{url or text!r} is not a URL: write METHOD and an http or https URL, for example GET http://host/"
+            f"{url or text!r} is not a URL{wrong}: write METHOD and an http or https URL, for example GET http://host/"
         )
     config = await context.config()
     if script:
@@ -99,6 +100,16 @@ async def _read_request(context: StepContext, script: str) -> _Request:
     )
     config.check()
     return request
+
+
+def _wrong_url(url: str) -> str | None:
+    """What is wrong with it, if something is."""
+    try:
+        parts = urlsplit(url)
+        _ = parts.port  # read only when it is asked for
+    except ValueError as error:
+        return f" ({error})"
+    return None if parts.scheme in ("http", "https") and parts.hostname else ""
 
 
 def _object(script: str) -> dict[str, Any]:
@@ -127,7 +138,7 @@ async def _send(context: StepContext, request: _Request) -> StepEnd:
     async def exchange() -> StepEnd:
         response = await client.request(
             request.method,
-            request.url,
+            address(request.url),
             headers=Headers({name: [value] for name, value in headers.items()}),
             data=payload,
             browser_like_redirects=True,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 from shutil import rmtree
 from tempfile import mkdtemp
@@ -10,6 +11,7 @@ from typing import Any, cast
 
 from twisted.internet import ssl
 from twisted.internet.defer import Deferred
+from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
 from twisted.web.resource import Resource
@@ -69,6 +71,19 @@ class Answers(Resource):
             request.setResponseCode(204)
             return b""
         return b"plain text\n"
+
+
+class Saying(Protocol):
+    """Says the same to everything, and hangs up."""
+
+    def __init__(self, answer: bytes) -> None:
+        self._answer = answer
+
+    def dataReceived(self, data: bytes) -> None:
+        """The request."""
+        if self.transport is not None:
+            self.transport.write(self._answer)
+            self.transport.loseConnection()
 
 
 class HttpTests(TestCase):
@@ -199,6 +214,29 @@ class HttpTests(TestCase):
         """Redirections are followed, those of POST with GET."""
         self.assertEqual((await self.ask("POST /redirect", silent=True, body="x"))[1], "plain text\n")
 
+    async def test_ipv6(self) -> None:
+        """An IPv6 address is a host like any other, also after a redirection and when the path is not ASCII."""
+        port = self.reactor.listenTCP(0, Site(self.answers), interface="::1")
+        self.addCleanup(port.stopListening)
+        self.base = f"http://[::1]:{port.getHost().port}"
+        node, out, _ = await self.ask("GET /redirect", silent=True)
+        self.assertEqual(out, "plain text\n", node.error)
+        node, out, _ = await self.ask("GET /echo?ä=b c", silent=True)
+        self.assertEqual(json.loads(out)["uri"], "/echo?%C3%A4=b%20c", node.error)
+
+    async def test_answers_that_are_none(self) -> None:
+        """What is not HTTP and what ends early are told in words, not in the names of exceptions."""
+        for answer, expected in (
+            (b"garbage garbage\r\n", "the answer is not HTTP: non-integer status code, b'garbage garbage'"),
+            (b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nabc", "the connection ended before the whole answer came"),
+            (b"", "the connection ended before the whole answer came"),
+        ):
+            port = self.reactor.listenTCP(0, Factory.forProtocol(partial(Saying, answer)), interface="127.0.0.1")
+            self.addCleanup(port.stopListening)
+            self.base = f"http://127.0.0.1:{port.getHost().port}"
+            node, _, _ = await self.ask("GET /")
+            self.assertEqual(node.error, f'failed to execute step "a": GET {self.base}/: {expected}')
+
     async def test_debug(self) -> None:
         """With debug the request is told on standard error, without its credentials."""
         _, _, err = await self.ask("GET /text", debug=True, headers={"Authorization": "secret", "N": 5})
@@ -230,6 +268,9 @@ class HttpTests(TestCase):
             ("GET http://127.0.0.1:1/x", "GET http://127.0.0.1:1/x: Connection was refused"),
             ("GET nonsense", "'nonsense' is not a URL: write METHOD"),
             ("http://x/", "is not a URL"),
+            ("GET http://x:99999/", "is not a URL (Port out of range 0-65535): write METHOD"),
+            ("GET http://[::1/", "is not a URL (Invalid IPv6 URL): write METHOD"),
+            ("GET http://:80/", "is not a URL: write METHOD"),
         ):
             node, _, _ = await self.harness.run_step(Step("a", type="http", commands=(Command(text),)))
             self.assertIn(expected, node.error)

@@ -64,7 +64,7 @@ class ChangeLinesTests(SynchronousTestCase):
             self.lines[1:],
             [
                 "p [a] > ▶ work started, worker gpu-1",
-                'p [{"long": "' + "x" * 28 + "…] > ▶ work started, worker gpu-1",
+                'p [{"long": "' + "x" * 29 + "…] > ▶ work started, worker gpu-1",
             ],
         )
 

@@ -63,7 +63,7 @@ def main(directory: str) -> None:
             told[str(name)] = text_of(value)
         result["outputs"] = told
     except (TypeError, ValueError) as error:
-        result["error"] = "outputs of the script: {!r}: {}".format(name, error)
+        result["error"] = f"outputs of the script: {name!r}: {error}"
     with Path(directory, "result.json").open("w", encoding="utf-8") as file:
         json.dump(result, file)
     sys.stdout.flush()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from functools import partial
+from gc import collect
 from pathlib import Path
 from shutil import rmtree
 from tempfile import mkdtemp
@@ -17,6 +18,7 @@ from twisted.trial.unittest import TestCase
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Site
 
+from txdagu.execution.steps import http
 from txdagu.model.dag import Command, Dag, Output, Step
 from txdagu.model.run import NodeStatus
 from txdagu.model.status import NodeState
@@ -209,6 +211,15 @@ class HttpTests(TestCase):
         node, _, _ = await self.ask("GET /big", silent=True)
         self.assertEqual(Path(node.stdout).stat().st_size, BIG)  # noqa: ASYNC240
         self.assertIn("exceeded maximum size limit", node.error)  # of its output
+
+    async def test_too_long_for_json(self) -> None:
+        """An answer that is too long to be read as a whole fails the step once; the connection's end after that is no error."""
+        self.patch(http, "JSON_LIMIT", 1000)
+        node, _, _ = await self.ask("GET /big", json=True)
+        self.assertIn("the answer is longer than", node.error)
+        await deferLater(self.reactor, 0.01)
+        collect()
+        self.assertEqual(self.flushLoggedErrors(), [])
 
     async def test_redirect(self) -> None:
         """Redirections are followed, those of POST with GET."""

@@ -7,6 +7,7 @@ watches one file descriptor per process.
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 from collections.abc import Callable
@@ -36,6 +37,9 @@ class ProcessStartError(DaguError):
 def exit_status(returncode: int) -> ExitStatus:
     """From the return code of `subprocess`, which is negative for signals."""
     return ExitStatus(returncode) if returncode >= 0 else ExitStatus(-1, -returncode)
+
+
+LONGEST_STRING = 32 * os.sysconf("SC_PAGE_SIZE") - 1  # of one argument or variable, on Linux
 
 
 @dataclass(frozen=True)
@@ -102,10 +106,27 @@ def _log_files(command: ProcessSpec, opened: ExitStack) -> tuple[int, int]:
     return descriptors[command.stdout], descriptors[command.stderr]
 
 
+def _too_long(command: ProcessSpec) -> str:
+    """What of arguments and environment is longer than the system takes, in bytes: see execve(2), "Limits"."""
+    sizes = {
+        f"the variable {name}": len(f"{name}={value}".encode(errors="replace")) for name, value in command.env.items()
+    }
+    sizes |= {f"argument {place}": len(word.encode(errors="replace")) for place, word in enumerate(command.argv)}
+    longest = max(sizes, key=lambda name: sizes[name])
+    return (
+        f"its variables and arguments are longer than the system takes ({longest} has {sizes[longest]} of"
+        f" {sum(sizes.values())} bytes, one may have {LONGEST_STRING}): write it into a file, and pass the file's path"
+    )
+
+
 def _start_problem(command: ProcessSpec, error: OSError | ValueError) -> str:
     program = command.argv[0]
     if isinstance(error, ValueError):
-        return f"cannot start {program}: {error}"
+        names = ", ".join(name for name, value in command.env.items() if "\0" in value)
+        having = f"the variable {names} has" if names else "an argument has"
+        return f"cannot start {program}: {having} a NUL byte, which no program can be given"
+    if error.errno == errno.E2BIG:
+        return f"cannot start {program}: {_too_long(command)}"
     if error.filename == program and isinstance(error, FileNotFoundError):
         where = "" if "/" in program else f" in PATH ({command.env.get('PATH', 'which is not set')})"
         return f"cannot start {program}: there is no such program{where}"

@@ -14,7 +14,7 @@ UNREACHABLE = (ConnectError, ConnectingCancelledError, DNSLookupError, ResponseF
 CUT_SHORT = "the connection ended before the whole answer came"
 
 
-class Address(EncodedURL):
+class _Address(EncodedURL):
     """A URL whose host may be an IPv6 address, too: hyperlink reads those, but takes them for names when it encodes."""
 
     def to_uri(self) -> EncodedURL:
@@ -24,9 +24,9 @@ class Address(EncodedURL):
         return EncodedURL.to_uri(self.replace(host="ipv6")).replace(host=self.host)
 
 
-def address(text: str) -> Address:
+def address(text: str) -> EncodedURL:
     """What treq is to be asked for, of a URL's text. `ValueError` if it cannot be read."""
-    return Address.from_text(text)
+    return _Address.from_text(text)
 
 
 def reason(error: BaseException) -> str:

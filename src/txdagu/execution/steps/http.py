@@ -23,7 +23,7 @@ from txdagu.execution.plan import StepEnd
 from txdagu.execution.steps import gojson
 from txdagu.execution.steps.body import read_body
 from txdagu.execution.steps.context import StepContext
-from txdagu.execution.steps.reaching import UNREACHABLE, address, reason
+from txdagu.execution.steps.reaching import UNREACHABLE, address, reason, without_login
 from txdagu.execution.unverified import UnverifiedPeer
 from txdagu.model.errors import DaguError
 from txdagu.model.status import NodeState
@@ -31,6 +31,9 @@ from txdagu.model.status import NodeState
 JSON_LIMIT = 64 * 1024 * 1024  # bytes of an answer that is read as a whole
 _NO_PAYLOAD = frozenset({"GET", "HEAD"})
 _NO_LENGTH = frozenset({HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED})
+_OURS = frozenset(
+    {"content-length", "transfer-encoding"}
+)  # they say how the body is sent, which is not the step's to say
 _SECRET_HEADERS = frozenset({"authorization", "proxy-authorization", "cookie"})
 
 
@@ -87,10 +90,14 @@ async def _read_request(context: StepContext, script: str) -> _Request:
     query = config.mapping("query")
     if query:
         url += ("&" if urlsplit(url).query else "?") + urlencode(sorted(query.items()))
+    url, login = without_login(url)
+    headers = {name: value for name, value in config.mapping("headers").items() if name.lower() not in _OURS}
+    if login and "authorization" not in {name.lower() for name in headers}:
+        headers["Authorization"] = login
     request = _Request(
         method.upper(),
         url,
-        config.mapping("headers"),
+        headers,
         config.text("body"),
         config.number("timeout"),
         config.flag("silent"),

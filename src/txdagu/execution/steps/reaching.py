@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
+from urllib.parse import unquote_to_bytes, urlsplit, urlunsplit
+
 from hyperlink import EncodedURL
 from twisted.internet.defer import CancelledError
 from twisted.internet.error import ConnectError, ConnectingCancelledError, ConnectionClosed, DNSLookupError
@@ -27,6 +30,15 @@ class _Address(EncodedURL):
 def address(text: str) -> EncodedURL:
     """What treq is to be asked for, of a URL's text. `ValueError` if it cannot be read."""
     return _Address.from_text(text)
+
+
+def without_login(url: str) -> tuple[str, str]:
+    """A URL without ``user:password@``, and the ``Authorization`` header (RFC 7617) that says the same; empty if it has none."""
+    parts = urlsplit(url)
+    login, at, place = parts.netloc.rpartition("@")
+    if not at:
+        return url, ""
+    return urlunsplit(parts._replace(netloc=place)), "Basic " + b64encode(unquote_to_bytes(login)).decode("ascii")
 
 
 def reason(error: BaseException) -> str:

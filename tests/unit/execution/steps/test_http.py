@@ -52,6 +52,12 @@ class Answers(Resource):
                     "body": request.content.read().decode(),
                     "type": request.getHeader("content-type"),
                     "foo": request.getHeader("x-foo"),
+                    **(
+                        {"login": [request.getUser().decode(), request.getPassword().decode()]}
+                        if request.getUser()
+                        else {}
+                    ),
+                    "lengths": len(request.requestHeaders.getRawHeaders("content-length", [])),
                 }
             ).encode()
         if path == "/never":
@@ -164,8 +170,29 @@ class HttpTests(TestCase):
                 "body": '{"k":"val"}',
                 "type": "text/plain; charset=utf-8",
                 "foo": "val env",
+                "lengths": 1,
             },
         )
+
+    async def test_login_in_the_url(self) -> None:
+        """User and password of a URL are sent as a header, unless the step has one, and shown nowhere."""
+        plain = self.base
+        self.base = plain.replace("://", "://ann:p%40ss@")
+        _, out, _ = await self.ask("GET /echo", silent=True)
+        self.assertEqual(json.loads(out)["login"], ["ann", "p@ss"])
+        _, out, _ = await self.ask("GET /echo", silent=True, headers={"authorization": "Bearer x"})
+        self.assertNotIn("login", json.loads(out))
+        node, _, err = await self.ask("GET /404", debug=True)
+        self.assertNotIn("p%40ss", err + node.error)
+        self.assertIn(f"> GET {plain}/404\n", err)
+        self.base = "http://ann:p%40ss@127.0.0.1:1"
+        node, _, _ = await self.ask("GET /")
+        self.assertIn("GET http://127.0.0.1:1/: Connection was refused", node.error)
+
+    async def test_length_is_ours(self) -> None:
+        """A length that the step says besides the body is not sent: there would be two."""
+        _, out, _ = await self.ask("POST /echo", silent=True, body="abc", headers={"content-length": "5"})
+        self.assertEqual((json.loads(out)["lengths"], json.loads(out)["body"]), (1, "abc"))
 
     async def test_script(self) -> None:
         """The script's object lies over the config; GET has no body."""

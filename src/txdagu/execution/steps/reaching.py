@@ -50,7 +50,9 @@ def reason(error: BaseException) -> str:
         return CUT_SHORT
     if isinstance(error, ParseError):
         return f"the answer is not HTTP: {error.args[0]}, {error.data[:80]!r}"
-    return str(error).strip() or (CUT_SHORT if type(error).__name__ == "_DataLoss" else type(error).__name__)
+    return str(error).strip().rstrip(".") or (
+        CUT_SHORT if type(error).__name__ == "_DataLoss" else type(error).__name__
+    )
 
 
 def cancelled(error: BaseException) -> bool:

@@ -229,7 +229,7 @@ class ChatTests(TestCase):
         self.assertEqual(
             node.error,
             'failed to execute step "a": chat stream request failed: POST http://127.0.0.1:1/v1/chat/completions: '
-            "Connection was refused by other side: 111: Connection refused.",
+            "Connection was refused by other side: 111: Connection refused",
         )
 
     async def test_too_long(self) -> None:

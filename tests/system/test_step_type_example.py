@@ -56,7 +56,7 @@ class ExampleTests(TestCase):
         )
         self.check_type(target)
         tests = self.run_python(target, "-m", "pytest", "-q", "-p", "no:cacheprovider", self.package / "tests")
-        self.assertIn("3 passed", tests.stdout, tests.stdout + tests.stderr)
+        self.assertIn("4 passed", tests.stdout, tests.stdout + tests.stderr)
 
     def test_in_place(self) -> None:
         """As its sources on the path, which is what an editable install does, it is found and works."""

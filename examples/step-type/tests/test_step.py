@@ -41,6 +41,15 @@ class WaitForPortTests(TestCase):
         self.assertIn(f"nothing listens on 127.0.0.1:{self.number} after 0.01 s", node.error)
 
     async def test_nonsense(self) -> None:
-        """What is no address is refused."""
-        node, _, _ = await self.wait("here")
-        self.assertIn("is host:port", node.error)
+        """What is no address, and what is no time, are refused."""
+        for where in ("here", "here:99999", "[]:1"):
+            node, _, _ = await self.wait(where)
+            self.assertIn("is host:port", node.error)
+        for seconds in ("soon", -1, "nan"):
+            node, _, _ = await self.wait("127.0.0.1:1", interval=seconds)
+            self.assertIn(f"'{seconds}' is not a number of seconds", node.error)
+
+    async def test_ipv6(self) -> None:
+        """An IPv6 address stands in brackets."""
+        node, _, _ = await self.wait("[::1]:1", timeout=0.01, interval=0.02)
+        self.assertIn("nothing listens on ::1:1 after 0.01 s: Connection was refused", node.error)

@@ -35,6 +35,8 @@ SIGNS = {
     NodeState.REJECTED: ("✘", "red"),
 }
 
+MOST_GIVEN = 40  # characters of a called run's params in the lines about its steps
+
 Row = tuple[str, NodeStatus, str]
 
 
@@ -156,6 +158,18 @@ def _all_told(node: NodeStatus, children: list[RunStatus]) -> bool:
     return len(children) == len(node.children) and all(child.state.ended for child in children)
 
 
+def _cut(text: str) -> str:
+    return text if len(text) <= MOST_GIVEN else f"{text[: MOST_GIVEN - 1]}…"
+
+
+def _given(node: NodeStatus, run_id: str) -> str:
+    """What tells a run apart from the others that a parallel step called: its params, shortened."""
+    if node.step.parallel is None:
+        return ""
+    params = next((child.params for child in node.children if child.run_id == run_id), "")
+    return f" [{_cut(' '.join(params.split()))}]"
+
+
 class ChangeLines(_OffScreen):
     """
     One line for each step that starts or ends; for pipes and log files.
@@ -223,7 +237,7 @@ class ChangeLines(_OffScreen):
             self._write(f"{prefix}{self._start(node, children[-1] if _elsewhere(node) and children else status)}\n")
         for child in () if _elsewhere(node) else children:
             if self._runs_over.get(child.run.id) is not child:
-                self._show(family, child, f"{prefix}{node.step.name} > ")
+                self._show(family, child, f"{prefix}{node.step.name}{_given(node, child.run.id)} > ")
         all_told = _all_told(node, children)
         if node.state is NodeState.SUCCEEDED and not all_told:
             return False  # its children's last states are on their way, and read better before this
@@ -238,6 +252,7 @@ class ChangeLines(_OffScreen):
         shown = self._nodes_shown.get(run_id, ())
         self._nodes_shown[run_id] = nodes
         if len(shown) != len(nodes):
+            self._nodes_open[run_id].clear()  # a run that was given up has no nodes any more
             return list(range(len(nodes)))
         new = [index for index, same in enumerate(map(is_, shown, nodes)) if not same]
         return sorted(self._nodes_open[run_id].union(new))

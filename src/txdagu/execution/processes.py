@@ -39,6 +39,9 @@ def exit_status(returncode: int) -> ExitStatus:
     return ExitStatus(returncode) if returncode >= 0 else ExitStatus(-1, -returncode)
 
 
+LONGEST_STRING = 32 * os.sysconf("SC_PAGE_SIZE") - 1  # of one argument or variable, on Linux
+
+
 @dataclass(frozen=True)
 class Started:
     """A program that was just started, its pidfd, and the pump of its output, if there is one."""
@@ -109,22 +112,27 @@ def _log_files(command: ProcessSpec, opened: ExitStack) -> tuple[int, int]:
     return descriptors[command.stdout], descriptors[command.stderr]
 
 
-def _largest(command: ProcessSpec) -> str:
-    """What takes most of the room that the system has for command and environment, and what helps."""
-    sizes = {"the command": len(" ".join(command.argv).encode(errors="surrogateescape"))}
-    sizes.update((name, len(value.encode(errors="surrogateescape"))) for name, value in command.env.items())
-    name = max(sizes, key=sizes.__getitem__)
-    return f"{name} has {sizes[name]} bytes: pass large values through files, and use a script for long commands"
+def _too_long(command: ProcessSpec) -> str:
+    """What of arguments and environment is longer than the system takes, in bytes: see execve(2), "Limits"."""
+    sizes = {
+        f"the variable {name}": len(f"{name}={value}".encode(errors="replace")) for name, value in command.env.items()
+    }
+    sizes |= {f"argument {place}": len(word.encode(errors="replace")) for place, word in enumerate(command.argv)}
+    longest = max(sizes, key=lambda name: sizes[name])
+    return (
+        f"its variables and arguments are longer than the system takes ({longest} has {sizes[longest]} of"
+        f" {sum(sizes.values())} bytes, one may have {LONGEST_STRING}): write it into a file, and pass the file's path"
+    )
 
 
 def _start_problem(command: ProcessSpec, error: OSError | ValueError) -> str:
     program = command.argv[0]
     if isinstance(error, ValueError):
-        if any("\0" in word for word in command.argv):
-            return f"cannot start {program}: there is a NUL byte in the command, which no program can be given"
-        return f"cannot start {program}: {error}"
+        names = ", ".join(name for name, value in command.env.items() if "\0" in value)
+        having = f"the variable {names} has" if names else "an argument has"
+        return f"cannot start {program}: {having} a NUL byte, which no program can be given"
     if error.errno == errno.E2BIG:
-        return f"cannot start {program}: its command and environment are too long for the system; {_largest(command)}"
+        return f"cannot start {program}: {_too_long(command)}"
     if error.filename == program and isinstance(error, FileNotFoundError):
         where = "" if "/" in program else f" in PATH ({command.env.get('PATH', 'which is not set')})"
         return f"cannot start {program}: there is no such program{where}"

@@ -75,18 +75,26 @@ def _port(server: SmtpServer) -> int:
 
 
 def _check(answer: tuple[int, list[tuple[bytes, int, bytes]]], where: str) -> None:
-    refused = [
-        f"{address.decode(errors='replace')}: {code} {text.decode(errors='replace')}"
-        for address, code, text in answer[1]
-        if not 200 <= code < 300
-    ]
+    refused = _refused(answer[1])
     if refused:
-        raise MailError(f"the mail server {where} took the mail, but not for {'; '.join(refused)}")
+        raise MailError(f"the mail server {where} took the mail, but not for {refused}")
+
+
+def _refused(answers: list[tuple[bytes, int, bytes]]) -> str:
+    """Who may not have the mail, each with the server's words."""
+    return "; ".join(
+        f"{address.decode(errors='replace')}: {code} {text.decode(errors='replace')}"
+        for address, code, text in answers
+        if not 200 <= code < 300
+    )
 
 
 def _explain(failure: Any, where: str) -> None:
     error = failure.value
     if isinstance(error, SMTPClientError):  # its text would hold the whole conversation, passwords included
+        refused = _refused(getattr(error, "addresses", None) or [])
+        if refused:
+            raise MailError(f"the mail server {where} did not take the mail for {refused}") from None
         said = error.resp.decode(errors="replace") if isinstance(error.resp, bytes) else str(error.resp)
         code = f"{error.code} " if error.code and error.code > 0 else ""
         raise MailError(f"the mail server {where} did not take the mail: {code}{said}") from None

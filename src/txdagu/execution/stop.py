@@ -6,7 +6,7 @@ import signal
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import Deferred
 
 T = TypeVar("T")
 
@@ -81,7 +81,11 @@ class Stop:
             raise StopRequested
 
     async def race(self, awaitable: Awaitable[T]) -> T:
-        """The result of `awaitable`, or `StopRequested` as soon as the end is wanted; it is cancelled then."""
+        """
+        The result of `awaitable`, or `StopRequested` as soon as the end is wanted; it is cancelled then.
+
+        Whatever it raises after that counts as its end: not all that can be cancelled says so with a `CancelledError`.
+        """
         waiting = as_deferred(awaitable)
         if self.requested:
             waiting.addErrback(lambda _: None)
@@ -90,7 +94,7 @@ class Stop:
         self._pending = waiting  # type: ignore[assignment]  # Deferred is invariant; it is only cancelled
         try:
             return await waiting
-        except CancelledError:
+        except Exception:
             self.check()
             raise
         finally:

@@ -9,7 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from txdagu.cli.following import Family
 from txdagu.cli.progress import ChangeLines, LiveTable, rows
-from txdagu.model.dag import ChildCall, Handler, Step
+from txdagu.model.dag import ChildCall, Handler, Parallel, Step
 from txdagu.model.labels import WorkerSelector
 from txdagu.model.run import ChildRun, NodeStatus, RunRef, RunStatus
 from txdagu.model.status import NodeState, RunState
@@ -52,6 +52,28 @@ class ChangeLinesTests(SynchronousTestCase):
         new = NodeStatus(Step("new"), NodeState.SUCCEEDED, started_at=began)
         self.view.show(Family(replace(TOP, nodes=(old, new), started_at=began)))
         self.assertEqual(self.lines, ["▶ new started, here", "✔ new succeeded"])
+
+    def test_parallel(self) -> None:
+        """Lines about the runs of a parallel step say which of them, however long its params are."""
+        step = Step("p", child=ChildCall("kid"), parallel=Parallel(items=("a", "b")))
+        runs = (ChildRun("k", "a"), ChildRun("l", '{"long":  "' + "x" * 50 + '"}'))
+        node = NodeStatus(step, NodeState.RUNNING, children=runs)
+        below = {run: replace(KID, run=RunRef("kid", run)) for run in "kl"}
+        self.view.show(Family(replace(TOP, nodes=(node,)), below))
+        self.assertEqual(
+            self.lines[1:],
+            [
+                "p [a] > ▶ work started, worker gpu-1",
+                'p [{"long": "' + "x" * 29 + "…] > ▶ work started, worker gpu-1",
+            ],
+        )
+
+    def test_run_given_up(self) -> None:
+        """A run whose last state has no nodes, as that of a lost one, is shown like any other."""
+        self.view.show(Family(top(NodeState.RUNNING)))
+        self.view.show(Family(replace(TOP, nodes=(), state=RunState.FAILED)))
+        self.view.show(Family(replace(TOP, nodes=(), state=RunState.FAILED)))
+        self.assertEqual(self.lines, ["▶ call calls kid"])
 
     def test_single_step_on_a_worker(self) -> None:
         """Why it waits is told once for each reason; it has started when a worker has it, and is one line with its place."""

@@ -22,6 +22,16 @@ class TextTests(SynchronousTestCase):
         self.assertFalse(Masker({"C": ""}))
         self.assertEqual(Masker({"C": ""}).text("abc"), "abc")
 
+    def test_white_space_around(self) -> None:
+        """A file's last line end, which a shell drops, does not show the secret; what was sealed comes back as it was."""
+        masker = Masker({"A": "abc\n", "B": " \n"})
+        self.assertEqual(masker.text("x abc y abc\nz"), f"x {MASK} y {MASK}z")
+        self.assertEqual(masker.stream().feed(b"x abc y"), f"x {MASK} y".encode())
+        sealed = masker.seal("abc abc\n")
+        assert sealed is not None
+        self.assertNotIn("abc", "".join(sealed))
+        self.assertEqual(masker.unseal(sealed), "abc abc\n")
+
     def test_sealed(self) -> None:
         """A sealed text shows no secret, and is the text again where the secrets are known; else it has stars."""
         masker = Masker({"A": "abc"})

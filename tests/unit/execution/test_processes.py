@@ -101,18 +101,20 @@ class StartTests(ProcessCase):
     async def test_refusals(self) -> None:
         """What cannot be started is one sentence with the thing that is wrong."""
         self.file("plain").touch()
+        path = {"PATH": os.environ["PATH"]}
         for spec, phrase in (
             (self.spec("no-such-program"), "cannot start no-such-program: there is no such program in PATH ("),
             (self.spec("/no/such/program"), "cannot start /no/such/program: there is no such program"),
             (self.spec("true", cwd="/no/such/dir"), "the working directory /no/such/dir does not exist"),
             (self.spec(str(self.file("plain"))), "Permission denied"),
             (self.spec("true", stdout="/no/such/dir/log"), "cannot write the log file /no/such/dir/log: No such file"),
-            (self.spec("echo", "a\0b"), "cannot start echo: there is a NUL byte in the command"),
-            (self.spec("echo", "x" * 200_000), "too long for the system; the command has 200005 bytes"),
+            (self.spec("echo", "a\0b"), "cannot start echo: an argument has a NUL byte, which no program can be given"),
+            (self.spec("true", env={**path, "N": "\0"}), "cannot start true: the variable N has a NUL byte"),
             (
-                self.spec("echo", env={"PATH": os.environ["PATH"], "BIG": "x" * 200_000}),
-                "too long for the system; BIG has 200000 bytes",
+                self.spec("true", env={**path, "BIG": "é" * 100_000}),
+                "longer than the system takes (the variable BIG has 200004 of ",
             ),
+            (self.spec("true", "x", "a" * 200_000), "longer than the system takes (argument 2 has 200000 of "),
         ):
             try:
                 await self.runner.run(spec)

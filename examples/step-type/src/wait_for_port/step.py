@@ -18,7 +18,8 @@ async def run(context: StepContext) -> StepEnd:
     if not context.step.commands:
         raise DaguError("a wait-for-port step needs host:port as command")
     host, _, port = (await context.evaluator.command(context.step.commands[0].text)).rpartition(":")
-    if not host or not port.isdigit():
+    host = host.removeprefix("[").removesuffix("]")  # of an IPv6 address
+    if not host or not port.isdecimal() or int(port) > 65535:
         raise DaguError("the command of a wait-for-port step is host:port, for example localhost:5432")
     config = await context.config()
     timeout, interval = _seconds(config.text("timeout", "0")), _seconds(config.text("interval", "1"))
@@ -42,6 +43,9 @@ async def run(context: StepContext) -> StepEnd:
 
 def _seconds(text: str) -> float:
     try:
-        return float(text)
+        seconds = float(text)
     except ValueError:
-        raise DaguError(f"{text!r} is not a number of seconds") from None
+        seconds = -1.0
+    if not 0 <= seconds < float("inf"):
+        raise DaguError(f"{text!r} is not a number of seconds")
+    return seconds

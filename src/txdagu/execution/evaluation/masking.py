@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 
 MASK = "*******"
+_BARE = " bare"  # behind the name of a secret, in sealed texts: its value without the white space around it
 
 Sealed = tuple[str, ...]
 """A text whose secrets are named instead of shown: pieces of text and names of secrets in turn, text first."""
@@ -15,7 +16,8 @@ class Masker:
     """
     Replaces the values of secrets; where several could begin at one place, the longest.
 
-    `secrets` maps names to values. Empty values hide nothing.
+    `secrets` maps names to values. Empty values hide nothing. A value is found without the white space around it, too: that of a
+    file mostly ends with a line, and loses its end when a shell cuts it into words.
     """
 
     def __init__(self, secrets: Mapping[str, str]) -> None:
@@ -23,6 +25,10 @@ class Masker:
         self._names: dict[str, str] = {}
         for name, value in self.secrets.items():
             self._names.setdefault(value, name)
+        bare = {f"{name}{_BARE}": value.strip() for name, value in self.secrets.items() if value.strip()}
+        for name, value in bare.items():
+            self._names.setdefault(value, name)
+        self._values = {**self.secrets, **bare}
         longest_first = sorted(self._names, key=len, reverse=True)
         self._pattern = re.compile("|".join(map(re.escape, longest_first)) or r"(?!)")
         self._bytes = _BytesPattern([value.encode("utf-8", "surrogateescape") for value in self._names])
@@ -46,7 +52,7 @@ class Masker:
 
     def unseal(self, sealed: Sealed) -> str:
         """The text as it was; a secret that is not known any more gives stars."""
-        return "".join(self.secrets.get(piece, MASK) if index % 2 else piece for index, piece in enumerate(sealed))
+        return "".join(self._values.get(piece, MASK) if index % 2 else piece for index, piece in enumerate(sealed))
 
     def stream(self) -> MaskedStream:
         """For one stream of bytes."""

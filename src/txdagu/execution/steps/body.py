@@ -69,13 +69,12 @@ class _Pump(Protocol):
             (producer.pauseProducing if pause else producer.resumeProducing)()
 
     def _finish(self) -> None:
-        done, self._done = self._done, Deferred()
-        if done.called:
-            return
+        if self._done.called:
+            return  # cancelled, or broken while it was being written; the connection's end comes after that
         if self._end is None or self._end.check(ResponseDone, PotentialDataLoss):
-            done.callback(None)
+            self._done.callback(None)
         else:
-            done.errback(self._end)
+            self._done.errback(self._end)
 
 
 def read_body(response: Any, write: Callable[[bytes], Awaitable[None]]) -> Deferred[None]:

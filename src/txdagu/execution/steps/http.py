@@ -23,7 +23,7 @@ from txdagu.execution.plan import StepEnd
 from txdagu.execution.steps import gojson
 from txdagu.execution.steps.body import read_body
 from txdagu.execution.steps.context import StepContext
-from txdagu.execution.steps.reaching import UNREACHABLE, reason
+from txdagu.execution.steps.reaching import UNREACHABLE, address, reason, without_login
 from txdagu.execution.unverified import UnverifiedPeer
 from txdagu.model.errors import DaguError
 from txdagu.model.status import NodeState
@@ -31,6 +31,9 @@ from txdagu.model.status import NodeState
 JSON_LIMIT = 64 * 1024 * 1024  # bytes of an answer that is read as a whole
 _NO_PAYLOAD = frozenset({"GET", "HEAD"})
 _NO_LENGTH = frozenset({HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED})
+_OURS = frozenset(
+    {"content-length", "transfer-encoding"}
+)  # they say how the body is sent, which is not the step's to say
 _SECRET_HEADERS = frozenset({"authorization", "proxy-authorization", "cookie"})
 
 
@@ -76,9 +79,10 @@ async def _read_request(context: StepContext, script: str) -> _Request:
     text = await context.evaluator.command(context.step.commands[0].text)
     method, _, url = text.strip().partition(" ")
     url = url.strip().strip("\"'")
-    if urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).netloc:
+    wrong = _wrong_url(url)
+    if wrong is not None:
         raise DaguError(
-            f"{url or text!r} is not a URL: write METHOD and an http or https URL, for example GET http://host/"
+            f"{url or text!r} is not a URL{wrong}: write METHOD and an http or https URL, for example GET http://host/"
         )
     config = await context.config()
     if script:
@@ -86,10 +90,14 @@ async def _read_request(context: StepContext, script: str) -> _Request:
     query = config.mapping("query")
     if query:
         url += ("&" if urlsplit(url).query else "?") + urlencode(sorted(query.items()))
+    url, login = without_login(url)
+    headers = {name: value for name, value in config.mapping("headers").items() if name.lower() not in _OURS}
+    if login and "authorization" not in {name.lower() for name in headers}:
+        headers["Authorization"] = login
     request = _Request(
         method.upper(),
         url,
-        config.mapping("headers"),
+        headers,
         config.text("body"),
         config.number("timeout"),
         config.flag("silent"),
@@ -99,6 +107,16 @@ async def _read_request(context: StepContext, script: str) -> _Request:
     )
     config.check()
     return request
+
+
+def _wrong_url(url: str) -> str | None:
+    """What is wrong with it, if something is."""
+    try:
+        parts = urlsplit(url)
+        _ = parts.port  # read only when it is asked for
+    except ValueError as error:
+        return f" ({error})"
+    return None if parts.scheme in ("http", "https") and parts.hostname else ""
 
 
 def _object(script: str) -> dict[str, Any]:
@@ -127,7 +145,7 @@ async def _send(context: StepContext, request: _Request) -> StepEnd:
     async def exchange() -> StepEnd:
         response = await client.request(
             request.method,
-            request.url,
+            address(request.url),
             headers=Headers({name: [value] for name, value in headers.items()}),
             data=payload,
             browser_like_redirects=True,

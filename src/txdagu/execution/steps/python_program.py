@@ -16,8 +16,12 @@ from typing import Any
 
 
 def text_of(value: object) -> str:
-    """An output's text: texts as they are, other values as JSON."""
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    """An output's text: texts as they are, other values as JSON. `ValueError` for one that is no Unicode or has a NUL."""
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    text.encode("utf-8")
+    if "\0" in text:
+        raise ValueError("a variable cannot have a NUL character")
+    return text
 
 
 def exit_code(end: SystemExit) -> int:
@@ -53,10 +57,13 @@ def main(directory: str) -> None:
     outputs: dict[str, object] = {}
     code = execute(request, outputs)
     result: dict[str, object] = {}
+    told: dict[str, str] = {}
     try:
-        result["outputs"] = {str(name): text_of(value) for name, value in outputs.items()}
+        for name, value in outputs.items():
+            told[str(name)] = text_of(value)
+        result["outputs"] = told
     except (TypeError, ValueError) as error:
-        result["error"] = "outputs of the script: " + str(error)
+        result["error"] = f"outputs of the script: {name!r}: {error}"
     with Path(directory, "result.json").open("w", encoding="utf-8") as file:
         json.dump(result, file)
     sys.stdout.flush()

@@ -15,7 +15,7 @@ from twisted.web.client import Agent, BrowserLikePolicyForHTTPS
 from twisted.web.http_headers import Headers
 
 from txdagu.execution.steps.body import read_body
-from txdagu.execution.steps.reaching import UNREACHABLE, reason
+from txdagu.execution.steps.reaching import UNREACHABLE, address, cancelled, reason
 from txdagu.execution.tracing.settings import TraceSettings
 from txdagu.execution.tracing.spans import trace_message
 from txdagu.execution.tracing.tracing import Tracing
@@ -65,7 +65,7 @@ async def _post(clock: Any, settings: TraceSettings, message: ExportTraceService
     headers = {"Content-Type": "application/x-protobuf", **dict(settings.headers)}
     try:
         response = await HTTPClient(agent).post(
-            settings.url,
+            address(settings.url),
             headers=Headers({name: [value] for name, value in headers.items()}),
             data=message.SerializeToString(),
             allow_redirects=False,
@@ -75,6 +75,8 @@ async def _post(clock: Any, settings: TraceSettings, message: ExportTraceService
             raise DaguError(f"it answered {response.code} {response.phrase.decode('latin-1')}")
         await read_body(response, _ignore)
     except UNREACHABLE as error:
+        if cancelled(error):
+            raise CancelledError from error
         raise DaguError(reason(error)) from error
 
 

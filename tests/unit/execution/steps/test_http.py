@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from functools import partial
+from gc import collect
 from pathlib import Path
 from shutil import rmtree
 from tempfile import mkdtemp
@@ -10,11 +12,13 @@ from typing import Any, cast
 
 from twisted.internet import ssl
 from twisted.internet.defer import Deferred
+from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Site
 
+from txdagu.execution.steps import http
 from txdagu.model.dag import Command, Dag, Output, Step
 from txdagu.model.run import NodeStatus
 from txdagu.model.status import NodeState
@@ -48,6 +52,12 @@ class Answers(Resource):
                     "body": request.content.read().decode(),
                     "type": request.getHeader("content-type"),
                     "foo": request.getHeader("x-foo"),
+                    **(
+                        {"login": [request.getUser().decode(), request.getPassword().decode()]}
+                        if request.getUser()
+                        else {}
+                    ),
+                    "lengths": len(request.requestHeaders.getRawHeaders("content-length", [])),
                 }
             ).encode()
         if path == "/never":
@@ -69,6 +79,19 @@ class Answers(Resource):
             request.setResponseCode(204)
             return b""
         return b"plain text\n"
+
+
+class Saying(Protocol):
+    """Says the same to everything, and hangs up."""
+
+    def __init__(self, answer: bytes) -> None:
+        self._answer = answer
+
+    def dataReceived(self, data: bytes) -> None:
+        """The request."""
+        if self.transport is not None:
+            self.transport.write(self._answer)
+            self.transport.loseConnection()
 
 
 class HttpTests(TestCase):
@@ -147,8 +170,29 @@ class HttpTests(TestCase):
                 "body": '{"k":"val"}',
                 "type": "text/plain; charset=utf-8",
                 "foo": "val env",
+                "lengths": 1,
             },
         )
+
+    async def test_login_in_the_url(self) -> None:
+        """User and password of a URL are sent as a header, unless the step has one, and shown nowhere."""
+        plain = self.base
+        self.base = plain.replace("://", "://ann:p%40ss@")
+        _, out, _ = await self.ask("GET /echo", silent=True)
+        self.assertEqual(json.loads(out)["login"], ["ann", "p@ss"])
+        _, out, _ = await self.ask("GET /echo", silent=True, headers={"authorization": "Bearer x"})
+        self.assertNotIn("login", json.loads(out))
+        node, _, err = await self.ask("GET /404", debug=True)
+        self.assertNotIn("p%40ss", err + node.error)
+        self.assertIn(f"> GET {plain}/404\n", err)
+        self.base = "http://ann:p%40ss@127.0.0.1:1"
+        node, _, _ = await self.ask("GET /")
+        self.assertIn("GET http://127.0.0.1:1/: Connection was refused", node.error)
+
+    async def test_length_is_ours(self) -> None:
+        """A length that the step says besides the body is not sent: there would be two."""
+        _, out, _ = await self.ask("POST /echo", silent=True, body="abc", headers={"content-length": "5"})
+        self.assertEqual((json.loads(out)["lengths"], json.loads(out)["body"]), (1, "abc"))
 
     async def test_script(self) -> None:
         """The script's object lies over the config; GET has no body."""
@@ -195,9 +239,41 @@ class HttpTests(TestCase):
         self.assertEqual(Path(node.stdout).stat().st_size, BIG)  # noqa: ASYNC240
         self.assertIn("exceeded maximum size limit", node.error)  # of its output
 
+    async def test_too_long_for_json(self) -> None:
+        """An answer that is too long to be read as a whole fails the step once; the connection's end after that is no error."""
+        self.patch(http, "JSON_LIMIT", 1000)
+        node, _, _ = await self.ask("GET /big", json=True)
+        self.assertIn("the answer is longer than", node.error)
+        await deferLater(self.reactor, 0.01)
+        collect()
+        self.assertEqual(self.flushLoggedErrors(), [])
+
     async def test_redirect(self) -> None:
         """Redirections are followed, those of POST with GET."""
         self.assertEqual((await self.ask("POST /redirect", silent=True, body="x"))[1], "plain text\n")
+
+    async def test_ipv6(self) -> None:
+        """An IPv6 address is a host like any other, also after a redirection and when the path is not ASCII."""
+        port = self.reactor.listenTCP(0, Site(self.answers), interface="::1")
+        self.addCleanup(port.stopListening)
+        self.base = f"http://[::1]:{port.getHost().port}"
+        node, out, _ = await self.ask("GET /redirect", silent=True)
+        self.assertEqual(out, "plain text\n", node.error)
+        node, out, _ = await self.ask("GET /echo?ä=b c", silent=True)
+        self.assertEqual(json.loads(out)["uri"], "/echo?%C3%A4=b%20c", node.error)
+
+    async def test_answers_that_are_none(self) -> None:
+        """What is not HTTP and what ends early are told in words, not in the names of exceptions."""
+        for answer, expected in (
+            (b"garbage garbage\r\n", "the answer is not HTTP: non-integer status code, b'garbage garbage'"),
+            (b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nabc", "the connection ended before the whole answer came"),
+            (b"", "the connection ended before the whole answer came"),
+        ):
+            port = self.reactor.listenTCP(0, Factory.forProtocol(partial(Saying, answer)), interface="127.0.0.1")
+            self.addCleanup(port.stopListening)
+            self.base = f"http://127.0.0.1:{port.getHost().port}"
+            node, _, _ = await self.ask("GET /")
+            self.assertEqual(node.error, f'failed to execute step "a": GET {self.base}/: {expected}')
 
     async def test_debug(self) -> None:
         """With debug the request is told on standard error, without its credentials."""
@@ -230,6 +306,9 @@ class HttpTests(TestCase):
             ("GET http://127.0.0.1:1/x", "GET http://127.0.0.1:1/x: Connection was refused"),
             ("GET nonsense", "'nonsense' is not a URL: write METHOD"),
             ("http://x/", "is not a URL"),
+            ("GET http://x:99999/", "is not a URL (Port out of range 0-65535): write METHOD"),
+            ("GET http://[::1/", "is not a URL (Invalid IPv6 URL): write METHOD"),
+            ("GET http://:80/", "is not a URL: write METHOD"),
         ):
             node, _, _ = await self.harness.run_step(Step("a", type="http", commands=(Command(text),)))
             self.assertIn(expected, node.error)

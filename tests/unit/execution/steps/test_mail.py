@@ -105,7 +105,7 @@ class MailTests(TestCase):
         node, _, _ = await self.send(SmtpServer("127.0.0.1", port), to=["t@x.org", "no@x.org"])
         self.assertIn("took the mail, but not for no@x.org: 550", node.error)
         node, _, _ = await self.send(SmtpServer("127.0.0.1", port), to="no@x.org")
-        self.assertIn("did not take the mail: 550", node.error)
+        self.assertIn("did not take the mail for no@x.org: 550 Cannot receive", node.error)
 
     async def test_problems(self) -> None:
         """What is missing is told in one sentence."""

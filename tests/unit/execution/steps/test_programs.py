@@ -73,7 +73,9 @@ class PythonTests(ProgramCase):
         """Outputs that cannot be variables fail the step with the reason."""
         for script, error in (
             ("outputs['a b'] = 1", "'a b' is not the name of a variable"),
-            ("outputs['A'] = object()", "outputs of the script: Object of type object is not JSON serializable"),
+            ("outputs['A'] = object()", "outputs of the script: 'A': Object of type object is not JSON serializable"),
+            ("outputs['A'] = '\\ud800'", "outputs of the script: 'A': 'utf-8' codec can't encode"),
+            ("outputs['A'] = '\\0'", "outputs of the script: 'A': a variable cannot have a NUL character"),
             (
                 "outputs['A'] = 'x' * 1001",
                 "failed to capture output A: output exceeded maximum size limit of 1000 bytes",

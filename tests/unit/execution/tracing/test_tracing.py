@@ -11,6 +11,7 @@ from typing import Any, cast
 from unittest.mock import patch
 
 from twisted.internet.endpoints import TCP4ServerEndpoint
+from twisted.internet.protocol import Factory, Protocol
 from twisted.trial.unittest import TestCase
 
 from txdagu.dagfile import load_dag
@@ -111,10 +112,14 @@ class TracingTests(TestCase):
     async def test_troubles(self) -> None:
         """Whatever goes wrong with the trace, the run ends as it would have; the log says what it was."""
         self.collector.status = 503
+        silent = self.reactor.listenTCP(0, Factory.forProtocol(Protocol), interface="127.0.0.1")
+        self.addCleanup(silent.stopListening)
+        nobody = f"http://127.0.0.1:{silent.getHost().port}"
         for otel, expected in (
             ('endpoint: "127.0.0.1:1", insecure: true', "was not sent to 127.0.0.1:1: "),
             ('endpoint: "http://127.0.0.1:1"', "was not sent to http://127.0.0.1:1/v1/traces: Connection was refused"),
             (f'endpoint: "{self.grpc}", timeout: 1s', f"was not sent to {self.grpc}: "),
+            (f'endpoint: "{nobody}", timeout: 50ms', f"was not sent to {nobody}/v1/traces: no answer within 0.05 s"),
             (f'endpoint: "{self.http}"', "it answered 503 Service Unavailable"),
         ):
             status = await self.send(f"{{enabled: true, {otel}}}")

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from treq.client import HTTPClient
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorTCP, IReactorTime
 from twisted.web.client import Agent, BrowserLikePolicyForHTTPS, ResponseFailed
 from twisted.web.http_headers import Headers
@@ -16,7 +16,7 @@ from txdagu import __version__
 from txdagu.execution.steps.body import read_body
 from txdagu.execution.steps.chat.pieces import ModelRequest
 from txdagu.execution.steps.chat.settings import ChatSettings
-from txdagu.execution.steps.reaching import UNREACHABLE, reason
+from txdagu.execution.steps.reaching import UNREACHABLE, address, cancelled, reason
 from txdagu.model.errors import DaguError
 
 TRIES = 4
@@ -63,6 +63,8 @@ class Exchange:
             try:
                 response = await self._post(request)
             except UNREACHABLE as error:
+                if cancelled(error):
+                    raise CancelledError from error
                 problem, wait = f"POST {request.url}: {reason(error)}", seconds
             else:
                 if 200 <= response.code < 300:
@@ -84,7 +86,7 @@ class Exchange:
             **request.headers,
         }
         response: Deferred[Any] = self._client.post(
-            request.url,
+            address(request.url),
             headers=Headers({name: [value] for name, value in headers.items()}),
             data=json.dumps(request.body).encode(),
             allow_redirects=False,  # the key is for this address only

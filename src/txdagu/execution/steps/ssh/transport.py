@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from twisted.conch.ssh.connection import SSHConnection
@@ -16,6 +17,9 @@ from txdagu.execution.steps.ssh.silence import SILENT
 from txdagu.model.errors import DaguError
 
 _RSA = ("rsa-sha2-512", "rsa-sha2-256", "ssh-rsa")
+_VERSION = re.compile(rb"^SSH-.*\n", re.MULTILINE)
+_LONGEST_GREETING = 4096  # bytes; more is Conch's to refuse
+_MOST_SHOWN = 200  # characters of a greeting
 _NOT_OFFERED = (b"ssh-dss",)
 
 
@@ -75,6 +79,15 @@ class Transport(SSHClientTransport):
         self.transport.setTcpKeepAlive(True)
         super().connectionMade()
 
+    def dataReceived(self, data: bytes) -> None:
+        """Lines before the version are for people (RFC 4253, 4.2); Conch would take them for a packet if they came alone."""
+        if not self.gotVersion:
+            begun = self.buf + data
+            if len(begun) <= _LONGEST_GREETING and not _VERSION.search(begun):
+                self.buf = begun
+                return
+        super().dataReceived(data)
+
     def verifyHostKey(self, hostKey: bytes, fingerprint: bytes) -> Deferred[bool]:  # noqa: N802, N803 - Conch's names
         """Whether it is the host that we mean; asked again with each key exchange."""
         problem = self._known.problem(hostKey, self._shown.rpartition("@")[2]) if self._known else ""
@@ -105,6 +118,9 @@ class Transport(SSHClientTransport):
         why = "the host closed it"
         if reason is not None and not reason.check(ConnectionDone):
             why = str(reason.value).rstrip(".")
+        if not self.gotVersion and self.buf.strip():
+            said = self.buf.decode("utf-8", "replace").split("\n")[0].strip()
+            why = f"it said {said[:_MOST_SHOWN]!r} before its version"
         advice = "look there, or try again with retryPolicy"
         self.lost.callback(LoginError(self._trouble or f"the connection to {self._shown} is lost: {why}: {advice}"))
         super().connectionLost(reason)

@@ -9,6 +9,7 @@ from tempfile import mkdtemp
 from typing import Any, cast
 
 from twisted.internet.defer import Deferred
+from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
 
@@ -30,6 +31,23 @@ KEY = "sk-very-secret"
 def chunk(text: str) -> dict[str, Any]:
     """A part of OpenAI's stream."""
     return {"choices": [{"delta": {"content": text}}]}
+
+
+class Mute(Protocol):
+    """Takes a request and says nothing."""
+
+    def __init__(self, asked: list[Mute]) -> None:
+        self._asked = asked
+        self.closed = False
+
+    def dataReceived(self, data: bytes) -> None:
+        """A piece of the request."""
+        if self not in self._asked:
+            self._asked.append(self)
+
+    def connectionLost(self, reason: object = None) -> None:
+        """The step gave up."""
+        self.closed = True
 
 
 class ChatTests(TestCase):
@@ -164,6 +182,24 @@ class ChatTests(TestCase):
         while self.models.held:
             await deferLater(self.reactor, 0.01)
 
+    async def test_stopped_before_an_answer(self) -> None:
+        """A step whose server says nothing at all ends when it is stopped; it does not ask again."""
+        mute: list[Mute] = []
+        port = self.reactor.listenTCP(0, Factory.forProtocol(lambda: Mute(mute)), interface="127.0.0.1")
+        self.addCleanup(port.stopListening)
+        step = self.step(baseURL=f"http://127.0.0.1:{port.getHost().port}", provider="local")
+        done: Deferred[Any] = self.harness.run(Dag("d", (step,)))
+        while not mute:
+            await deferLater(self.reactor, 0.01)
+        sink = self.harness.store.sinks[0]
+        assert sink.cancel is not None
+        sink.cancel()
+        status = await done.addTimeout(10, self.reactor)
+        self.assertIs(status.nodes[0].state, NodeState.ABORTED)
+        self.assertEqual(len(mute), 1)
+        while not mute[0].closed:
+            await deferLater(self.reactor, 0.01)
+
     def printed(self, text: str) -> bool:
         """Whether the step's log has the text now."""
         nodes = self.harness.store.sinks[0].statuses[-1].nodes
@@ -193,7 +229,7 @@ class ChatTests(TestCase):
         self.assertEqual(
             node.error,
             'failed to execute step "a": chat stream request failed: POST http://127.0.0.1:1/v1/chat/completions: '
-            "Connection was refused by other side: 111: Connection refused.",
+            "Connection was refused by other side: 111: Connection refused",
         )
 
     async def test_too_long(self) -> None:

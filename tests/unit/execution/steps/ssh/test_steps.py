@@ -302,11 +302,34 @@ class LoginTests(SshStepCase):
         def greet(protocol: Any) -> None:
             protocol.transport.write(b"SSH-1.5-old\r\n")
 
-        factory = Factory.forProtocol(type("Other", (Protocol,), {"connectionMade": greet}))
+        await self.fails("no ssh connection to ann@", "bad version", port=self.other(connectionMade=greet))
+
+    async def test_words_before_the_version(self) -> None:
+        """A server may say something before its version; one that then goes is quoted, as OpenSSH's when too many log in."""
+
+        def refuse(protocol: Any) -> None:
+            protocol.transport.write(b"Exceeded MaxStartups\r\n")
+            protocol.transport.loseConnection()
+
+        def welcome(protocol: Any) -> None:
+            protocol.transport.write(b"welcome\r\n")
+
+        def go_on(protocol: Any, _: bytes) -> None:
+            protocol.transport.write(b"SSH-1.5-old\r\n")
+
+        await self.fails(
+            " is lost: it said 'Exceeded MaxStartups' before its version", port=self.other(connectionMade=refuse)
+        )
+        await self.fails("bad version", port=self.other(connectionMade=welcome, dataReceived=go_on))
+
+    def other(self, **methods: Any) -> int:
+        """The port of a server that is none of ours, with these methods of its protocol."""
+        factory = Factory.forProtocol(type("Other", (Protocol,), methods))
         listening = self.reactor.listenTCP(0, factory, interface="127.0.0.1")
         self.addCleanup(listening.stopListening)
-        self.file("known", self.server.known_hosts_line("127.0.0.1", listening.getHost().port).encode())
-        await self.fails("no ssh connection to ann@", "bad version", port=listening.getHost().port)
+        port: int = listening.getHost().port
+        self.file("known", self.server.known_hosts_line("127.0.0.1", port).encode())
+        return port
 
 
 class EndTests(SshStepCase):

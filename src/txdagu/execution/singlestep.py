@@ -163,7 +163,7 @@ def encode_single_step(single: SingleStep) -> str:
 
 
 def decode_single_step(text: str) -> SingleStep:
-    """The step in a task. Raises `InvalidInputError` if it is none, or asks for what this worker cannot do."""
+    """The step in a task. Raises `InvalidInputError` if it is none."""
     try:
         message = _decoder.decode(text)
     except (msgspec.DecodeError, UnicodeError) as error:

@@ -116,7 +116,7 @@ class Carrier:
                 await self._fail(carried, Dag(name=run.name), status, "its snapshot of the DAG is missing")
                 return
             await self._execute(carried, dag, status)
-        except InvalidInputError as error:
+        except (CorruptRecordError, InvalidInputError) as error:
             await self._fail(carried, Dag(name=run.name), status, str(error))
 
     async def _execute(self, carried: Carried, dag: Dag, status: RunStatus) -> None:

@@ -124,11 +124,7 @@ class Runs:
         )
 
     def read_dag(self, run: RunRef, root: RunRef) -> Dag | None:
-        """
-        The snapshot of the newest attempt that has one.
-
-        `InvalidInputError` if it asks for what this version cannot do.
-        """
+        """The snapshot of the newest attempt that has one."""
         for place in self._attempts(run, root):
             path = place / DAG_FILE
             try:

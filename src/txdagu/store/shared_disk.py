@@ -79,7 +79,7 @@ class SharedDiskStore:
         return await self._in_thread(lambda: self._runs.read_status(run, root))
 
     async def read_dag(self, run: RunRef, root: RunRef) -> Dag | None:
-        """See `IRunStore`. `InvalidInputError` if the snapshot asks for what this version cannot do."""
+        """See `IRunStore`. `CorruptRecordError` if the snapshot cannot be read."""
         return await self._in_thread(lambda: self._runs.read_dag(run, root))
 
     async def latest_run(self, dag_name: str) -> RunRef | None:

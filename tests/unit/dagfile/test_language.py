@@ -9,8 +9,8 @@ import pytest
 from twisted.trial.unittest import SynchronousTestCase
 
 from txdagu.dagfile import load_dag
+from txdagu.dagfile.base import DAG_ATTRIBUTES
 from txdagu.dagfile.language import DAG, LEVELS, STEP
-from txdagu.dagfile.support import DAG_ATTRIBUTES
 from txdagu.model.conditions import Condition
 from txdagu.model.container import Container, PullPolicy
 from txdagu.model.dag import Command, Dag, Handler, LogOutput, Parallel, ParamsSchema, Secret, Step
@@ -232,7 +232,7 @@ WRONG = {
 
 
 def _load(text: str) -> Dag:
-    return load_dag(text, "f.yaml", supported_only=False)
+    return load_dag(text, "f.yaml")
 
 
 class LanguageTests(SynchronousTestCase):

@@ -66,6 +66,7 @@ async def run_on_worker(context: StepContext, way: Route) -> StepEnd:
         single_step=encode_single_step(single_step(context.dag, step, context.inputs, earlier)),
         needs=_NEEDS,
         trace_parent=context.trace_parent,
+        earlier_attempt=earlier,
     )
     clean_up = context.dag.max_clean_up_seconds
     status = await run_remotely(context, tools.coordinators, task, clean_up, earlier, _Begun(context, earlier))

@@ -226,7 +226,7 @@ async def _prepare_given(
         evaluation,
         given.env,
         masker,
-        Conversations(sink, masker),
+        Conversations(sink, masker, given.conversation(secrets)),
         await begin_tracing(request, sink.attempt_id, tools.environ, evaluator, warn),
         given=inputs,
     )

@@ -57,7 +57,7 @@ def read_step(node: Node, around: Surroundings, report: Report) -> Draft:
         output=read_output(fields),
         child=child,
         worker_selector=read_selector(fields.node("workerSelector"), report),
-        type="" if kind.type in (COMMAND_TYPE, CALL_TYPE) else kind.name,
+        type="" if kind.type is CALL_TYPE else kind.written if kind.type is COMMAND_TYPE else kind.name,
         config=kind.config,
         params=_read_params(fields, child, kind.type),
         parallel=read_parallel(fields),

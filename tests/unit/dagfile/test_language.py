@@ -205,7 +205,7 @@ STEPS: list[tuple[str, str, Any]] = [
     ("executor: {type: jq, config: {raw: true}}, command: .a", "config", {"raw": True}),
     ("executor: {type: jq, config: {raw: true}}, command: .a", "type", "jq"),
     ("executor: mail", "type", "mail"),
-    ("type: shell, command: a", "type", ""),
+    ("type: shell, command: a", "type", "shell"),
     ("call: a, executor: http", "type", ""),
     ("type: made-up, command: a, config: {b: 1}", "config", {"b": 1}),
     ("type: gha, command: a/b@v1, params: {x: y z}", "params", 'x="y z"'),
@@ -252,7 +252,7 @@ class LanguageTests(SynchronousTestCase):
         for text, types in (
             (
                 "container: {image: a}\nsteps: [b, {command: c}, {type: shell, command: d}, {call: e}]",
-                ["container", "container", "", ""],
+                ["container", "container", "shell", ""],
             ),
             (
                 "ssh: {host: a}\nsteps: [{command: b}, {container: c, command: d}, {type: jq, command: e}]",

@@ -210,6 +210,16 @@ class ShellTests(EngineCase):
         ):
             self.assertEqual(self.argv(Dag("d", (one,), **dag), environ), argv)
 
+    def test_type_written_out(self) -> None:
+        """To a step with `type: shell` nothing is pasted but what no shell can read."""
+        text = 'echo $V "${V}" ${X.k}'
+        for kind, received in (
+            ("shell", 'echo $V "${V}" 1'),
+            ("command", 'echo a b "a b" 1'),
+        ):
+            one = step("a", text, type=kind, env=("V=a b", 'X={"k": 1}'))
+            self.assertEqual(self.argv(Dag("d", (one,)), {})[-1], received)
+
     def test_other_families(self) -> None:
         """nix-shell, PowerShell and cmd are called in their own ways; packages are for nix-shell."""
         environ = {"SHELL": "/bin/sh"}

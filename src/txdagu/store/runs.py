@@ -31,7 +31,7 @@ from txdagu.store.liveness import ALIVE_SECONDS, ProcFiles
 from txdagu.store.messages import read_messages
 from txdagu.store.queuefiles import QueueFiles
 from txdagu.store.statusfile import read_last
-from txdagu.store.statusjson import UnknownStateError, decode_status, told_as_failed
+from txdagu.store.statusreading import UnknownStateError, decode_status, told_as_failed
 from txdagu.system.places import Place, Places
 
 if TYPE_CHECKING:

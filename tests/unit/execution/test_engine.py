@@ -215,7 +215,7 @@ class ShellTests(EngineCase):
         text = 'echo $V "${V}" ${X.k}'
         for kind, received in (
             ("shell", 'echo $V "${V}" 1'),
-            ("command", 'echo a b "a b" 1'),
+            ("", 'echo a b "a b" 1'),
         ):
             one = step("a", text, type=kind, env=("V=a b", 'X={"k": 1}'))
             self.assertEqual(self.argv(Dag("d", (one,)), {})[-1], received)

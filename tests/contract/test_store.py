@@ -14,6 +14,7 @@ from twisted.internet.defer import Deferred, execute
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from txdagu.model.chat import Answered, ChatMessage
 from txdagu.model.dag import Command, Dag, Output, Step
 from txdagu.model.errors import ConflictError, InvalidInputError, NotFoundError, Problem
 from txdagu.model.run import NodeStatus, RunRef, RunStatus
@@ -202,6 +203,19 @@ class Contract(Suite):
         self.assertIsNone(self.wait(self.store.latest_run("sub")))
         self.fails(self.store.open_attempt(CHILD_DAG, CHILD, RUN, new=True), ConflictError)
         self.wait(root.close(ended()))
+
+    def test_conversations(self) -> None:
+        """What a step of any run has said can be read by its run and name, while it runs and afterwards."""
+        root = self.wait(self.store.open_attempt(DAG, RUN, RUN))
+        sink = self.wait(self.store.open_attempt(CHILD_DAG, CHILD, RUN, new=True))
+        self.assertEqual(self.wait(self.store.read_messages(CHILD, RUN, "a/b")), ())
+        said = (ChatMessage("user", "hi"), ChatMessage("assistant", "ho", Answered("local", "m", 1, 2, 3)))
+        self.wait(sink.write_messages("a/b", said))
+        self.assertEqual(self.wait(self.store.read_messages(CHILD, RUN, "a/b")), said)
+        self.assertEqual(self.wait(self.store.read_messages(RUN, RUN, "a/b")), ())
+        self.wait(sink.close(ended(CHILD, RUN)))
+        self.wait(root.close(ended()))
+        self.assertEqual(self.wait(self.store.read_messages(CHILD, RUN, "a/b")), said)
 
     def test_child_without_root(self) -> None:
         """A called run whose root the store does not know is refused, with both names."""

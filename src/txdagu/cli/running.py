@@ -135,6 +135,7 @@ class ForegroundRun:
         parts, dag, run, previous = self._parts, self._request.dag, self._request.run, self._request.previous
         if previous is None:
             await parts.store.enqueue(*await queued(parts.engine, self._request), "")
+        before = previous or await parts.store.read_status(run, run)
         task = Task(
             run=run,
             root=run,
@@ -146,6 +147,7 @@ class ForegroundRun:
             on_worker_lost=dag.on_worker_lost,
             needs=beyond_dagu(dag),
             trace_parent=os.environ.get(VARIABLE, ""),
+            earlier_attempt=before.attempt_id if before is not None else None,
         )
         remote = RemoteRun(
             parts.store,

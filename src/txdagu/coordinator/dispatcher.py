@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TypeVar
 
@@ -11,6 +12,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from txdagu.coordinator.attempts import earlier_attempt
 from txdagu.coordinator.endings import examined
 from txdagu.dispatch.core import DispatchCore
 from txdagu.dispatch.journal import Journal
@@ -19,6 +21,7 @@ from txdagu.dispatch.turn import Dismissal, Effect, Ending, Inquiry, Offer, Turn
 from txdagu.model.errors import DaguError
 from txdagu.model.run import RunRef
 from txdagu.model.status import RunState
+from txdagu.model.task import Task
 from txdagu.protocol.services import LEASES, LEASES_STAND
 from txdagu.store.interfaces import IRunStore
 from txdagu.wire.status import RpcError, StatusCode
@@ -231,6 +234,12 @@ class Dispatcher:
             worker_id=ending.worker_id,
             reason=ending.outcome.reason,
         )
+
+    async def with_earlier_attempt(self, task: Task) -> Task:
+        """The task with the attempt that its run has already, where its dispatcher did not tell; see `earlier_attempt`."""
+        if task.earlier_attempt is not None or self._store is None:
+            return task
+        return replace(task, earlier_attempt=await earlier_attempt(self._store, task))
 
     async def inquire(self, asked: Inquiry) -> None:
         """Look into the run's files and tell the core. Files that cannot be read are asked again: a guess might run it twice."""

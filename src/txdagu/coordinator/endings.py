@@ -72,8 +72,8 @@ def examined(asked: Inquiry, status: RunStatus | None, wall_now: datetime) -> tu
     """
     What a run's files say about the attempt in question: whether it was started, and how it ended if it has.
 
-    Of an attempt that we named, the name decides; else worker and time of start do, since an older attempt may lie
-    there too.
+    Of an attempt that we named, the name decides. Else it is another one than lay there when the task was accepted, and
+    worker and time of start tell whether it belongs to this offer.
     """
     if status is None or status.state in (RunState.NOT_STARTED, RunState.QUEUED):
         return False, None
@@ -82,7 +82,8 @@ def examined(asked: Inquiry, status: RunStatus | None, wall_now: datetime) -> tu
     else:
         offered = wall_now - timedelta(seconds=asked.age)
         begun = status.started_at is not None and status.started_at >= offered - CLOCK_TOLERANCE
-        ours = begun and status.worker_id == asked.worker_id
+        known = bool(status.attempt_id) and status.attempt_id == asked.task.earlier_attempt
+        ours = begun and status.worker_id == asked.worker_id and not known
     if not ours:
         return False, None
     outcome = outcome_of(status.state, status.error)

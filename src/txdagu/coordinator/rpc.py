@@ -152,13 +152,15 @@ class CoordinatorService:
         if not await self._submit(task):
             # The former attempt may have ended without our knowing yet; then this is not a repetition but the next attempt.
             asked = self._dispatcher.core.inquiry(task.root, task.run.id, self._dispatcher.now)
-            if asked is not None:
+            if asked is not None and not _is_repetition(task, asked.task):
                 await self._dispatcher.inquire(asked)
                 await self._submit(task)
         return pb.DispatchResponse()
 
     async def _submit(self, task: Task) -> bool:
         dispatcher = self._dispatcher
+        if dispatcher.core.open_state(task.root, task.run.id) is None:
+            task = await dispatcher.with_earlier_attempt(task)
         try:
             turn = dispatcher.core.submit(task, dispatcher.now)
         except ConflictError as error:
@@ -236,6 +238,11 @@ async def _refusing(waiting: Coroutine[Any, Any, Any]) -> Any:
 def _require(value: str, text: str) -> None:
     if not value:
         raise RpcError(StatusCode.INVALID_ARGUMENT, text)
+
+
+def _is_repetition(task: Task, taken: Task) -> bool:
+    """Whether a dispatcher repeats itself, and does not ask for one more attempt; Dagu's cannot tell."""
+    return task.earlier_attempt is not None and task.earlier_attempt == taken.earlier_attempt
 
 
 def _root(request: pb.GetDAGRunStatusRequest | pb.RequestCancelRequest, run: RunRef) -> RunRef:

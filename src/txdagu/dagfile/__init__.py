@@ -2,7 +2,7 @@
 From the text of a DAG file to `txdagu.model.dag.Dag`, without I/O: text in, values out.
 
 `language` is the table of all fields of DAGs and steps, `steptypes` that of step types; `fields` says what a definition is, by
-which spellings a field is known, and refuses what is unknown or not acted on; `schema` makes a JSON Schema of the table, from
+which spellings a field is known, and refuses what is unknown; `schema` makes a JSON Schema of the table, from
 the `shapes` that values have.
 
 `loading` reads documents with positions (`txdagu.yamltree`) and puts DAGs together, and `base` lays them over the base

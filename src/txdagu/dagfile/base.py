@@ -7,15 +7,35 @@ labels, and the fields of mail addresses and of the mail server are laid over th
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, fields, replace
 from typing import Any, TypeVar
 
-from txdagu.dagfile.support import DAG_ATTRIBUTES
+from txdagu.dagfile.fields import snake_case
+from txdagu.dagfile.language import DAG
 from txdagu.model.dag import Dag
 from txdagu.model.mail import MailAddressing, SmtpServer
 
 _Parts = TypeVar("_Parts", MailAddressing, SmtpServer)
+
+_NO_ATTRIBUTES = ("name", "steps", "command", "handlerOn")
+_OTHER_ATTRIBUTES = {
+    "schedule": ("schedule", "stop_schedule", "restart_schedule"),
+    "shell": ("shell", "shell_args"),
+    "timeoutSec": ("timeout_seconds",),
+    "delaySec": ("delay_seconds",),
+    "restartWaitSec": ("restart_wait_seconds",),
+    "maxCleanUpTimeSec": ("max_clean_up_seconds",),
+    "precondition": ("preconditions",),
+}
+
+# The attributes of a `Dag` that each field sets.
+DAG_ATTRIBUTES: Mapping[str, tuple[str, ...]] = {
+    one.name: _OTHER_ATTRIBUTES.get(one.name, (snake_case(one.name),))
+    for one in DAG.fields
+    if one.name not in _NO_ATTRIBUTES
+}
 
 # Fields that are not replaced as a whole: what the base says about them is joined with what the DAG says.
 _JOINED = frozenset(

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import shlex
-
 from txdagu.dagfile.fields import Field, Fields, Level, type_name
 from txdagu.dagfile.report import Report
 from txdagu.dagfile.shapes import SWITCH, TEXT, either
 from txdagu.dagfile.values import read_strings
 from txdagu.model.dag import Command, Output
+from txdagu.model.words import split_words
 from txdagu.yamltree import Node, scalar_text
 
 OUTPUT = Level(
@@ -66,14 +65,6 @@ def command(text: str) -> Command:
     """A command with its program and arguments split off."""
     words = split_words(text)
     return Command(text, words[0] if words else "", tuple(words[1:]))
-
-
-def split_words(text: str) -> list[str]:
-    """The words of a command line, by quotes as a shell takes them, or by blanks where its quotes do not close."""
-    try:
-        return shlex.split(text)
-    except ValueError:
-        return text.split()
 
 
 def read_output(fields: Fields) -> Output | None:

@@ -3,8 +3,7 @@ Fields of mappings: what a definition says, by which spellings a field is known,
 
 A `Level` is one kind of mapping (a DAG, a step, a retry policy, …) with its `Field` definitions. From these come the reader
 `Fields` and the JSON Schema (`txdagu.dagfile.schema`). Each name in camelCase, as in Dagu 1.30.2, has its snake_case spelling
-of Dagu 2 besides. A field that the engine of this version does not act on is refused by name, so that nothing a file asks for is
-left out in silence; where its value only says what happens anyway (``false``, ``0``, nothing), it is accepted.
+of Dagu 2 besides.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from txdagu.dagfile.report import Report
-from txdagu.yamltree import Node, Position, plain
+from txdagu.yamltree import Node, Position
 
 _WORD_STARTS = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 
@@ -33,8 +32,7 @@ class Field:
 
     `name` is its spelling in Dagu 1.30.2. `schema` says as JSON Schema which values it takes, and `default` which one stands
     for it where it is absent. `era` tells until or since when Dagu had the word, where that is not always; `now` is the word that
-    took its place. Without `acted_on` the engine of this version does nothing about it, and asking for it is refused. A field
-    `for_scheduler` says when runs are started, and means nothing to a run that has been.
+    took its place. A field `for_scheduler` says when runs are started, and means nothing to a run that has been.
     """
 
     name: str
@@ -43,7 +41,6 @@ class Field:
     default: Any = None
     era: str = ""
     now: str = ""
-    acted_on: bool = True
     for_scheduler: bool = False
 
     @property
@@ -97,8 +94,8 @@ class Fields:
     """
     The fields of one mapping, by their own names.
 
-    Making one reports every key that is unknown, given in two spellings, or not acted on; `others` are levels whose keys may have
-    been meant for them. A field without a value counts as absent. The readers report a value of a wrong type and then answer with
+    Making one reports every key that is unknown or given in two spellings; `others` are levels whose keys may have been meant for
+    them. A field without a value counts as absent. The readers report a value of a wrong type and then answer with
     the default. `path` stands in front of a field's name in messages.
     """
 
@@ -122,8 +119,6 @@ class Fields:
                 report.add(message, position, "remove one of the two")
             else:
                 written[definition.name] = key
-                if not definition.acted_on and not _asks_for_nothing(definition, plain(value)):
-                    report.unsupported(f"field '{path}{key}' is not supported by this version", position)
                 if value.value is not None:
                     self._found[definition.name] = value
 
@@ -262,12 +257,3 @@ def _advice(key: str, level: Level, others: Sequence[Level]) -> str:
         by_lower = {spelling.lower(): one for spelling, one in level.spellings.items()}
         return f"did you mean {by_lower[matches[0]].name!r}?"
     return f"known are {', '.join(one.name for one in level.fields)}" if len(level.fields) < 12 else ""
-
-
-def _asks_for_nothing(definition: Field, value: Any) -> bool:
-    """Whether the value of a field that is not acted on says only what happens without it."""
-    if isinstance(value, str) and isinstance(definition.default, str) and value.lower() in ("", definition.default):
-        return True
-    if isinstance(value, dict):
-        return value.get("enabled") is False or not any(value.values())
-    return not value

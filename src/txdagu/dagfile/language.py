@@ -1,8 +1,7 @@
 """
 The language of DAG files: every field of a DAG and of a step, in one table.
 
-Readers take defaults and limits from here, the JSON Schema is made of it, and ``acted_on=False`` marks what the engine of this
-version does nothing about.
+Readers take defaults and limits from here, and the JSON Schema is made of it.
 """
 
 from __future__ import annotations

@@ -35,7 +35,6 @@ def load_dag(
     name: str = "",
     base: BaseConfiguration | None = None,
     called: bool = False,
-    supported_only: bool = True,
     warnings: list[Problem] | None = None,
 ) -> Dag:
     """
@@ -46,14 +45,13 @@ def load_dag(
     `called` by another DAG's step does not take its handlers, and neither do the documents after the first.
 
     Raises `InvalidInputError` with everything that is wrong in all documents and in the base, each problem at
-    ``source:line:column`` with its path of keys. Unless `supported_only`, what the engine of this version does not act on is read
-    as well. What has no effect is added to `warnings`.
+    ``source:line:column`` with its path of keys. What has no effect is added to `warnings`.
     """
     documents = parse_documents(text, source)
     if not documents:
         raise InvalidInputError([Problem("no DAGs found in file", source, "write at least one step below steps:")])
-    above, problems = (None, []) if base is None else _read_base(base, supported_only, warnings)
-    report = Report(source, supported_only=supported_only)
+    above, problems = (None, []) if base is None else _read_base(base, warnings)
+    report = Report(source)
     default_name = name or PurePath(location or source).stem
     main = _read_document(documents[0], default_name, bool(name), location, above, report, called=called)
     local_dags: dict[str, Dag] = {}
@@ -78,9 +76,7 @@ def load_dag(
     return replace(main, local_dags=local_dags, yaml_text=text)
 
 
-def _read_base(
-    base: BaseConfiguration, supported_only: bool, warnings: list[Problem] | None
-) -> tuple[Written | None, list[Problem]]:
+def _read_base(base: BaseConfiguration, warnings: list[Problem] | None) -> tuple[Written | None, list[Problem]]:
     """What a base configuration says, or nothing if it is empty, and what is wrong with it."""
     try:
         documents = parse_documents(base.text, base.source)
@@ -88,7 +84,7 @@ def _read_base(
         return None, list(error.problems)
     if not documents:
         return None, []
-    report = Report(base.source, supported_only=supported_only)
+    report = Report(base.source)
     for more in documents[1:]:
         report.add("a base configuration is one document", more.root, "remove what follows ---")
     root = documents[0].root

@@ -12,13 +12,11 @@ class Report:
     """
     Problems of one text, each with its place; what is reported twice (through an anchor) is kept once.
 
-    Unless `supported_only`, what the engine of this version does not act on is no problem. `warnings` are about what is
-    read but has no effect.
+    `warnings` are about what is read but has no effect.
     """
 
-    def __init__(self, source: str, *, supported_only: bool = True) -> None:
+    def __init__(self, source: str) -> None:
         self.source = source
-        self._supported_only = supported_only
         self._problems: dict[Problem, tuple[int, int]] = {}
         self._warnings: dict[Problem, tuple[int, int]] = {}
 
@@ -30,11 +28,6 @@ class Report:
     def field(self, field: str, message: str, place: Node | Position, advice: str = "") -> None:
         """Note a problem with the value of a field."""
         self.add(f"field '{field}': {message}", place, advice)
-
-    def unsupported(self, message: str, place: Node | Position, advice: str = "") -> None:
-        """Note something that the engine of this version does not act on."""
-        if self._supported_only:
-            self.add(message, place, advice)
 
     def warn(self, message: str, place: Node | Position, advice: str = "") -> None:
         """Note something that is no error, and has no effect."""

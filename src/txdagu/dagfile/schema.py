@@ -59,8 +59,6 @@ def _of_field(field: Field) -> dict[str, Any]:
         sentences.append(f"In Dagu {field.era}.")
     if field.for_scheduler:
         sentences.append("For the scheduler; a run that was started in another way does not look at it.")
-    if not field.acted_on:
-        sentences.append("Not supported by this version.")
     schema: dict[str, Any] = {"description": " ".join(sentences)}
     if field.default is not None:
         schema["default"] = field.default

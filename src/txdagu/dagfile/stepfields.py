@@ -16,7 +16,7 @@ from txdagu.dagfile.parallel import read_parallel
 from txdagu.dagfile.policies import read_continue_on, read_repeat, read_retry
 from txdagu.dagfile.report import Report
 from txdagu.dagfile.settings import read_llm, read_messages
-from txdagu.dagfile.steptype import read_type
+from txdagu.dagfile.steptype import Kind, read_type
 from txdagu.dagfile.steptypes import CALL_TYPE, COMMAND_TYPE, StepType, step_type
 from txdagu.dagfile.values import read_env, read_params, read_selector, read_strings
 from txdagu.model.dag import ChildCall, Command, LogOutput, Step
@@ -56,7 +56,7 @@ def read_step(node: Node, around: Surroundings, report: Report) -> Draft:
         output=read_output(fields),
         child=child,
         worker_selector=read_selector(fields.node("workerSelector"), report),
-        type="" if kind.type in (COMMAND_TYPE, CALL_TYPE) else kind.name,
+        type=_type_name(kind),
         config=kind.config,
         params=_read_params(fields, child, kind.type),
         parallel=read_parallel(fields),
@@ -84,6 +84,13 @@ def read_step(node: Node, around: Surroundings, report: Report) -> Draft:
         draft.depends = read_strings("depends", depends, report)
         draft.depends_place = depends
     return draft
+
+
+def _type_name(kind: Kind) -> str:
+    """The type as it is kept: empty for calls and commands, but for ``shell``, whose commands are evaluated in another way."""
+    if kind.type is COMMAND_TYPE:
+        return "shell" if kind.written == "shell" else ""
+    return "" if kind.type is CALL_TYPE else kind.name
 
 
 def read_log_output(fields: Fields) -> LogOutput | None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from txdagu.dagfile.fields import Fields, nearest, type_name
 from txdagu.dagfile.language import EXECUTOR
-from txdagu.dagfile.steptypes import CALL_TYPE, OTHER_TYPE, TYPE_NAMES, StepType, step_type
+from txdagu.dagfile.steptypes import CALL_TYPE, OTHER_TYPE, StepType, step_type
 from txdagu.yamltree import Node, plain
 
 # A step's field, what its type must take for it, and the word for it in messages.
@@ -57,17 +57,8 @@ def read_type(fields: Fields, default: str) -> Kind:
         written = ""
     name = written or ("dag" if calls else "docker" if "container" in fields else default)
     kind = step_type(name)
-    if not kind.acted_on:
-        if kind is OTHER_TYPE:
-            fields.report.unsupported(
-                f"field 'type': the step type {name!r} is not registered", place, nearest(name, TYPE_NAMES)
-            )
-        elif written:
-            message = f"field 'type': the step type {name!r} is not supported by this version"
-            fields.report.unsupported(message, place)
     kept = _read_config(config, kind, name, fields)
-    if kind.acted_on or kind is not OTHER_TYPE:
-        _check_fields(fields, kind, name)
+    _check_fields(fields, kind, name)
     return Kind(name, kind, written, kept)
 
 

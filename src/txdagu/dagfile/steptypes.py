@@ -1,8 +1,8 @@
 """
 The types of steps: by which names each is asked for, which of a step's fields it takes, and what its ``config`` holds.
 
-A type that is not `acted_on` is refused. `OTHER_TYPE` stands for all that are not listed here: others than Dagu's may be added
-to the engine, and what these take is for them to say.
+`OTHER_TYPE` stands for all that are not listed here: others than Dagu's may be added to the engine, and what these take is for
+them to say.
 """
 
 from __future__ import annotations
@@ -28,7 +28,6 @@ class StepType:
     description: str
     takes: tuple[str, ...] = ()
     config: Level | None = None
-    acted_on: bool = True
     stays: bool = False
 
 

@@ -248,9 +248,12 @@ class DispatchCore:
         return self._tasks.turn(Acceptance(True))
 
     def inquiry(self, root: RunRef, run_id: str, now: float) -> Inquiry | None:
-        """The question that tells whether the running task of a run has ended unnoticed; None if it does not run."""
+        """The question that tells whether the task of a run has ended unnoticed; None if no worker can have begun it."""
         record = self._tasks.open_task(root, run_id)
-        return _inquiry(record, now) if record is not None and record.state is State.RUNNING else None
+        if record is None:
+            return None
+        begun = record.state is State.RUNNING or (record.state is State.OFFERED and not record.confirms)
+        return _inquiry(record, now) if begun else None
 
     def inquiry_answered(self, asked: Inquiry, started: bool, outcome: Outcome | None, now: float) -> Turn[None]:
         """What an `Inquiry` found: the attempt was started or not, and how it ended if it has."""
@@ -262,7 +265,7 @@ class DispatchCore:
         elif record.state is State.OFFERED:
             if started:
                 self._tasks.apply(record, Input.LISTED, now, "its status file says so")
-            else:
+            elif record.overdue or record.confirms:
                 self._tasks.apply(record, Input.OFFER_TIMEOUT, now)
         return self._tasks.turn(None)
 

@@ -33,17 +33,19 @@ class Conversations:
     The conversations of one run, by step.
 
     They are written to the store, with secrets masked, so that people can read them and an attempt that retries the run can go
-    on with them; what was said in this attempt is passed on as it was.
+    on with them; what was said in this attempt is passed on as it was. The steps of a run that is a single step of another go on
+    with what that has `heard`.
     """
 
-    def __init__(self, sink: IRunSink, masker: Masker) -> None:
+    def __init__(self, sink: IRunSink, masker: Masker, heard: Messages = ()) -> None:
         self._sink = sink
         self._masker = masker
+        self._heard = heard
         self._said: dict[str, Messages] = {}
 
     async def before(self, step: Step) -> Messages:
         """What the steps that this one depends on have said, one after the other; nothing of steps that do not chat."""
-        found: list[ChatMessage] = []
+        found = list(self._heard)
         for name in step.depends:
             found += self._said[name] if name in self._said else await self._sink.read_messages(name)
         return tuple(found)

@@ -73,7 +73,9 @@ class PreparedRun:
         """Evaluates texts that belong to the run and to no step."""
         limit = self.request.dag.max_output_size
         backticks = BacktickRunner(self.tools, stop, lambda: self.evaluation, self.directory, limit)
-        return Evaluator(Scope(self.environment.variables({}, {}), self.evaluation), backticks)
+        return Evaluator(
+            Scope(self.environment.variables({}, {}), self.evaluation, late=self.environment.late()), backticks
+        )
 
 
 @dataclass(frozen=True)
@@ -230,7 +232,7 @@ async def _prepare_given(
         evaluation,
         given.env,
         masker,
-        Conversations(sink, masker),
+        Conversations(sink, masker, given.conversation(secrets)),
         await begin_tracing(request, sink.attempt_id, tools.environ, evaluator, warn),
         given=inputs,
     )
@@ -239,7 +241,7 @@ async def _prepare_given(
 def dag_evaluator(run: PreparedRun, stop: Stop) -> Evaluator:
     """Evaluates the DAG's own texts after env and params, such as its preconditions."""
     backticks = BacktickRunner(run.tools, stop, lambda: run.evaluation, run.directory, run.request.dag.max_output_size)
-    return Evaluator(Scope(run.environment.variables({}, {}), run.evaluation), backticks)
+    return Evaluator(Scope(run.environment.variables({}, {}), run.evaluation, late=run.environment.late()), backticks)
 
 
 async def prepare_step(

@@ -18,7 +18,7 @@ from txdagu.model.status import RunState
 from txdagu.model.task import Task
 from txdagu.peers.interfaces import ICoordinators, WorkersView
 from txdagu.store.interfaces import IRunStore
-from txdagu.store.statusjson import told_as_failed
+from txdagu.store.statusreading import told_as_failed
 from txdagu.system.waiting import Wake
 
 ASK_EVERY = 3.0  # seconds between questions to the coordinators about a child that seems to run

@@ -8,7 +8,7 @@ the caller has captured with secrets in it goes in pieces that name them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 import msgspec
@@ -16,6 +16,7 @@ import msgspec
 from txdagu.execution.evaluation.environment import RunEnvironment
 from txdagu.execution.evaluation.masking import Masker
 from txdagu.execution.evaluation.references import StepFacts
+from txdagu.model.chat import Answered, ChatMessage
 from txdagu.model.dag import Dag, Step
 from txdagu.model.errors import InvalidInputError, Problem
 from txdagu.model.ids import DAG_NAME, MAX_DAG_NAME
@@ -42,11 +43,20 @@ class StepInputs:
     directory: str = ""
 
 
+class HeardMessage(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
+    """A `ChatMessage` as it travels: its content in pieces, text and names of secrets in turn."""
+
+    role: str
+    content: tuple[str, ...]
+    answered: Answered | None = None
+
+
 class GivenValues(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
     """
     `StepInputs` as they travel. `outputs` are in pieces, text and names of secrets in turn; `facts` are log files and exit code.
 
-    `earlier_attempt` is the latest attempt of the step's run that belongs to an earlier execution; what that left is not kept.
+    `heard` is the conversation that a chat step goes on with. `earlier_attempt` is the latest attempt of the step's run that
+    belongs to an earlier execution; what that left is not kept.
     """
 
     env: dict[str, str] = {}
@@ -57,6 +67,7 @@ class GivenValues(msgspec.Struct, frozen=True, rename="camel", omit_defaults=Tru
     facts: dict[str, tuple[str, str, int]] = {}
     told: dict[str, str] = {}
     calling: dict[str, str] = {}
+    heard: tuple[HeardMessage, ...] = ()
     earlier_attempt: str = ""
 
     def environment(self, host: Mapping[str, str], secrets: Mapping[str, str]) -> RunEnvironment:
@@ -67,6 +78,11 @@ class GivenValues(msgspec.Struct, frozen=True, rename="camel", omit_defaults=Tru
         """The outputs with the values of the secrets."""
         masker = Masker(secrets)
         return {name: masker.unseal(pieces) for name, pieces in self.outputs.items()}
+
+    def conversation(self, secrets: Mapping[str, str]) -> tuple[ChatMessage, ...]:
+        """What was `heard`, with the values of the secrets."""
+        masker = Masker(secrets)
+        return tuple(ChatMessage(one.role, masker.unseal(one.content), one.answered) for one in self.heard)
 
     def known_facts(self) -> dict[str, StepFacts]:
         """The facts of the caller's steps."""
@@ -94,9 +110,11 @@ def run_name(step_name: str) -> str:
     return "".join(letter if DAG_NAME.fullmatch(letter) else "_" for letter in step_name)[:MAX_DAG_NAME]
 
 
-def single_step(dag: Dag, step: Step, inputs: StepInputs, earlier_attempt: str) -> SingleStep:
+def single_step(
+    dag: Dag, step: Step, inputs: StepInputs, earlier_attempt: str, heard: Iterable[ChatMessage] = ()
+) -> SingleStep:
     """
-    The step of that DAG alone.
+    The step of that DAG alone, with the conversation that it has `heard`.
 
     What the run does about a step stays with the run: order, conditions, retries, repetition, time limit and mails.
     """
@@ -152,6 +170,7 @@ def single_step(dag: Dag, step: Step, inputs: StepInputs, earlier_attempt: str) 
         {step_id: (facts.stdout, facts.stderr, facts.exit_code) for step_id, facts in inputs.facts.items()},
         dict(inputs.told),
         dict(inputs.calling),
+        tuple(HeardMessage(one.role, masker.seal(one.content) or (one.content,), one.answered) for one in heard),
         earlier_attempt,
     )
     return SingleStep(around, given)
@@ -163,7 +182,7 @@ def encode_single_step(single: SingleStep) -> str:
 
 
 def decode_single_step(text: str) -> SingleStep:
-    """The step in a task. Raises `InvalidInputError` if it is none, or asks for what this worker cannot do."""
+    """The step in a task. Raises `InvalidInputError` if it is none."""
     try:
         message = _decoder.decode(text)
     except (msgspec.DecodeError, UnicodeError) as error:

@@ -27,7 +27,8 @@ class Task:
     `target` is the DAG's name; `definition` its YAML. `selector` are the labels that a worker must have. A root run has
     itself as `root` and no `parent`. `on_worker_lost` says what becomes of it when its worker is lost. A `single_step`, in JSON,
     is executed in place of the definition. `needs` is a phrase for what Dagu 1.30.2 does not know of it, empty where its workers
-    may have it too. `trace_parent` is the place in a trace from which it was called (W3C ``traceparent``).
+    may have it too. `trace_parent` is the place in a trace from which it was called (W3C ``traceparent``). `earlier_attempt` is
+    the id of the latest attempt that the run had when the task was handed in, empty if it had none; None where nobody told.
     """
 
     run: RunRef
@@ -43,6 +44,7 @@ class Task:
     on_worker_lost: OnWorkerLost = OnWorkerLost()
     single_step: str = ""
     needs: str = ""
+    earlier_attempt: str | None = None
 
     @property
     def key(self) -> tuple[str, str, str, str]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from txdagu.model.run import RunStatus
 from txdagu.protocol import coordinator_pb2 as pb
-from txdagu.store.statusjson import decode_status, encode_status
+from txdagu.store.statusjson import encode_status
+from txdagu.store.statusreading import decode_status
 
 
 def status_to_message(status: RunStatus) -> pb.DAGRunStatusProto:

@@ -53,6 +53,7 @@ def task_to_message(task: Task) -> pb.Task:
         lost_limit=task.on_worker_lost.limit,
         single_step=task.single_step,
         needs=task.needs,
+        earlier_attempt=task.earlier_attempt,
     )
 
 
@@ -84,6 +85,7 @@ def task_from_message(message: pb.Task) -> Task:
         on_worker_lost=_on_worker_lost(message),
         single_step=message.single_step,
         needs=message.needs,
+        earlier_attempt=message.earlier_attempt if message.HasField("earlier_attempt") else None,
     )
 
 

@@ -40,7 +40,7 @@ LOG_STREAM_TYPE_STDERR: LogStreamType
 LOG_STREAM_TYPE_SCHEDULER: LogStreamType
 
 class Task(_message.Message):
-    __slots__ = ("root_dag_run_name", "root_dag_run_id", "parent_dag_run_name", "parent_dag_run_id", "dag_run_id", "operation", "target", "params", "step", "worker_selector", "definition", "worker_id", "previous_status", "attempt_id", "attempt_key", "labels", "base_config", "schedule_time", "external_step_retry", "queue_name", "owner_coordinator_id", "owner_coordinator_host", "owner_coordinator_port", "claim_token", "source_file", "agent_snapshot", "epoch", "attempt_name", "on_worker_lost", "lost_limit", "single_step", "needs", "trace_parent")
+    __slots__ = ("root_dag_run_name", "root_dag_run_id", "parent_dag_run_name", "parent_dag_run_id", "dag_run_id", "operation", "target", "params", "step", "worker_selector", "definition", "worker_id", "previous_status", "attempt_id", "attempt_key", "labels", "base_config", "schedule_time", "external_step_retry", "queue_name", "owner_coordinator_id", "owner_coordinator_host", "owner_coordinator_port", "claim_token", "source_file", "agent_snapshot", "epoch", "attempt_name", "on_worker_lost", "lost_limit", "single_step", "needs", "trace_parent", "earlier_attempt")
     class WorkerSelectorEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -81,6 +81,7 @@ class Task(_message.Message):
     SINGLE_STEP_FIELD_NUMBER: _ClassVar[int]
     NEEDS_FIELD_NUMBER: _ClassVar[int]
     TRACE_PARENT_FIELD_NUMBER: _ClassVar[int]
+    EARLIER_ATTEMPT_FIELD_NUMBER: _ClassVar[int]
     root_dag_run_name: str
     root_dag_run_id: str
     parent_dag_run_name: str
@@ -114,7 +115,8 @@ class Task(_message.Message):
     single_step: str
     needs: str
     trace_parent: str
-    def __init__(self, root_dag_run_name: _Optional[str] = ..., root_dag_run_id: _Optional[str] = ..., parent_dag_run_name: _Optional[str] = ..., parent_dag_run_id: _Optional[str] = ..., dag_run_id: _Optional[str] = ..., operation: _Optional[_Union[Operation, str]] = ..., target: _Optional[str] = ..., params: _Optional[str] = ..., step: _Optional[str] = ..., worker_selector: _Optional[_Mapping[str, str]] = ..., definition: _Optional[str] = ..., worker_id: _Optional[str] = ..., previous_status: _Optional[_Union[DAGRunStatusProto, _Mapping]] = ..., attempt_id: _Optional[str] = ..., attempt_key: _Optional[str] = ..., labels: _Optional[str] = ..., base_config: _Optional[str] = ..., schedule_time: _Optional[str] = ..., external_step_retry: _Optional[bool] = ..., queue_name: _Optional[str] = ..., owner_coordinator_id: _Optional[str] = ..., owner_coordinator_host: _Optional[str] = ..., owner_coordinator_port: _Optional[int] = ..., claim_token: _Optional[str] = ..., source_file: _Optional[str] = ..., agent_snapshot: _Optional[bytes] = ..., epoch: _Optional[int] = ..., attempt_name: _Optional[str] = ..., on_worker_lost: _Optional[str] = ..., lost_limit: _Optional[int] = ..., single_step: _Optional[str] = ..., needs: _Optional[str] = ..., trace_parent: _Optional[str] = ...) -> None: ...
+    earlier_attempt: str
+    def __init__(self, root_dag_run_name: _Optional[str] = ..., root_dag_run_id: _Optional[str] = ..., parent_dag_run_name: _Optional[str] = ..., parent_dag_run_id: _Optional[str] = ..., dag_run_id: _Optional[str] = ..., operation: _Optional[_Union[Operation, str]] = ..., target: _Optional[str] = ..., params: _Optional[str] = ..., step: _Optional[str] = ..., worker_selector: _Optional[_Mapping[str, str]] = ..., definition: _Optional[str] = ..., worker_id: _Optional[str] = ..., previous_status: _Optional[_Union[DAGRunStatusProto, _Mapping]] = ..., attempt_id: _Optional[str] = ..., attempt_key: _Optional[str] = ..., labels: _Optional[str] = ..., base_config: _Optional[str] = ..., schedule_time: _Optional[str] = ..., external_step_retry: _Optional[bool] = ..., queue_name: _Optional[str] = ..., owner_coordinator_id: _Optional[str] = ..., owner_coordinator_host: _Optional[str] = ..., owner_coordinator_port: _Optional[int] = ..., claim_token: _Optional[str] = ..., source_file: _Optional[str] = ..., agent_snapshot: _Optional[bytes] = ..., epoch: _Optional[int] = ..., attempt_name: _Optional[str] = ..., on_worker_lost: _Optional[str] = ..., lost_limit: _Optional[int] = ..., single_step: _Optional[str] = ..., needs: _Optional[str] = ..., trace_parent: _Optional[str] = ..., earlier_attempt: _Optional[str] = ...) -> None: ...
 
 class PollRequest(_message.Message):
     __slots__ = ("worker_id", "poller_id", "labels", "incarnation", "free_slots")

@@ -116,7 +116,7 @@ class Carrier:
                 await self._fail(carried, Dag(name=run.name), status, "its snapshot of the DAG is missing")
                 return
             await self._execute(carried, dag, status)
-        except InvalidInputError as error:
+        except (CorruptRecordError, InvalidInputError) as error:
             await self._fail(carried, Dag(name=run.name), status, str(error))
 
     async def _execute(self, carried: Carried, dag: Dag, status: RunStatus) -> None:
@@ -129,7 +129,7 @@ class Carrier:
             reason=decision.reason,
         )
         if decision.place is Place.WORKER:
-            await self._on_worker(carried, dag, decision)
+            await self._on_worker(carried, dag, decision, status)
         else:
             await self._here(carried, dag, status)
 
@@ -153,7 +153,7 @@ class Carrier:
 
     # -- on a worker ---------------------------------------------------------------------------------------------------
 
-    async def _on_worker(self, carried: Carried, dag: Dag, decision: Route) -> None:
+    async def _on_worker(self, carried: Carried, dag: Dag, decision: Route, status: RunStatus) -> None:
         run = carried.run
         task = Task(
             run=run,
@@ -164,6 +164,7 @@ class Carrier:
             definition=dag.yaml_text,
             on_worker_lost=dag.on_worker_lost,
             needs=beyond_dagu(dag),
+            earlier_attempt=status.attempt_id,
         )
         await self._coordinators.dispatch(task)
         await self._follow(carried, task, dag)

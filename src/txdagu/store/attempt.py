@@ -17,18 +17,16 @@ from txdagu.store.dagjson import encode_dag, params_list
 from txdagu.store.layout import (
     CANCEL_FILE,
     DAG_FILE,
-    MESSAGES,
     OUTPUTS_FILE,
     STATUS_FILE,
-    messages_file_name,
     step_log_stem,
 )
 from txdagu.store.liveness import ProcFile
-from txdagu.store.messagesjson import decode_messages, encode_messages
+from txdagu.store.messages import read_messages, write_messages
 from txdagu.store.outputsjson import encode_outputs
 from txdagu.store.statusfile import StatusFile
 from txdagu.store.statusjson import StatusEncoder
-from txdagu.system.files import make_directories, open_new, put_in_place, write_all, write_file
+from txdagu.system.files import make_directories, open_new, write_all, write_file
 
 if TYPE_CHECKING:
     from txdagu.store.interfaces import StepLogs
@@ -136,19 +134,11 @@ class Attempt:
 
     def write_messages(self, step_name: str, messages: Sequence[ChatMessage]) -> None:
         """Keep a step's conversation, in the run's directory."""
-        path = self._messages(step_name)
-        make_directories(path.parent)
-        put_in_place(path, encode_messages(messages))
+        write_messages(self.place.directory.parent, step_name, messages)
 
     def read_messages(self, step_name: str) -> tuple[ChatMessage, ...]:
         """A step's conversation; empty if there is none that can be read."""
-        try:
-            return decode_messages(self._messages(step_name).read_bytes())
-        except (OSError, ValueError):
-            return ()
-
-    def _messages(self, step_name: str) -> Path:
-        return self.place.directory.parent / MESSAGES / messages_file_name(step_name)
+        return read_messages(self.place.directory.parent, step_name)
 
     def cancel_requested(self) -> bool:
         """Whether somebody asked for this attempt's end, or for the run's end while it was queued."""

@@ -15,7 +15,6 @@ from typing import Any
 
 import msgspec
 
-from txdagu.dagfile.support import unsupported_in
 from txdagu.dagfile.values import DEFAULT_DOTENV
 from txdagu.model.dag import (
     DEFAULT_CLEAN_UP_SECONDS,
@@ -26,7 +25,7 @@ from txdagu.model.dag import (
     LogOutput,
     ParamsSchema,
 )
-from txdagu.model.errors import InvalidInputError, Problem
+from txdagu.model.errors import InvalidInputError
 from txdagu.model.params import parse_params
 from txdagu.model.policies import LostWorkerPolicy, OnWorkerLost
 from txdagu.store.containerjson import ContainerRecord, container_document, container_of
@@ -229,20 +228,7 @@ _decoder = msgspec.json.Decoder(_DagRecord)
 
 
 def decode_dag(data: bytes, path: str) -> Dag:
-    """
-    The DAG in a snapshot, whoever wrote it, ready to be executed again.
-
-    Raises `CorruptRecordError` if the data is no snapshot, and `InvalidInputError` if it asks for something that this version
-    cannot do, because leaving that out in silence would run another DAG than the one that was written.
-    """
-    dag = read_dag(data, path)
-    if problems := [Problem(f"{what} is not supported", path) for what in unsupported_in(dag)]:
-        raise InvalidInputError(problems)
-    return dag
-
-
-def read_dag(data: bytes, path: str) -> Dag:
-    """The DAG in a snapshot, whatever it asks for. Raises `CorruptRecordError` if the data is no snapshot."""
+    """The DAG in a snapshot, whoever wrote it, ready to be executed again. Raises `CorruptRecordError` if it is none."""
     try:
         return _dag(_decoder.decode(data))
     except ValueError as error:

@@ -80,6 +80,9 @@ class IRunStore(Interface):
     def read_dag(run: RunRef, root: RunRef) -> Awaitable[Dag | None]:
         """The snapshot that the run's latest attempt took of its DAG."""
 
+    def read_messages(run: RunRef, root: RunRef, step_name: str) -> Awaitable[tuple[ChatMessage, ...]]:
+        """The conversation of a run's chat step; empty if there is none that can be read."""
+
     def latest_run(dag_name: str) -> Awaitable[RunRef | None]:
         """The newest run of that DAG."""
 

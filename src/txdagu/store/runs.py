@@ -10,6 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from txdagu.model.chat import ChatMessage
 from txdagu.model.dag import Dag
 from txdagu.model.run import RunRef, RunStatus
 from txdagu.model.status import RunState
@@ -27,9 +28,10 @@ from txdagu.store.layout import (
     single_name,
 )
 from txdagu.store.liveness import ALIVE_SECONDS, ProcFiles
+from txdagu.store.messages import read_messages
 from txdagu.store.queuefiles import QueueFiles
 from txdagu.store.statusfile import read_last
-from txdagu.store.statusjson import UnknownStateError, decode_status, told_as_failed
+from txdagu.store.statusreading import UnknownStateError, decode_status, told_as_failed
 from txdagu.system.places import Place, Places
 
 if TYPE_CHECKING:
@@ -124,11 +126,7 @@ class Runs:
         )
 
     def read_dag(self, run: RunRef, root: RunRef) -> Dag | None:
-        """
-        The snapshot of the newest attempt that has one.
-
-        `InvalidInputError` if it asks for what this version cannot do.
-        """
+        """The snapshot of the newest attempt that has one."""
         for place in self._attempts(run, root):
             path = place / DAG_FILE
             try:
@@ -136,6 +134,11 @@ class Runs:
             except FileNotFoundError:
                 continue
         return None
+
+    def read_messages(self, run: RunRef, root: RunRef, step_name: str) -> tuple[ChatMessage, ...]:
+        """The conversation of a run's chat step; empty if there is none that can be read."""
+        directory = self.run_directory(run, root)
+        return read_messages(directory, step_name) if directory else ()
 
     def latest_run(self, dag_name: str) -> RunRef | None:
         """The newest run of that DAG that has an attempt."""

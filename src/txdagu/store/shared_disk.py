@@ -13,6 +13,7 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from txdagu.config.settings import PathSettings
+from txdagu.model.chat import ChatMessage
 from txdagu.model.dag import Dag
 from txdagu.model.run import RunRef, RunStatus
 from txdagu.store.attempt import Attempt
@@ -79,8 +80,12 @@ class SharedDiskStore:
         return await self._in_thread(lambda: self._runs.read_status(run, root))
 
     async def read_dag(self, run: RunRef, root: RunRef) -> Dag | None:
-        """See `IRunStore`. `InvalidInputError` if the snapshot asks for what this version cannot do."""
+        """See `IRunStore`. `CorruptRecordError` if the snapshot cannot be read."""
         return await self._in_thread(lambda: self._runs.read_dag(run, root))
+
+    async def read_messages(self, run: RunRef, root: RunRef, step_name: str) -> tuple[ChatMessage, ...]:
+        """See `IRunStore`."""
+        return await self._in_thread(lambda: self._runs.read_messages(run, root, step_name))
 
     async def latest_run(self, dag_name: str) -> RunRef | None:
         """See `IRunStore`."""

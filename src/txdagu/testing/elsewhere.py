@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import timedelta
+from typing import Any
 
 from twisted.internet.defer import Deferred
 
@@ -22,7 +23,7 @@ class WorkerBeside:
     A cluster of a caller and one worker with the same store and another environment.
 
     `here` and `there` are variables of their environments. Tasks are taken at once, or by `take` where they are `held`; each is
-    one of `tasks` and one of `runs`. Cancelling a task cancels its run.
+    one of `tasks` and one of `runs`. Cancelling a task cancels its run. `clock` may be a reactor.
     """
 
     def __init__(
@@ -33,9 +34,10 @@ class WorkerBeside:
         held: bool = False,
         here: Mapping[str, str] | None = None,
         there: Mapping[str, str] | None = None,
+        clock: Any = None,
     ) -> None:
         self.coordinators = _Coordinators(self)
-        self.caller = EngineHarness(directory, behaviour, coordinators=self.coordinators, environ=here)
+        self.caller = EngineHarness(directory, behaviour, coordinators=self.coordinators, environ=here, clock=clock)
         self.processes = MemoryProcessRunner(behaviour)
         self.tasks: list[Task] = []
         self.runs: list[Run] = []
@@ -47,7 +49,7 @@ class WorkerBeside:
             self.coordinators,
             self.processes,
             clock,
-            now=lambda: BEGINNING + timedelta(seconds=clock.seconds()),
+            now=lambda: BEGINNING + timedelta(seconds=self.caller.clock.seconds()),
             environ={"PATH": "/far/bin", "SHELL": "/bin/sh", **(there or {})},
             execution_mode="local",
             find_dag=self.caller._find,  # noqa: SLF001 - the two are one
@@ -57,18 +59,21 @@ class WorkerBeside:
         """A coordinator has taken the task."""
         self.tasks.append(task_from_message(task_to_message(task)))
         if not self.held:
-            self.take()
+            self._begin()
 
     def take(self) -> Run:
         """The worker begins the task that was accepted last, as one that it was handed, perhaps, after another worker."""
-        preparing = Deferred.fromCoroutine(self._requests.prepare(self.tasks[-1], ""))
-        prepared: list[Run] = []
-        preparing.addCallback(lambda made: prepared.append(self._engine.start(made.request)))
-        if not prepared:
+        before = len(self.runs)
+        preparing = self._begin()
+        if len(self.runs) == before:
             preparing.addErrback(lambda failure: failure.raiseException())
             raise AssertionError("the task could not be prepared at once")
-        self.runs.append(prepared[0])
-        return prepared[0]
+        return self.runs[-1]
+
+    def _begin(self) -> Deferred[None]:
+        """Fires when the worker has begun the task: at once, unless the clock is a reactor."""
+        preparing = Deferred.fromCoroutine(self._requests.prepare(self.tasks[-1], ""))
+        return preparing.addCallback(lambda made: self.runs.append(self._engine.start(made.request)))
 
     def environment(self, number: int = 0) -> Mapping[str, str]:
         """That of a process which the worker has started."""

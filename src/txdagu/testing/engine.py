@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from twisted.internet.task import Clock
 
@@ -22,7 +23,7 @@ class EngineHarness:
     """
     An `Engine` with its surroundings: `clock`, `store`, `processes`, `coordinators`, and `files` for DAGs found by name.
 
-    The time of day follows the clock. `directory` takes logs and working directories.
+    The time of day follows the clock, which may be a reactor. `directory` takes logs and working directories.
     """
 
     def __init__(
@@ -33,9 +34,10 @@ class EngineHarness:
         coordinators: ScriptedCoordinators | None = None,
         environ: Mapping[str, str] | None = None,
         mode: str = "local",
+        clock: Any = None,
     ) -> None:
         self.directory = directory
-        self.clock = Clock()
+        self.clock: Any = clock or Clock()
         self.store = RecordingStore(directory)
         self.processes = MemoryProcessRunner(behaviour)
         self.coordinators = coordinators

@@ -164,6 +164,10 @@ class RecordingStore:
         """What the latest attempt was opened with."""
         return succeed(next((sink.dag for sink in reversed(self.sinks) if sink.run == run), None))
 
+    async def read_messages(self, run: RunRef, root: RunRef, step_name: str) -> tuple[ChatMessage, ...]:
+        """What was kept for a step of that run."""
+        return self.messages.get((run.id, step_name), ())
+
     async def amend(self, run: RunRef, root: RunRef, change: Callable[[RunStatus], RunStatus]) -> RunStatus:
         """Somebody changes what the run's latest state says."""
         status = await self.read_status(run, root)

@@ -207,6 +207,10 @@ class MemoryStore:
         attempts = self.attempts(run, root)
         return attempts[-1].dag if attempts else None
 
+    async def read_messages(self, run: RunRef, root: RunRef, step_name: str) -> tuple[ChatMessage, ...]:
+        """See `IRunStore`."""
+        return self.messages.get((run, step_name), ())
+
     async def latest_run(self, dag_name: str) -> RunRef | None:
         """See `IRunStore`."""
         for (root_id, run_id), attempts in reversed(self._attempts.items()):

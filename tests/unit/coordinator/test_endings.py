@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
+
+from twisted.internet.defer import Deferred
 
 from txdagu.model.policies import LostWorkerPolicy, OnWorkerLost
 from txdagu.model.run import RunRef, RunStatus
 from txdagu.model.status import RunState
+from txdagu.model.task import Operation
 from txdagu.peers.statuses import status_from_message, status_to_message
 from txdagu.protocol import coordinator_pb2 as pb
 from txdagu.protocol import services
@@ -104,6 +108,38 @@ class EndTests(CoordinatorTestCase):
             self.beat("w2", "one")
         self.assertNoResult(waiting)
         self.assertIn("its status file says succeeded", status_from_message(self.ask().status).error)
+
+    def test_retry_right_after_the_start_at_an_old_worker(self) -> None:
+        """What an old peer executed a moment before a retry was handed in is not taken for the retry; the journal knows it."""
+        run = RunRef("job", "r1")
+        done = RunStatus(run, run, RunState.SUCCEEDED, attempt_id="abcdef", worker_id="old", started_at=WALL)
+        self.store.statuses["r1"] = done
+        self.dispatch(make_task("r1", operation=Operation.RETRY))
+        self.assertEqual("r1", self.successResultOf(self.poll("old", "")).task.dag_run_id)
+        (kept,) = self.successResultOf(Deferred.fromCoroutine(self.journal.load())).open
+        self.assertEqual("abcdef", kept.task.earlier_attempt)
+        waiting = self.poll("w2")
+        for _ in range(20):
+            self.wait(1)
+            self.beat("old", "")
+            self.beat("w2", "one")
+        self.assertEqual("r1", self.successResultOf(waiting).task.dag_run_id)
+
+    def test_retry_of_a_run_that_an_old_worker_has_just_ended(self) -> None:
+        """A retry that arrives before the end of a short run was noticed is the next attempt; the same call twice is one."""
+        first = replace(make_task("r1", operation=Operation.RETRY), earlier_attempt="queued")
+        self.dispatch(first)
+        self.successResultOf(self.poll("old", ""))
+        self.dispatch(first)
+        waiting = self.poll("w2")
+        self.assertNoResult(waiting)
+        run = RunRef("job", "r1")
+        done = RunStatus(run, run, RunState.FAILED, attempt_id="abcdef", worker_id="old", started_at=WALL)
+        self.store.statuses["r1"] = done
+        self.dispatch(first)
+        self.assertNoResult(waiting)
+        self.dispatch(replace(first, earlier_attempt="abcdef"))
+        self.assertEqual("r1", self.successResultOf(waiting).task.dag_run_id)
 
     def test_unreadable_store_is_asked_again(self) -> None:
         """T47: while the files cannot be read nothing is offered twice; when they can, the task moves on."""

@@ -114,6 +114,15 @@ class EndingTests(SynchronousTestCase):
         self.assertEqual((False, None), examined(asked, status("w1", 600), WALL))
         self.assertEqual((False, None), examined(asked, status("w2", 9), WALL))
 
+    def test_attempt_that_was_there_before(self) -> None:
+        """What the same worker did a moment before the task was accepted is not the task's, however close the times are."""
+        run = RunRef("job", "r1")
+        asked = Inquiry(replace(make_task("r1"), earlier_attempt="abcdef"), 1, 1, "w1", "", 1.0)
+        before = RunStatus(run, run, RunState.SUCCEEDED, attempt_id="abcdef", worker_id="w1", started_at=WALL)
+        self.assertEqual((False, None), examined(asked, before, WALL))
+        started, outcome = examined(asked, replace(before, attempt_id="012345"), WALL)
+        self.assertTrue(started and outcome is not None)
+
 
 class OfferTests(SynchronousTestCase):
     """Tasks as workers get them."""

@@ -45,7 +45,7 @@ CASES: list[tuple[str, str, str, Any]] = [
 
 
 def _load(base: str, text: str, warnings: list[Problem] | None = None) -> Dag:
-    return load_dag(text, "d.yaml", base=BaseConfiguration(base, "base.yaml"), supported_only=False, warnings=warnings)
+    return load_dag(text, "d.yaml", base=BaseConfiguration(base, "base.yaml"), warnings=warnings)
 
 
 class BaseTests(SynchronousTestCase):

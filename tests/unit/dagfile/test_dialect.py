@@ -21,7 +21,7 @@ class BeyondTests(SynchronousTestCase):
             ("steps: [a]\n---\nname: x\nsteps: [{name: s, type: python, script: a}]", "the type 'python' of step 's'"),
             ("steps: [a]\nhandlerOn: {exit: {type: shout, command: a}}", "the type 'shout' of step 'onExit'"),
         ):
-            self.assertEqual(beyond_dagu(load_dag(text, "f.yaml", supported_only=False)), phrase, text)
+            self.assertEqual(beyond_dagu(load_dag(text, "f.yaml")), phrase, text)
 
 
 class StrippedTests(SynchronousTestCase):

@@ -286,14 +286,6 @@ class ErrorTests(SynchronousTestCase):
             load_dag("steps: [ls]", "f.yaml", location=f"/dags/{LONG}.yaml")
         assert load_dag("name: a\nsteps: [ls]", "my file.yaml").name == "a"
 
-    def test_every_refused_field(self) -> None:
-        """No known field that this version leaves out is ignored, in either spelling and on either level."""
-        for level, template in ((DAG, "{}: 1\n"), (STEP, "steps:\n  - command: x\n    {}: 1\n")):
-            for field in level.fields:
-                for spelling in field.spellings if not field.acted_on else ():
-                    with pytest.raises(InvalidInputError, match=f"field '{spelling}' is not supported by this version"):
-                        load_dag(template.format(spelling), "f.yaml")
-
     def test_problems_through_anchors_are_told_once(self) -> None:
         """What was written once and used twice is one problem."""
         with pytest.raises(InvalidInputError) as caught:
@@ -335,6 +327,6 @@ class ErrorTests(SynchronousTestCase):
         """Any values in any fields give a DAG or problems with places, never another exception."""
         for document in (text, f"steps: {text}", f"steps: [{text or 'a'}]"):
             try:
-                load_dag(document, "f.yaml", supported_only=False)
+                load_dag(document, "f.yaml")
             except InvalidInputError as error:
                 assert all(problem.where.startswith("f.yaml") for problem in error.problems)

@@ -9,8 +9,8 @@ import pytest
 from twisted.trial.unittest import SynchronousTestCase
 
 from txdagu.dagfile import load_dag
+from txdagu.dagfile.base import DAG_ATTRIBUTES
 from txdagu.dagfile.language import DAG, LEVELS, STEP
-from txdagu.dagfile.support import DAG_ATTRIBUTES
 from txdagu.model.conditions import Condition
 from txdagu.model.container import Container, PullPolicy
 from txdagu.model.dag import Command, Dag, Handler, LogOutput, Parallel, ParamsSchema, Secret, Step
@@ -205,7 +205,7 @@ STEPS: list[tuple[str, str, Any]] = [
     ("executor: {type: jq, config: {raw: true}}, command: .a", "config", {"raw": True}),
     ("executor: {type: jq, config: {raw: true}}, command: .a", "type", "jq"),
     ("executor: mail", "type", "mail"),
-    ("type: shell, command: a", "type", ""),
+    ("type: shell, command: a", "type", "shell"),
     ("call: a, executor: http", "type", ""),
     ("type: made-up, command: a, config: {b: 1}", "config", {"b": 1}),
     ("type: gha, command: a/b@v1, params: {x: y z}", "params", 'x="y z"'),
@@ -232,7 +232,7 @@ WRONG = {
 
 
 def _load(text: str) -> Dag:
-    return load_dag(text, "f.yaml", supported_only=False)
+    return load_dag(text, "f.yaml")
 
 
 class LanguageTests(SynchronousTestCase):
@@ -252,7 +252,7 @@ class LanguageTests(SynchronousTestCase):
         for text, types in (
             (
                 "container: {image: a}\nsteps: [b, {command: c}, {type: shell, command: d}, {call: e}]",
-                ["container", "container", "", ""],
+                ["container", "container", "shell", ""],
             ),
             (
                 "ssh: {host: a}\nsteps: [{command: b}, {container: c, command: d}, {type: jq, command: e}]",

@@ -103,7 +103,7 @@ class SchemaTests(SynchronousTestCase):
         """Whatever stands in a field: what the reader takes, the schema takes, too."""
         text = f"{spelling}: {value}" if level is DAG else f"steps: [{{command: x, {spelling}: {value}}}]"
         try:
-            load_dag(text, "f.yaml", supported_only=False)
+            load_dag(text, "f.yaml")
         except InvalidInputError:
             return
         assert _fits(text), text

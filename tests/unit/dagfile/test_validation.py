@@ -14,13 +14,13 @@ class ValidationTests(SynchronousTestCase):
     def test_valid(self) -> None:
         """What Dagu accepts is accepted."""
         for text in VALID:
-            load_dag(text, "f.yaml", supported_only=False)
+            load_dag(text, "f.yaml")
 
     def test_phrases(self) -> None:
         """What Dagu refuses is refused with its phrase, at a line and column."""
         for text, phrase in INVALID + tuple((text, phrase) for text, phrase, _ in DIFFERENT if phrase):
             with pytest.raises(InvalidInputError) as caught:
-                load_dag(text, "f.yaml", supported_only=False)
+                load_dag(text, "f.yaml")
             problems = caught.value.problems
             assert any(phrase in problem.message for problem in problems), (text, problems)
             assert all(problem.where.startswith("f.yaml") for problem in problems), text
@@ -29,7 +29,7 @@ class ValidationTests(SynchronousTestCase):
         """What only we accept is accepted."""
         for text, phrase, _ in DIFFERENT:
             if not phrase:
-                load_dag(text, "f.yaml", supported_only=False)
+                load_dag(text, "f.yaml")
 
     def test_paths(self) -> None:
         """Each problem comes with the path of keys that leads to it, also behind anchors and in later documents."""
@@ -45,7 +45,7 @@ name: d
 steps: [{comand: x}]
 """
         with pytest.raises(InvalidInputError) as caught:
-            load_dag(text, "f.yaml", supported_only=False)
+            load_dag(text, "f.yaml")
         assert [problem.path for problem in caught.value.problems] == [
             "steps[0].retryPolicy.limit",
             "steps[1][0].env",
@@ -60,7 +60,6 @@ steps: [{comand: x}]
         load_dag(
             "container: {image: a, volume: b}\nsteps: [{type: shell, command: a, config: {x: 1}}, {command: b, params: c}]",
             "f.yaml",
-            supported_only=False,
             warnings=warnings,
         )
         assert [str(warning) for warning in warnings] == [

@@ -209,6 +209,7 @@ class RemoteTests(ChildCase):
                     params='P="7"',
                     selector={"gpu": "true"},
                     definition=CHILD.yaml_text,
+                    earlier_attempt="",
                 )
             ],
         )

@@ -356,6 +356,18 @@ class EnvironmentTests(SynchronousTestCase):
             },
         )
 
+    def test_whole_texts(self) -> None:
+        """Where no shell follows, all names are replaced in the text itself: behind a backslash, quoted, and within values."""
+        scope = Scope({"P": "p"}, {"H": "host"}, {}, {"E": "e $P", "G": 'q"x', "P": "shadowed", "B": "`cmd`"})
+        for text, expected in (
+            ("\\$E \\${E} \\$P", "\\e p \\e p \\p"),
+            ("$E '$E' '\\$E'", "e p 'e $P' '\\$E'"),
+            ('"${G}" "$G"', '"q\\"x" "q"x"'),
+            ("$B \\$H $H", "CMD \\$H host"),
+        ):
+            found = self.successResultOf(Deferred.fromCoroutine(Evaluator(scope, shout).field(text)))
+            self.assertEqual(found, expected, text)
+
     def test_variables(self) -> None:
         """A param shadows an output of the same name; env, secrets, and what is said of the run are left to the shell."""
         environment = RunEnvironment(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import product
 from shutil import rmtree
@@ -12,13 +12,16 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from txdagu.cli.progress import Silence
+from txdagu.cli.retry import retry_request
 from txdagu.cli.running import Foreground, ForegroundRun
 from txdagu.dispatch.routing import Place, Route, route
-from txdagu.model.dag import ChildCall, Command, Dag, Step
+from txdagu.execution.request import RunRequest
+from txdagu.model.dag import ChildCall, Dag, Parallel, Step
 from txdagu.model.health import Health
 from txdagu.model.labels import WorkerSelector
+from txdagu.model.policies import LostWorkerPolicy, OnWorkerLost
 from txdagu.model.run import RunRef, RunStatus
-from txdagu.model.status import RunState
+from txdagu.model.status import NodeState, RunState
 from txdagu.model.task import WorkerStatus
 from txdagu.peers.interfaces import WorkersView
 from txdagu.scheduler.carrier import Means
@@ -35,7 +38,9 @@ STEPS = (NONE, WorkerSelector({"gpu": "false"}), LOCAL)
 HEALTHY = WorkersView((WorkerStatus("w", {}, Health.HEALTHY, 1, 0),))
 NOBODY = WorkersView((WorkerStatus("w", {}, Health.OFFLINE, 1, 0),))
 SITUATIONS = (("auto", HEALTHY), ("auto", NOBODY), ("local", HEALTHY), ("distributed", NOBODY))
-WORK = Step("work", commands=(Command("work"),))
+# Of a type that Dagu does not know, so that every task has to say that it needs a worker of ours.
+WORK = Step("work", type="python", script="work()")
+LOST = OnWorkerLost(LostWorkerPolicy.FAIL, 7)
 
 
 @dataclass(frozen=True)
@@ -56,6 +61,11 @@ def cases() -> Iterator[Case]:
         yield Case(dag, step, mode, view)
 
 
+def dag_of(case: Case) -> Dag:
+    """The DAG with its own selector."""
+    return Dag("d", (WORK,), worker_selector=case.dag, yaml_text="steps: [work]\n", on_worker_lost=LOST)
+
+
 class StartPathTests(SynchronousTestCase):
     def harness(self, case: Case) -> EngineHarness:
         directory = mkdtemp()
@@ -63,8 +73,11 @@ class StartPathTests(SynchronousTestCase):
         return EngineHarness(directory, coordinators=ScriptedCoordinators(case.view), mode=case.mode)
 
     def check(self, case: Case, way: Route, coordinators: ScriptedCoordinators, here: int) -> None:
-        """Either a task with the selector, or something begun here."""
+        """Either a task with the selector and all that follows from the DAG, or something begun here."""
         tasks: list[Mapping[str, str]] = [task.selector for task in coordinators.tasks]
+        for task in coordinators.tasks:
+            self.assertEqual((task.on_worker_lost, bool(task.needs)), (LOST, True), case)
+            self.assertIsNotNone(task.earlier_attempt, case)
         elsewhere = way.place is Place.WORKER
         self.assertEqual((tasks, here), ([dict(way.selector.labels)], 0) if elsewhere else ([], 1), case)
 
@@ -73,17 +86,46 @@ class StartPathTests(SynchronousTestCase):
         for case in cases():
             harness = self.harness(case)
             assert harness.coordinators is not None
-            parts = Foreground(harness.store, harness.engine, harness.coordinators, harness.clock, case.mode)
-            request = harness.request(Dag("d", (WORK,), worker_selector=case.dag, yaml_text="steps: [work]\n"))
-            running = ForegroundRun(parts, request, Silence())
-            following = Deferred.fromCoroutine(running.follow())
+            following = self.follow(case, harness, harness.request(dag_of(case)))
             self.check(case, case.expected(case.dag), harness.coordinators, len(harness.processes.started))
+            following()
+
+    def follow(self, case: Case, harness: EngineHarness, request: RunRequest) -> Callable[[], object]:
+        """Begin a run as a command does; what is returned ends it."""
+        assert harness.coordinators is not None
+        parts = Foreground(harness.store, harness.engine, harness.coordinators, harness.clock, case.mode)
+        running = ForegroundRun(parts, request, Silence())
+        following = Deferred.fromCoroutine(running.follow())
+
+        def end() -> object:
             running.cancel("the test is over")
             harness.clock.pump([1.0] * 30)
-            self.successResultOf(following)
+            return self.successResultOf(following)
+
+        return end
+
+    def test_retry(self) -> None:
+        """``dagu retry``, of the whole run and of one step: again where the rule says, wherever it was before."""
+        for case, step in product(cases(), ("", "work")):
+            harness = self.harness(case)
+            assert harness.coordinators is not None
+            run = harness.start(dag_of(case))
+            self.assertIs(self.successResultOf(run.wait()).state, RunState.SUCCEEDED)
+            before = len(harness.processes.started)
+            ref = run.request.run
+            request = self.successResultOf(Deferred.fromCoroutine(retry_request(harness.store, ref, step)))
+            previous = request.previous
+            if previous is not None and not step:  # a failure, since of what succeeded nothing would be run again
+                nodes = tuple(replace(node, state=NodeState.FAILED) for node in previous.nodes)
+                request = replace(request, previous=replace(previous, nodes=nodes))
+            following = self.follow(case, harness, request)
+            way = case.expected(case.dag)
+            self.check(case, way, harness.coordinators, len(harness.processes.started) - before)
+            self.assertEqual([task.step for task in harness.coordinators.tasks], [step] * (way.place is Place.WORKER))
+            following()
 
     def test_queue(self) -> None:
-        """A run of a queue, when it is its turn; a retry comes this way too."""
+        """A run of a queue, when it is its turn."""
         for case in cases():
             harness = self.harness(case)
             store = MemoryStore(harness.clock, harness.engine._tools.now)
@@ -92,7 +134,7 @@ class StartPathTests(SynchronousTestCase):
                 Means(store, store.queue, coordinators, engine, harness.clock, case.mode), {}, lambda: True
             )
             run = RunRef("d", "r1")
-            dag = Dag("d", (WORK,), worker_selector=case.dag, yaml_text="steps: [work]\n")
+            dag = dag_of(case)
             status = RunStatus(run, run, RunState.QUEUED)
             self.successResultOf(Deferred.fromCoroutine(store.enqueue(dag, status, "q")))
             consumer.start()
@@ -101,12 +143,12 @@ class StartPathTests(SynchronousTestCase):
             consumer.pause()
 
     def test_child(self) -> None:
-        """A called DAG: its own selector, with that of the calling step laid over it."""
-        for case in cases():
+        """A called DAG, alone or for each item: its own selector, with that of the calling step laid over it."""
+        for case, parallel in product(cases(), (None, Parallel(items=("one",)))):
             harness = self.harness(case)
             assert harness.coordinators is not None
-            child = Dag("child", (WORK,), worker_selector=case.dag, yaml_text="name: child\nsteps: [work]\n")
-            call = Step("call", child=ChildCall("child"), worker_selector=case.step)
+            child = replace(dag_of(case), name="child", yaml_text="name: child\nsteps: [work]\n")
+            call = Step("call", child=ChildCall("child"), worker_selector=case.step, parallel=parallel)
             harness.start(Dag("d", (call,), local_dags={"child": child}, worker_selector=STEPS[1]))
             way = case.expected(case.dag.overridden_by(case.step))
             self.check(case, way, harness.coordinators, len(harness.processes.started))
@@ -117,6 +159,6 @@ class StartPathTests(SynchronousTestCase):
             harness = self.harness(case)
             assert harness.coordinators is not None
             step = replace(WORK, worker_selector=case.step)
-            harness.start(Dag("d", (step,), worker_selector=case.dag))
+            harness.start(replace(dag_of(case), steps=(step,)))
             way = case.expected(case.step) if case.step else Route(Place.HERE, NONE, "")
             self.check(case, way, harness.coordinators, len(harness.processes.started))

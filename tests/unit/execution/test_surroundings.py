@@ -12,7 +12,8 @@ from txdagu.execution.evaluation.masking import MASK
 from txdagu.model.dag import ChildCall, Dag, LogOutput, Output, ParamsSchema, Secret, Step
 from txdagu.model.run import RunStatus
 from txdagu.model.status import NodeState, RunState
-from txdagu.store.statusjson import decode_status, encode_status
+from txdagu.store.statusjson import encode_status
+from txdagu.store.statusreading import decode_status
 from txdagu.testing.engine import EngineHarness
 from txdagu.testing.processes import Script, by_command
 

@@ -115,6 +115,7 @@ class ConversionTests(SynchronousTestCase):
             on_worker_lost=st.builds(OnWorkerLost, st.sampled_from(LostWorkerPolicy), st.integers(1, 1000)),
             single_step=st.text(),
             needs=st.text(),
+            earlier_attempt=st.none() | st.text(),
         )
     )
     def test_a_task_survives_the_wire(self, task: Task) -> None:
@@ -128,6 +129,7 @@ class ConversionTests(SynchronousTestCase):
         self.assertEqual(
             (back.on_worker_lost, back.single_step, back.needs), (task.on_worker_lost, task.single_step, task.needs)
         )
+        self.assertEqual(back.earlier_attempt, task.earlier_attempt)
 
     def test_policies_that_are_not_told(self) -> None:
         """A dispatcher that names no policy, or one that a later version may know, gets the default."""

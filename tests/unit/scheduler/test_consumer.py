@@ -5,9 +5,9 @@ from __future__ import annotations
 from twisted.internet.defer import Deferred
 
 from txdagu.model.dag import Dag
-from txdagu.model.errors import InvalidInputError, Problem
 from txdagu.model.run import RunRef
 from txdagu.model.status import RunState
+from txdagu.store.errors import CorruptRecordError
 from txdagu.testing.scheduling import ConsumerTestCase
 
 
@@ -133,12 +133,12 @@ class BadItemTests(ConsumerTestCase):
         self.assertEqual((["r1"], []), (self.engine.names(), self.items()))
 
     def test_unreadable_snapshot_fails(self) -> None:
-        """A run whose snapshot this version cannot execute ends as failed with the reason; the next one starts."""
+        """A run whose snapshot cannot be read ends as failed with the reason; the next one starts."""
         original = self.store.read_dag
 
         async def read_dag(run: RunRef, root: RunRef) -> Dag | None:
             if run.id == "bad":
-                raise InvalidInputError([Problem("step a: executor ssh is not supported", "dag.json")])
+                raise CorruptRecordError("dag.json", "it is cut off")
             return await original(run, root)
 
         self.store.read_dag = read_dag  # type: ignore[method-assign]
@@ -146,4 +146,4 @@ class BadItemTests(ConsumerTestCase):
         self.enqueue("good")
         self.wait(1)
         self.assertEqual(["good"], self.engine.names())
-        self.assertEqual((RunState.FAILED, True), (self.status(bad).state, "ssh" in self.status(bad).error))
+        self.assertEqual((RunState.FAILED, True), (self.status(bad).state, "cut off" in self.status(bad).error))

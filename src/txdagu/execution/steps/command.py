@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -14,8 +13,13 @@ from txdagu.execution.steps.context import StepContext
 from txdagu.model.dag import Command, Step
 from txdagu.model.errors import DaguError
 from txdagu.model.status import NodeState
+from txdagu.model.words import split_words
 
 Words = tuple[str, ...]
+
+# Where this type is written out, the shell finds params and outputs in its environment as they are: nothing is pasted into a
+# command. A script goes through all stages, as that of other types.
+_WRITTEN_OUT = "shell"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,34 +65,28 @@ async def _run_commands(context: StepContext, shell: Shell) -> tuple[Step, _Ende
 
 async def _evaluated(context: StepContext, command: Command, shell: Shell) -> tuple[Command, Words]:
     """A command with its references replaced, and what is started for it."""
+    evaluator, written_out = context.evaluator, context.step.type == _WRITTEN_OUT
     if shell.direct or not command.text:
         words = await _evaluated_words(context, command)
-        return Command(context.evaluator.script(command.text), words[0], words[1:]), words
-    text = await context.evaluator.command(command.text)
+        return Command(command.text if written_out else evaluator.script(command.text), words[0], words[1:]), words
+    text = evaluator.for_shell(command.text) if written_out else await evaluator.command(command.text)
     if text == command.text:
         return command, shell.command(text)
-    words = _split(text)
-    return Command(text, words[0] if words else "", words[1:]), shell.command(text)
+    words = (*split_words(text), "")
+    return Command(text, words[0], words[1:-1]), shell.command(text)
 
 
 async def _evaluated_words(context: StepContext, command: Command) -> Words:
-    written = (command.program, *command.args) if command.program else _split(command.text)
+    written = (command.program, *command.args) if command.program else tuple(split_words(command.text))
     if not written:
         raise DaguError("step command is empty")
     return tuple([await context.evaluator.command(word) for word in written])
 
 
-def _split(text: str) -> Words:
-    """The words of a command line, for people to read; where quotes are not balanced, cut at blanks."""
-    try:
-        return tuple(shlex.split(text))
-    except ValueError:
-        return tuple(text.split())
-
-
 async def _run_script(context: StepContext, shell: Shell) -> tuple[Step, _Ended]:
     """Write the script into a file of its own, run that, and remove it, whatever happens."""
-    text = context.evaluator.script(context.step.script)
+    evaluator, script = context.evaluator, context.step.script
+    text = await evaluator.field(script) if context.step.type == _WRITTEN_OUT else evaluator.script(script)
     program: Words = ()
     if context.step.commands:
         program = await _evaluated_words(context, context.step.commands[0])

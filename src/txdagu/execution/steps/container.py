@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -22,10 +20,9 @@ from txdagu.model.container import PullPolicy
 from txdagu.model.dag import Command
 from txdagu.model.errors import DaguError
 from txdagu.model.status import NodeState
+from txdagu.model.words import split_words
 
 Words = tuple[str, ...]
-_BACKTICKS = re.compile(r"((?<!\\)`(?:[^`\\]|\\.)*`)", re.DOTALL)
-_MARK = 0xF0000  # the first of the characters that mean nothing to anybody
 _PULL = {"true": PullPolicy.ALWAYS, "false": PullPolicy.NEVER, "": PullPolicy.MISSING}
 
 
@@ -63,22 +60,11 @@ async def run_container_step(context: StepContext) -> StepEnd:
 
 async def _evaluated(context: StepContext, command: Command) -> tuple[Command, Words]:
     """The words of a command, each evaluated by itself, so that a value with blanks stays one word."""
-    try:
-        written = _split(command.text) if command.text else (command.program, *command.args)
-    except ValueError as error:
-        raise DaguError(f"the command {command.text!r} cannot be cut into words: {error}") from None
+    written = split_words(command.text) if command.text else (command.program, *command.args)
     words = tuple([await context.evaluator.field(word) for word in written])
     if not words:
         raise DaguError("step command is empty")
     return Command(command.text, words[0], words[1:]), words
-
-
-def _split(text: str) -> Words:
-    """The words of a command line; what stands in backticks is never cut. Raises `ValueError` for quotes without an end."""
-    parts = _BACKTICKS.split(text)
-    marked = "".join(chr(_MARK + number) if number % 2 else part for number, part in enumerate(parts))
-    marks = {_MARK + number: part for number, part in enumerate(parts) if number % 2}
-    return tuple(word.translate(marks) for word in shlex.split(marked))
 
 
 async def _run(context: StepContext, commands: Sequence[Words]) -> _Ended:

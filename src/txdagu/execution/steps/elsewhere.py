@@ -52,8 +52,9 @@ async def run_on_worker(context: StepContext, way: Route) -> StepEnd:
     status = await context.stop.race(tools.store.read_status(run, context.request.root))
     if status is not None and not status.state.active:
         if _unnoticed(context, status):
-            return await _end(context, status)
+            return await _end(context, run, status)
         earlier = status.attempt_id
+    heard = await context.stop.race(context.conversations.before(step)) if step.type else ()
     task = Task(
         run=run,
         root=context.request.root,
@@ -63,13 +64,14 @@ async def run_on_worker(context: StepContext, way: Route) -> StepEnd:
         selector=way.selector.labels,
         definition=refusal(context.dag, step),
         on_worker_lost=context.dag.on_worker_lost,
-        single_step=encode_single_step(single_step(context.dag, step, context.inputs, earlier)),
+        single_step=encode_single_step(single_step(context.dag, step, context.inputs, earlier, heard)),
         needs=NEEDS,
         trace_parent=context.trace_parent,
+        earlier_attempt=earlier,
     )
     clean_up = context.dag.max_clean_up_seconds
     status = await run_remotely(context, tools.coordinators, task, clean_up, earlier, _Begun(context, earlier))
-    return await _end(context, status)
+    return await _end(context, run, status)
 
 
 def _unnoticed(context: StepContext, status: RunStatus) -> bool:
@@ -100,7 +102,7 @@ class _Begun:
             self._context.moved(StepLogs(*self._told))
 
 
-async def _end(context: StepContext, status: RunStatus) -> StepEnd:
+async def _end(context: StepContext, run: RunRef, status: RunStatus) -> StepEnd:
     """What the end of the step's run means for the step."""
     step = context.step
     node = status.nodes[0] if len(status.nodes) == 1 else None
@@ -112,6 +114,10 @@ async def _end(context: StepContext, status: RunStatus) -> StepEnd:
     if state not in (NodeState.SUCCEEDED, NodeState.PARTIALLY_SUCCEEDED):
         state = NodeState.FAILED
         error = error or f'failed to execute step "{step.name}" on a worker: {status.error or status.state.label}'
+    if step.type and state is not NodeState.FAILED:
+        said = await context.tools.store.read_messages(run, context.request.root, step.name)
+        if said:
+            await context.conversations.keep(step, said)
     outputs = dict(known_outputs(node, context.masker))
     return StepEnd(state, error, outputs, _evaluated(step, node), node.exit_code or int(state is NodeState.FAILED))
 

@@ -46,14 +46,18 @@ def task_for(context: StepContext, call: RemoteCall) -> Task:
         trace_parent=context.trace_parent,
         on_worker_lost=call.dag.on_worker_lost,
         needs=beyond_dagu(call.dag),
+        earlier_attempt=_earlier_attempt(call),
     )
+
+
+def _earlier_attempt(call: RemoteCall) -> str:
+    return call.previous.attempt_id if call.previous is not None else ""
 
 
 async def run_remote_child(context: StepContext, coordinators: ICoordinators, call: RemoteCall) -> RunStatus:
     """The child's final state, as `RemoteRun.execute` tells; the caller's slot is free for others meanwhile."""
-    earlier = call.previous.attempt_id if call.previous is not None else ""
     task = task_for(context, call)
-    return await run_remotely(context, coordinators, task, call.dag.max_clean_up_seconds, earlier)
+    return await run_remotely(context, coordinators, task, call.dag.max_clean_up_seconds, _earlier_attempt(call))
 
 
 async def run_remotely(

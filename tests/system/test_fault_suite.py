@@ -18,7 +18,7 @@ class FaultSuite(TestCase):
     def test_one_seed(self) -> None:
         """Nothing is missed, nothing runs twice, nothing is left running; the output names seed and faults."""
         suite = run(
-            (sys.executable, "-m", "txdagu.testing.faults", f"--start={SEED}", "--seconds=6", "--faults=8"),
+            (sys.executable, "-m", "txdagu.testing.faults", f"--start={SEED}", "--seconds=4", "--faults=6"),
             {"PYTHONPATH": str(SOURCES)},
             seconds=120,
         )

@@ -91,9 +91,8 @@ def _open(found: Situation, told: Told, task: Explanation) -> Account:
         return Account(
             "lost", f"{name} was lost with worker {task.worker_id} {ago}", since, None, tuple(facts), (), _LOOK
         )
-    return Account(
-        "running", f"{name} runs at worker {task.worker_id} {ago}", since, None, tuple(facts), (), running_step(task)
-    )
+    step = running_step(task) or _next_below(found)
+    return Account("running", f"{name} runs at worker {task.worker_id} {ago}", since, None, tuple(facts), (), step)
 
 
 # -- files and the queue -----------------------------------------------------------------------------------------------
@@ -164,7 +163,7 @@ def _running_by_files(found: Situation, status: RunStatus) -> Account:
     local = status.worker_id in _HERE
     where = f"process {status.pid} of the host that started it" if local else f"worker {status.worker_id}"
     facts = [("attempt", status.attempt_id), *_listing(found), *_steps(status), *_unasked(found)]
-    step = "nothing: it goes on"
+    step = _next_below(found)
     if not local and found.word.best is None:
         facts.append(("coordinators", "none of those that answered has it as an open task"))
         step = _LOOK
@@ -173,6 +172,15 @@ def _running_by_files(found: Situation, status: RunStatus) -> Account:
         facts += _inside(found, told)
     text = f"{name} runs in {where}" if local else f"{name} runs at {where}, as its files say"
     return Account("running", text + _ago(found, began), began, None, tuple(facts), (), step)
+
+
+def _next_below(found: Situation) -> str:
+    """What to do about a run that goes on: something if a task below it waits for a worker."""
+    for told in found.word.told:
+        for task in told.below:
+            if task.state is State.QUEUED:
+                return f"for {task.run.name}: {way_out(task)}"
+    return "nothing: it goes on"
 
 
 def _listing(found: Situation) -> Iterator[tuple[str, str]]:

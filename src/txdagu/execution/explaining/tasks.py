@@ -66,14 +66,14 @@ def _lease(task: Explanation) -> str:
 
 
 def running_step(task: Explanation) -> str:
-    """What to do about a task that runs."""
+    """What to do about a task that runs; empty where nothing is to be done about the task itself."""
     if task.cancel_reason:
         return "nothing: its worker is told to end it with every heartbeat"
     if task.silent:
         return f"look after worker {task.worker_id}; when it comes back the run goes on, and a later process of that id ends it"
     if task.lease_left is not None and task.heard_age > 5:
         return f"look after worker {task.worker_id}: it is silent, and the task is given away when the lease ends"
-    return "nothing: it goes on"
+    return ""
 
 
 def binding(task: Explanation) -> Binding:

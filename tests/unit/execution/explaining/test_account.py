@@ -192,6 +192,8 @@ class HeldTests(SynchronousTestCase):
         self.assertIn("sub (run k1) waits for a worker for 2 min: no worker is connected", first)
         self.assertEqual(second, "sub (run k2) is running at worker w2 for 90 s")
         self.assertEqual(third, "3 more open tasks")
+        for found in (account, said(known(RUNS, below=(other, child)))):
+            self.assertIn("for sub: start a worker: dagu worker", found.next_step)
 
 
 class EndTests(SynchronousTestCase):

@@ -20,7 +20,7 @@ class Explanation:
     A task at one moment. All times are ages, in seconds.
 
     `age` is how long it has been in its `state`. Of a waiting task, `verdicts` has one for each worker, nearest misses first,
-    and `ahead` counts tasks that were accepted earlier and could take one of its workers. Of a task that a worker has,
+    and `ahead` counts tasks that have their turn before it and could take one of its workers. Of a task that a worker has,
     `heard_age` tells when that last gave a sign of the task, and `lease_left` how long that counts; it is None where no lease
     is kept. `lost_workers` are those that were lost with it, `silent` says that it is left to a worker whose lease has ended,
     `adopted` that it was found running. `outcome` is how an ended one ended. `confirms` tells a worker of ours from one of Dagu.

@@ -235,7 +235,7 @@ class Lifecycle:
         self._entries.append(record.note(Transition(now, row.target, record.worker_id, record.epoch, text)))
         released = None
         if before is State.QUEUED:
-            self.placement.remove_task(record)
+            self.placement.remove_task(record, served=row.target is State.OFFERED)
         elif before in HELD and row.target not in HELD:
             released = self._release(record, before)
         if released is not None and happened is Input.OFFER_TIMEOUT:

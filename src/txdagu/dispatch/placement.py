@@ -43,31 +43,59 @@ class Supply:
         self.demands: dict[Demand, None] = {}
 
 
+class Line:
+    """
+    The waiting tasks of one DAG in one demand, oldest first. `turn` is the count of turns when it last began or was served.
+
+    The queue is a heap whose outdated items are dropped when they come up.
+    """
+
+    __slots__ = ("queue", "turn", "waiting")
+
+    def __init__(self, turn: int) -> None:
+        self.turn = turn
+        self.queue: list[tuple[int, TaskRecord]] = []
+        self.waiting = 0
+
+    def add(self, record: TaskRecord) -> None:
+        """Let a task wait at the place that its number gives it."""
+        self.waiting += 1
+        heapq.heappush(self.queue, (record.number, record))
+
+    def remove(self, record: TaskRecord) -> None:
+        """A task waits no longer."""
+        self.waiting -= 1
+        if self.queue[0][1] is record:
+            heapq.heappop(self.queue)
+
+    def oldest(self) -> TaskRecord:
+        """The task that waits longest; there must be one."""
+        while self.queue[0][1].state is not State.QUEUED:
+            heapq.heappop(self.queue)
+        return self.queue[0][1]
+
+    def before(self, record: TaskRecord) -> int:
+        """How many of these tasks were accepted before that one."""
+        return sum(number < record.number and one.state is State.QUEUED for number, one in self.queue)
+
+
 class Demand:
     """
-    All waiting tasks with one selector, oldest first, and the workers that could take them, best first.
+    All waiting tasks with one selector, and the workers that could take them, best first.
 
-    Both are heaps whose outdated items are dropped when they come up.
+    `lines` has those of each DAG by its name; the first has its turn, and goes to the end with it. `candidates` is a heap whose
+    outdated items are dropped when they come up.
     """
 
-    __slots__ = ("candidates", "limit", "queue", "selector", "supplies", "waiting")
+    __slots__ = ("candidates", "limit", "lines", "selector", "supplies", "waiting")
 
     def __init__(self, selector: LabelSet) -> None:
         self.selector = selector
-        self.queue: list[tuple[int, TaskRecord]] = []
+        self.lines: OrderedDict[str, Line] = OrderedDict()
         self.waiting = 0
         self.candidates: list[Candidate] = []
         self.limit = 64
         self.supplies: dict[Supply, None] = {}
-
-    def oldest(self) -> TaskRecord | None:
-        """The task that waits longest."""
-        while self.queue:
-            record = self.queue[0][1]
-            if record.state is State.QUEUED:
-                return record
-            heapq.heappop(self.queue)
-        return None
 
     def add_candidate(self, candidate: Candidate) -> None:
         """Note a worker; once most notes are outdated, start a fresh list."""
@@ -83,8 +111,11 @@ class Placement:
     Waiting tasks by selector, workers with free slots by label set, and which of both fit each other.
 
     Among the workers that match, those that left no offer unconfirmed come first, then the least loaded, then who has
-    waited longest, then the first by id: the same workers are always taken in the same order. Tasks of one selector are
-    served in the order of acceptance; of several selectors a worker gets the oldest task.
+    waited longest, then the first by id: the same workers are always taken in the same order.
+
+    Free slots go to the DAGs in turn (round-robin): the tasks of one selector and one root DAG stand in one line, in the order
+    of acceptance. A worker takes from that line, of all that it may take from, which was served or began longest ago. So a DAG
+    with few tasks waits for one round, however many another one has.
     """
 
     def __init__(self) -> None:
@@ -95,6 +126,7 @@ class Placement:
         self._demands_by_label: dict[Label | None, dict[Demand, None]] = {}
         self._supplies_by_label: dict[Label | None, dict[Supply, None]] = {}
         self._ties = 0
+        self._turns = 0
 
     @property
     def waiting(self) -> int:
@@ -102,21 +134,31 @@ class Placement:
         return sum(demand.waiting for demand in self._demands.values())
 
     def add_task(self, record: TaskRecord) -> None:
-        """Let a task wait; it keeps the place that its number gives it."""
+        """Let a task wait; in its line it keeps the place that its number gives it, and a new line is the last."""
         demand = self._demand(wanted(record.task))
         demand.waiting += 1
         self._idle.pop(demand.selector, None)
-        heapq.heappush(demand.queue, (record.number, record))
+        line = demand.lines.get(record.task.root.name)
+        if line is None:
+            self._turns += 1
+            line = demand.lines[record.task.root.name] = Line(self._turns)
+        line.add(record)
 
-    def remove_task(self, record: TaskRecord) -> None:
-        """A task waits no longer."""
+    def remove_task(self, record: TaskRecord, served: bool) -> None:
+        """A task waits no longer; if it was `served`, that was the turn of its line."""
         demand = self._demands[wanted(record.task)]
         demand.waiting -= 1
+        name = record.task.root.name
+        line = demand.lines[name]
+        line.remove(record)
+        if line.waiting == 0:
+            del demand.lines[name]
+        elif served:
+            self._turns += 1
+            line.turn = self._turns
+            demand.lines.move_to_end(name)
         if demand.waiting == 0:
-            demand.queue.clear()
             self._retire(demand)
-        elif demand.queue[0][1] is record:
-            heapq.heappop(demand.queue)
 
     def update_worker(self, worker: WorkerRecord) -> None:
         """Look at a worker again after its labels, load or waiting calls changed."""
@@ -158,32 +200,34 @@ class Placement:
         return None
 
     def task_for(self, worker: WorkerRecord) -> TaskRecord | None:
-        """The oldest task that this worker may take."""
-        best: TaskRecord | None = None
+        """The task whose turn it is, of those that this worker may take."""
+        best: Line | None = None
         for demand in self._supply_of(worker).demands:
             if demand.waiting:
-                oldest = demand.oldest()
-                if oldest is not None and (best is None or oldest.number < best.number):
-                    best = oldest
-        return best
+                line = next(iter(demand.lines.values()))
+                if best is None or line.turn < best.turn:
+                    best = line
+        return None if best is None else best.oldest()
 
     def ahead(self, record: TaskRecord) -> int:
-        """How many waiting tasks, accepted earlier, could take a worker that this waiting one could take as well."""
-        own = self._demands[wanted(record.task)]
-        rivals = {demand for supply in own.supplies for demand in supply.demands} | {own}
-        earlier = {
-            number
-            for demand in rivals
-            for number, other in demand.queue
-            if number < record.number and other.state is State.QUEUED
-        }
-        return len(earlier)
+        """
+        How many of the waiting tasks that could take one of the same workers have their turn before this waiting one.
+
+        That is how many such a worker, if it may take all of them, takes before it. Another line is served once in each round,
+        in the round of this task only if it stands before its line.
+        """
+        demand = self._demands[wanted(record.task)]
+        rivals = {rival for supply in demand.supplies for rival in supply.demands} | {demand}
+        own = demand.lines[record.task.root.name]
+        rounds = own.before(record)
+        others = (line for rival in rivals for line in rival.lines.values() if line is not own)
+        return rounds + sum(min(line.waiting, rounds + (line.turn < own.turn)) for line in others)
 
     def clear_tasks(self) -> None:
         """Nothing waits any more."""
         for demand in list(self._demands.values()):
             demand.waiting = 0
-            demand.queue.clear()
+            demand.lines.clear()
             self._retire(demand)
 
     def _candidate(self, worker: WorkerRecord) -> Candidate:

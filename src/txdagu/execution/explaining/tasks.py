@@ -55,8 +55,8 @@ def task_facts(task: Explanation, told: Told) -> Iterator[tuple[str, str]]:
 def _before(ahead: int) -> str:
     if not ahead:
         return "no task that could take the same workers"
-    tasks = "1 task was" if ahead == 1 else f"{ahead} tasks were"
-    return f"{tasks} accepted earlier and could take the same workers"
+    tasks = "1 task has its" if ahead == 1 else f"{ahead} tasks have their"
+    return f"{tasks} turn earlier and could take the same workers"
 
 
 def _lease(task: Explanation) -> str:

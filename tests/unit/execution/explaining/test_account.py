@@ -107,8 +107,8 @@ class WaitingTests(SynchronousTestCase):
         self.assertEqual(account.headline, "etl (run r1) waits for a worker since 2026-11-24 10:42:07 UTC (17 s)")
         self.assertEqual(account.since, AT - timedelta(seconds=17))
         self.assertEqual(fact(account, "before it"), ["no task that could take the same workers"])
-        self.assertIn("3 tasks were accepted earlier", fact(self.waits(ahead=3), "before it")[0])
-        self.assertIn("1 task was accepted earlier", fact(self.waits(ahead=1), "before it")[0])
+        self.assertIn("3 tasks have their turn earlier", fact(self.waits(ahead=3), "before it")[0])
+        self.assertIn("1 task has its turn earlier", fact(self.waits(ahead=1), "before it")[0])
 
     def test_any_worker(self) -> None:
         """Without a selector there is nothing to change about it."""

@@ -15,6 +15,7 @@ from txdagu.model.labels import Labels
 from txdagu.model.task import Task
 from txdagu.peers.discovery import Member
 from txdagu.protocol import coordinator_pb2 as pb
+from txdagu.protocol.conversion import task_from_message
 from txdagu.testing.simulation.coordinators import PARTS, Coordinator, Parts, Times
 from txdagu.testing.simulation.disk import Disk
 from txdagu.testing.simulation.dispatchers import Dispatcher, orders
@@ -157,6 +158,7 @@ class Cluster:
 
     def _offered(self, worker: Worker, member: Member, message: pb.Task) -> None:
         self.invariants.offer_told(member.host, worker.id, worker.labels, message)
+        self.faults.offered(worker.id, member.host, task_from_message(message).on_worker_lost.policy)
 
     # -- the course of events ------------------------------------------------------------------------------------------
 

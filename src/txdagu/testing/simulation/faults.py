@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from txdagu.model.policies import LostWorkerPolicy
 from txdagu.testing.simulation.coordinators import Coordinator
 from txdagu.testing.simulation.disk import FAST
 from txdagu.testing.simulation.workers import Worker
@@ -33,6 +34,7 @@ KINDS = (
     "clock jumps",
     "journal lost",
     "long silence",
+    "confirmation unanswered",
 )
 FOLLOWING = (
     "partition one-way",
@@ -42,8 +44,8 @@ FOLLOWING = (
     "torn last record",
     "failed commit",
 )
-# Lost disks and long silences would crowd out everything else.
-RARE = ("journal lost", "long silence")
+# Lost disks and long silences would crowd out everything else; a confirmation must be met in the very moment.
+RARE = ("journal lost", "long silence", "confirmation unanswered")
 
 
 class Faults:
@@ -56,6 +58,7 @@ class Faults:
         self._rare = kinds
         self._until = 0.0
         self._down: set[str] = set()
+        self._unanswered_from = float("inf")
 
     def begin(self, until: float) -> None:
         """From now on, things go wrong."""
@@ -66,8 +69,23 @@ class Faults:
             return
         if self._cluster.seed % 10 == 3 and "journal lost" in self._rare:
             self._after(random.uniform(5.0, 25.0), self._journal_lost)
+        if self._cluster.seed % 10 == 6 and "confirmation unanswered" in self._rare:
+            self._unanswered_from = random.uniform(0.0, 8.0)
         if self._kinds:
             self._later()
+
+    def offered(self, worker_id: str, coordinator: str, policy: LostWorkerPolicy) -> None:
+        """
+        A worker was offered a task. If it is one that may be left to it, and this is wished for, its confirmations arrive from
+        now on and are not answered, for longer than it repeats them.
+        """
+        if policy is LostWorkerPolicy.WAIT and self._unanswered_from <= self._cluster.world.now < self._until:
+            self._unanswered_from = float("inf")
+            seconds = self._cluster.random.uniform(20.0, 30.0)
+            self._tell("confirmation unanswered", f"{coordinator} to {worker_id}", seconds)
+            blocked = {(coordinator, worker_id)}
+            self._cluster.network.blocked |= blocked
+            self._after(seconds, lambda: self._cluster.network.blocked.difference_update(blocked))
 
     def heal(self) -> None:
         """Nothing goes wrong any more, and everybody is back."""

@@ -10,6 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 import txdagu.testing.simulation as package
 from txdagu.coordinator import service as coordinator_service
 from txdagu.coordinator.dispatcher import Dispatcher
+from txdagu.dispatch.machine import Input, State
 from txdagu.execution import run as execution_run
 from txdagu.reaper import __main__ as reaper_process
 from txdagu.testing.simulation import Parts, coordinators, reaping, runs, simulate, workers
@@ -35,6 +36,12 @@ class CampaignTests(SynchronousTestCase):
         self.assertEqual(first.story(), again.story())
         self.assertEqual(first.events, again.events)
         self.assertNotEqual(first.story(), simulate(8).story())
+
+    def test_orders_and_lost_confirmations_are_driven(self) -> None:
+        """Guards that runs are handed back by drained workers, and that a confirmation is missed by its worker alone."""
+        edges = simulate(48).edges | simulate(6).edges
+        for happened in (Input.RECALL, Input.HANDED_BACK, Input.NOT_NAMED):
+            self.assertIn((State.RUNNING, happened), edges)
 
     def test_what_did_not_occur_is_listed(self) -> None:
         """Guards that a campaign which tried too little says so."""

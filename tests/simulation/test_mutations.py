@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import TypeVar
 
 from twisted.internet.defer import Deferred
@@ -10,6 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from txdagu.coordinator.dispatcher import Dispatcher
 from txdagu.dispatch.core import DispatchCore
+from txdagu.dispatch.journal import Kept
 from txdagu.dispatch.machine import State
 from txdagu.dispatch.records import Outcome
 from txdagu.dispatch.turn import Acceptance, Cancellation, Turn
@@ -61,6 +63,14 @@ class Unconfirmed(DispatchCore):
         return turn
 
 
+class Heedless(DispatchCore):
+    """A core that forgets with a restart which workers were cordoned or drained."""
+
+    def restore(self, kept: Kept, now: float) -> Turn[None]:
+        """All but the orders."""
+        return super().restore(replace(kept, standings=()), now)
+
+
 class Hasty(Dispatcher):
     """Answers first, and writes the journal then."""
 
@@ -93,6 +103,10 @@ class MutationTests(SynchronousTestCase):
         """Guards that a worker which keeps a task beyond its lease is noticed."""
         self.patch(leases, "freeze_after", lambda ttl: ttl + 20.0)
         self.assertRegex(self.found(Parts(), 27), "^2: .* executed twice at once")
+
+    def test_without_orders_in_the_journal(self) -> None:
+        """Guards that a worker which is given tasks against an order from before a restart is noticed."""
+        self.assertRegex(self.found(Parts(core=Heedless), 8), "^6: .* is offered to .*, which is (cordoned|draining)")
 
     def test_without_journal_before_answer(self) -> None:
         """Guards that an answer which the journal does not have yet is noticed."""

@@ -150,8 +150,7 @@ class DispatchCore:
         if record.state is State.OFFERED:
             self._tasks.apply(record, Input.ACK, now)
         elif record.state is State.RUNNING:
-            record.lease_until = now + self._tasks.lease_ttl
-            record.heard_at = now
+            self._renew(record, now)
         else:
             return self._tasks.turn(Acceptance(False, f"this offer was taken back: {record.timeline[-1].reason}"))
         return self._tasks.turn(Acceptance(True))
@@ -166,7 +165,9 @@ class DispatchCore:
         worker.slots, worker.busy, worker.running = beat.slots, beat.busy, beat.running
         self._maintenance.leaves(worker, beat.drain_left, now)
         self._maintenance.enforce(worker, now)
-        if worker.tasks and not worker.confirms:
+        if worker.tasks and worker.confirms:
+            self._look_for_silent(worker, now)
+        elif worker.tasks:
             self._compare(worker, now)
         if resized or (worker.free > 0 and not self._tasks.placement.offering(worker)):
             self._tasks.serve(worker, now)
@@ -194,10 +195,7 @@ class DispatchCore:
             elif record.state is not State.RUNNING:
                 reason = f"it was started without a valid confirmation: it is {_whereabouts(record)}"
             else:
-                if record.silent:
-                    self._tasks.apply(record, Input.HEARD_AGAIN, now)
-                record.lease_until = now + self._tasks.lease_ttl
-                record.heard_at = now
+                self._renew(record, now)
                 record.seen = True
                 reason, lost = record.cancel_reason, False
                 if record.recalled and not reason:
@@ -401,6 +399,34 @@ class DispatchCore:
                 self._members.lose(record, now - record.heard_at, now)
         else:
             self._tasks.apply(record, due.happened, now)
+
+    def _renew(self, record: TaskRecord, now: float) -> None:
+        if record.silent:
+            self._tasks.apply(record, Input.HEARD_AGAIN, now)
+        record.lease_until = now + self._tasks.lease_ttl
+        record.heard_at = now
+
+    def _look_for_silent(self, worker: WorkerRecord, now: float) -> None:
+        """
+        What the list of a worker that renews leases says about those of its tasks that it has not named, or no longer.
+
+        It names there all that it runs, and what has ended until that is reported.
+        """
+        asked = [
+            record
+            for record in worker.tasks.values()
+            if record.state is State.RUNNING and (record.silent or not record.seen)
+        ]
+        if not asked:
+            return
+        listed = {(running.root, running.run.id, running.epoch) for running in worker.running}
+        for record in asked:
+            if (*record.same_run, record.epoch) in listed:
+                record.seen, record.missed_from = True, None
+            elif (
+                record.silent and record.incarnation in ("", worker.incarnation) and self._tasks.not_named(record, now)
+            ):
+                self._tasks.apply(record, Input.NOT_NAMED, now)
 
     def _compare(self, worker: WorkerRecord, now: float) -> None:
         """What the list of a peer that confirms nothing says about the tasks it was offered."""

@@ -19,7 +19,7 @@ from txdagu.dispatch.records import (
     WorkerRecord,
 )
 from txdagu.dispatch.turn import Effect, Ending, Offer, Turn
-from txdagu.model.health import FORGOTTEN_AFTER, UNHEALTHY_AFTER
+from txdagu.model.health import FORGOTTEN_AFTER, UNHEALTHY_AFTER, WARNING_AFTER
 from txdagu.model.policies import LostWorkerPolicy
 from txdagu.model.run import RunRef
 from txdagu.model.standing import Standing
@@ -295,6 +295,7 @@ class Lifecycle:
         record.poll, _ = worker.polls.popitem()
         record.heard_at = now
         record.overdue, record.seen, record.beats, record.recalled = False, False, 0, ""
+        record.silent, record.missed_from = False, None
         worker.offers += 1
         record.offer_number = worker.offers
         worker.credit -= 1
@@ -353,8 +354,20 @@ class Lifecycle:
                 del worker.tasks[record.number]
                 self._of_unknown_workers.setdefault(worker.id, []).append(record)
 
+    def not_named(self, record: TaskRecord, now: float) -> bool:
+        """
+        Note a heartbeat, of the process that has the task, that does not name it although its lease has ended. True once there
+        was nothing but such heartbeats for the time of a lease: then the worker does not have the task.
+
+        A worker with longer pauses between its heartbeats may sleep, with our answer to its confirmation still unread.
+        """
+        if record.missed_from is None or now - record.missed_at > WARNING_AFTER:
+            record.missed_from = now
+        record.missed_at = now
+        return now - record.missed_from >= self.lease_ttl
+
     def _bear(self, record: TaskRecord, _now: float) -> None:
-        record.silent = True
+        record.silent, record.missed_from = True, None
 
     def _watch_again(self, record: TaskRecord, now: float) -> None:
         record.silent = False
@@ -364,14 +377,16 @@ class Lifecycle:
         """
         What becomes of a lost task: again if its worker cannot have begun it, else as its policy says.
 
-        A task that its worker confirmed but never once named as running, and that left in an orderly way, was not
-        begun. One that was taken up from its worker has no definition here with which another could run it.
+        A task that its worker confirmed but never once named as running was not begun if the worker left in an orderly way, or
+        has lived on without it for the time of a lease. One that was taken up from its worker has no definition here with which
+        another could run it.
         """
         why, policy = record.timeline[-1].reason, record.task.on_worker_lost
         if record.cancel_reason:
             self.apply(record, Input.CANCEL, now, why, Outcome(RunState.ABORTED, f"cancelled: {record.cancel_reason}"))
             return
-        if not record.seen and now < record.lease_until:
+        lived_on = record.missed_from is not None and now - record.missed_from >= self.lease_ttl
+        if not record.seen and (now < record.lease_until or lived_on):
             self.apply(record, Input.REQUEUE, now, why)
             return
         record.lost_workers += (record.worker_id,)

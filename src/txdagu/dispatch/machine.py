@@ -36,6 +36,7 @@ class Input(Enum):
     HEARD_AGAIN = "heard_again"
     WORKER_LEFT = "worker_left"
     WORKER_REPLACED = "worker_replaced"
+    NOT_NAMED = "not_named"
     DISAPPEARED = "disappeared"
     CANCEL = "cancel"
     CANCEL_UNSURE = "cancel_unsure"
@@ -129,6 +130,11 @@ TABLE: dict[tuple[State, Input], Edge] = {
         State.LOST,
         Consequence.JUDGE,
         "worker {worker} was restarted after {silence:.0f} s of silence while running {run}",
+    ),
+    (State.RUNNING, Input.NOT_NAMED): Edge(
+        State.LOST,
+        Consequence.JUDGE,
+        "worker {worker} lives, but for {silence:.0f} s it has not named {run} among its runs",
     ),
     (State.RUNNING, Input.WORKER_LEFT): Edge(
         State.LOST, Consequence.JUDGE, "worker {worker} left without saying how {run} ended"

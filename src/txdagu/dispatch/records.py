@@ -111,7 +111,8 @@ class TaskRecord:
     heartbeats that did not name it: after the offer is overdue while offered, in a row while running. Both only
     matter where a peer cannot say things itself. `sequence` counts transitions; those of the past are in `timeline`, as
     far as this process saw them. `silent` says that the lease has ended and the task is left to its worker all the same.
-    `recalled` is why its worker shall hand it back.
+    `recalled` is why its worker shall hand it back. `missed_from` and `missed_at` are the first and the last heartbeat in a row
+    that did not name the run while it was `silent`.
     """
 
     task: Task
@@ -135,6 +136,8 @@ class TaskRecord:
     overdue: bool = False
     seen: bool = False
     beats: int = 0
+    missed_from: float | None = None
+    missed_at: float = 0.0
     adopted: bool = False
     cancel_reason: str = ""
     recalled: str = ""

@@ -95,14 +95,14 @@ class Heartbeat:
                 await self._renew(owned)
 
     async def _send(self, leaving: bool) -> bool:
-        running = self._tasks.running()
+        named = self._tasks.named_to(self._member)
         request = pb.HeartbeatRequest(
             worker_id=self._around.identity.id,
             labels=dict(self._around.identity.labels),
             stats=pb.WorkerStats(
                 total_pollers=self._around.slots.total,
                 busy_pollers=self._around.slots.busy,
-                running_tasks=[running_task_to_message(task.as_running()) for task in running],
+                running_tasks=[running_task_to_message(task.as_running()) for task in named],
             ),
             incarnation=self._around.identity.incarnation,
             leaving=leaving,

@@ -205,6 +205,13 @@ class TasksInHand:
         """Those whose run has not ended."""
         return [task for task in self._tasks if not task.ended]
 
+    def named_to(self, member: Member) -> list[TaskInHand]:
+        """
+        Those that a heartbeat at that coordinator names: all that run, and of its own also what has ended and is not yet
+        reported. What is missing there for long it takes for something that we do not have.
+        """
+        return [task for task in self._tasks if not task.ended or (task.ours and task.owner.id == member.id)]
+
     def owned_by(self, member: Member) -> list[TaskInHand]:
         """Those whose lease that coordinator keeps: running, or ended and not yet reported."""
         return [task for task in self._tasks if task.ours and task.owner.id == member.id]

@@ -13,6 +13,7 @@ from txdagu.model.labels import Labels
 from txdagu.model.policies import LostWorkerPolicy, OnWorkerLost
 from txdagu.model.run import RunRef
 from txdagu.model.status import RunState
+from txdagu.model.task import RunningTask
 from txdagu.testing.dispatch import DONE, CoreTestCase, CountedNames, endings, make_poll, make_task, offers, running
 
 ROOT = RunRef("job", "r1")
@@ -142,6 +143,61 @@ class WaitTests(CoreTestCase):
         self.core.cancel(ROOT, "r1", "asked", 41)
         (order,) = self.core.run_heartbeat("w1", "one", [running(offer.task, 1, "key")], 42).answer
         self.assertEqual("asked", order.reason)
+
+    def beats(self, start: int, end: int, *named: RunningTask) -> None:
+        """Let w1 beat each second without renewing a lease, with these runs in its list, while time passes."""
+        for now in range(start, end):
+            self.step_to(now - 1, now)
+            self.core.heartbeat(Beat("w1", {}, "one", slots=1, running=named), now)
+
+    def test_confirmation_that_its_worker_never_heard_of(self) -> None:
+        """A worker that lives on for a lease without ever naming the task has not begun it: it waits again, under a new epoch."""
+        offer = self.started(lost=WAIT)
+        self.beats(1, 60)
+        self.assertEqual(State.RUNNING, self.state("r1"))
+        self.beats(60, 61)
+        reason = "worker w1 lives, but for 60 s it has not named job:r1 among its runs; waits again"
+        self.assertEqual(reason, self.why("r1"))
+        self.assertFalse(self.core.ack("w1", offer.token, 61).answer.accepted)
+        (second,) = offers(self.core.poll(make_poll("w1"), 61))
+        self.core.ack("w1", second.token, 61)
+        self.step_to(61, 92)
+        self.assertIn("so it is left to it", self.why("r1"))
+
+    def test_cancelled_and_never_begun(self) -> None:
+        """The same when its end was asked for: it ends as aborted."""
+        self.started(lost=WAIT)
+        self.core.cancel(ROOT, "r1", "asked", 41)
+        self.beats(1, 61)
+        ending = self.core.ended(ROOT, "r1")
+        assert ending is not None
+        self.assertEqual((RunState.ABORTED, "cancelled: asked"), (ending.outcome.state, ending.outcome.reason))
+
+    def test_named_once_and_then_no_more(self) -> None:
+        """A task that its worker had, and has no longer without a report, may not be begun twice: it fails."""
+        offer = self.started(lost=WAIT)
+        self.beats(1, 2, running(offer.task, 1))
+        self.beats(2, 61)
+        self.assertEqual(State.ENDED, self.state("r1"))
+        self.assertIn("it has not named job:r1 among its runs", self.why("r1"))
+
+    def test_named_without_a_lease(self) -> None:
+        """A worker that names the task in its heartbeats has it, also when its leases do not get through."""
+        offer = self.started(lost=WAIT)
+        self.beats(1, 200, running(offer.task, 1))
+        self.assertEqual(State.RUNNING, self.state("r1"))
+
+    def test_worker_that_sleeps_between_beats(self) -> None:
+        """Beats with long pauses prove nothing: our answer may wait to be read by a worker that was asleep."""
+        offer = self.started(lost=WAIT)
+        for now in range(40, 400, 40):
+            self.step_to(now - 40, now)
+            self.beats(now, now + 3)
+        self.assertEqual(State.RUNNING, self.state("r1"))
+        self.assertTrue(self.core.ack("w1", offer.token, 400).answer.accepted)
+        self.assertIn("is heard of again", self.why("r1"))
+        self.step_to(400, 431)
+        self.assertIn("was silent for 30 s", self.why("r1"))
 
 
 class ProgramTests(CoreTestCase):

@@ -129,6 +129,19 @@ class HeartbeatTests(SynchronousTestCase):
         self.assertEqual((requests[-1].incarnation, dict(requests[-1].labels)), ("life-1", {"gpu": "true"}))
         self.assertEqual(self.answered, [True] * 4)
 
+    def test_ended_and_not_reported(self) -> None:
+        """Its owner finds a task in each beat until its end is reported, so that it does not take it for one never begun."""
+        task = self._task()
+        task.ended = True
+        elsewhere = self._task()
+        elsewhere.ended, elsewhere.ours = True, False
+        self.heartbeat.start()
+        self._beat(2)
+        self.tasks.discard(task)
+        self._beat(1)
+        named = [len(request.stats.running_tasks) for request in self._channel.requests("Heartbeat")]
+        self.assertEqual([1, 1, 1, 0], named)
+
     def test_renewal(self) -> None:
         """Tasks of a coordinator of ours are renewed every second, with epoch and key."""
         task = self._task()

@@ -10,9 +10,6 @@ from txdagu.testing.simulation.cluster import Result, simulate
 from txdagu.testing.simulation.faults import FOLLOWING, KINDS
 from txdagu.testing.simulation.invariants import Edge
 
-# What only comes of orders to drain a worker, which nobody gives here.
-NOT_DRIVEN = ("recall", "handed_back")
-
 
 @dataclass
 class Campaign:
@@ -35,12 +32,8 @@ class Campaign:
 
     @property
     def missing(self) -> list[str]:
-        """Rows of the table and kinds of faults that did not occur, apart from those that are not driven."""
-        edges = sorted(
-            f"{state.value}, {happened.value}"
-            for state, happened in set(TABLE) - self.edges
-            if happened.value not in NOT_DRIVEN
-        )
+        """Rows of the table and kinds of faults that did not occur."""
+        edges = sorted(f"{state.value}, {happened.value}" for state, happened in set(TABLE) - self.edges)
         return edges + [kind for kind in (*KINDS, *FOLLOWING) if kind not in self.faults]
 
 

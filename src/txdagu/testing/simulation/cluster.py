@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from random import Random
 
 from twisted.logger import ILogObserver, LogEvent, globalLogPublisher
@@ -12,9 +13,11 @@ from zope.interface import implementer
 from txdagu.dispatch.machine import State
 from txdagu.dispatch.matching import matches
 from txdagu.model.labels import Labels
+from txdagu.model.standing import WorkerOrder
 from txdagu.model.task import Task
 from txdagu.peers.discovery import Member
 from txdagu.protocol import coordinator_pb2 as pb
+from txdagu.protocol.conversion import task_from_message
 from txdagu.testing.simulation.coordinators import PARTS, Coordinator, Parts, Times
 from txdagu.testing.simulation.disk import Disk
 from txdagu.testing.simulation.dispatchers import Dispatcher, orders
@@ -95,6 +98,7 @@ class Cluster:
         self.chaos = CHAOS + (LONG_SILENCE if self.long else 0.0)
         self.times = Times()
         self.workers: dict[str, AnyWorker] = {}
+        self.ordered: Callable[[Member, Iterable[WorkerOrder]], None]
         self.faults = Faults(self, kinds)
         self._parts = parts
         self._processes = 0
@@ -117,7 +121,7 @@ class Cluster:
         return Process(self.world, name, f"{self.seed}/{self._processes}", rate, wall_offset)
 
     def _coordinator(self, name: str) -> Coordinator:
-        disk = Disk(self.random, lambda entries: self.invariants.kept(name, entries))
+        disk = Disk(self.random, partial(self.invariants.kept, name))
         coordinator = Coordinator(self.network, self.files, disk, name, self._parts, self.times)
         self.invariants.loaded[name] = coordinator.loads
         return coordinator
@@ -157,6 +161,7 @@ class Cluster:
 
     def _offered(self, worker: Worker, member: Member, message: pb.Task) -> None:
         self.invariants.offer_told(member.host, worker.id, worker.labels, message)
+        self.faults.offered(worker.id, member.host, task_from_message(message).on_worker_lost.policy)
 
     # -- the course of events ------------------------------------------------------------------------------------------
 
@@ -190,6 +195,7 @@ class Cluster:
         process = self.process("dispatcher", skewed=False)
         dispatcher = Dispatcher(process, self.network, self.members, wanted, self.invariants.broken)
         dispatcher.start()
+        self.ordered = dispatcher.keep_in_order
         self.faults.begin(self.chaos)
         self._until(self.chaos, lambda: False)
         self.faults.heal()

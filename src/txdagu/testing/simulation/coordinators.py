@@ -10,6 +10,7 @@ from txdagu.coordinator.dispatcher import Dispatcher
 from txdagu.coordinator.handover import Owner
 from txdagu.coordinator.naming import RandomNames
 from txdagu.coordinator.rpc import CoordinatorService
+from txdagu.coordinator.workers import WorkerService
 from txdagu.dispatch.core import DispatchCore
 from txdagu.model.errors import UnavailableError
 from txdagu.peers.discovery import Member
@@ -82,7 +83,8 @@ class Coordinator:
 
         def ready(_: object) -> None:
             service = CoordinatorService(dispatcher, lambda: Owner(self.member.id, self.name, PORT))
-            self._server = Server(process, self.name, service.handlers())
+            handlers = {**service.handlers(), **WorkerService(dispatcher).handlers()}
+            self._server = Server(process, self.name, handlers)
             self.core, self.dispatcher, self.journal = core, dispatcher, journal
             self.up = True
             self._network.listen(self._server)

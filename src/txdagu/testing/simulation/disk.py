@@ -39,11 +39,11 @@ class Disk:
     """
     A log of records, of which a crash keeps those that were synced, and of the others a part.
 
-    `failing` disks sync nothing, others take up to `slow` seconds for it. `kept` is called with the entries of a record as soon
-    as nothing can take them away again, `written` once, as soon as the next record is to be synced.
+    `failing` disks sync nothing, others take up to `slow` seconds for it. `kept` is called with the entries and standings of a
+    record as soon as nothing can take them away again, `written` once, as soon as the next record is to be synced.
     """
 
-    def __init__(self, random: Random, kept: Callable[[Sequence[Entry]], None]) -> None:
+    def __init__(self, random: Random, kept: Callable[[Sequence[Entry], Sequence[StandingEntry]], None]) -> None:
         self.failing = False
         self.slow = FAST
         self.written: Callable[[], None] | None = None
@@ -63,7 +63,7 @@ class Disk:
         """Keep a record for good."""
         if record in self.records and not record.synced:
             record.synced = True
-            self._kept(record.entries)
+            self._kept(record.entries, record.standings)
 
     def fail(self) -> None:
         """A sync failed: of what was to be synced a part is there all the same, and nobody knows which."""

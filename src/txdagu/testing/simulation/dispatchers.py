@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from random import Random
 from typing import Any
@@ -12,12 +12,13 @@ from twisted.python.failure import Failure
 
 from txdagu.model.policies import LostWorkerPolicy, OnWorkerLost
 from txdagu.model.run import RunRef
+from txdagu.model.standing import WorkerOrder
 from txdagu.model.task import Operation, Task
 from txdagu.peers.discovery import Member
 from txdagu.peers.statuses import status_from_message
 from txdagu.protocol import coordinator_pb2 as pb
-from txdagu.protocol.conversion import task_to_message
-from txdagu.protocol.services import DISPATCH, GET_DAG_RUN_STATUS, GET_WORKERS, REQUEST_CANCEL
+from txdagu.protocol.conversion import order_to_message, task_to_message
+from txdagu.protocol.services import DISPATCH, GET_DAG_RUN_STATUS, GET_WORKERS, ORDER_WORKERS, REQUEST_CANCEL
 from txdagu.testing.simulation.network import Network
 from txdagu.testing.simulation.workers import Directory
 from txdagu.testing.simulation.world import Process
@@ -186,6 +187,22 @@ class Dispatcher:
                 await self._pause(1.0)
             else:
                 return
+
+    def keep_in_order(self, member: Member, given: Iterable[WorkerOrder]) -> None:
+        """Give these orders for workers to a coordinator, each as soon as the one before is carried out."""
+        self._forever(self._give(member, given))
+
+    async def _give(self, member: Member, given: Iterable[WorkerOrder]) -> None:
+        for order in given:
+            while True:
+                await self._pause(self._process.random.uniform(0.5, 4.0))
+                try:
+                    await self._directory.channel(member).unary(
+                        ORDER_WORKERS, order_to_message(order), timeout=DEADLINE
+                    )
+                except RpcError:
+                    continue
+                break
 
     async def _look(self, member: Member) -> None:
         while True:

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from txdagu.model.policies import LostWorkerPolicy
+from txdagu.model.standing import Action, WorkerOrder
+from txdagu.peers.discovery import Member
 from txdagu.testing.simulation.coordinators import Coordinator
 from txdagu.testing.simulation.disk import FAST
 from txdagu.testing.simulation.workers import Worker
@@ -33,6 +36,8 @@ KINDS = (
     "clock jumps",
     "journal lost",
     "long silence",
+    "confirmation unanswered",
+    "workers drained",
 )
 FOLLOWING = (
     "partition one-way",
@@ -42,8 +47,10 @@ FOLLOWING = (
     "torn last record",
     "failed commit",
 )
-# Lost disks and long silences would crowd out everything else.
-RARE = ("journal lost", "long silence")
+# Lost disks and long silences would crowd out everything else; a confirmation must be met in the very moment.
+RARE = ("journal lost", "long silence", "confirmation unanswered", "workers drained")
+# Seconds after which nothing that was sent can arrive any more.
+LATE = 15.0
 
 
 class Faults:
@@ -56,6 +63,8 @@ class Faults:
         self._rare = kinds
         self._until = 0.0
         self._down: set[str] = set()
+        self._unanswered_from = float("inf")
+        self._resumed_from: tuple[Member, ...] = ()
 
     def begin(self, until: float) -> None:
         """From now on, things go wrong."""
@@ -66,8 +75,25 @@ class Faults:
             return
         if self._cluster.seed % 10 == 3 and "journal lost" in self._rare:
             self._after(random.uniform(5.0, 25.0), self._journal_lost)
+        if self._cluster.seed % 10 == 6 and "confirmation unanswered" in self._rare:
+            self._unanswered_from = random.uniform(0.0, 8.0)
+        if self._cluster.seed % 10 == 8 and "workers drained" in self._rare:
+            self._after(random.uniform(0.0, 5.0), self._workers_drained)
         if self._kinds:
             self._later()
+
+    def offered(self, worker_id: str, coordinator: str, policy: LostWorkerPolicy) -> None:
+        """
+        A worker was offered a task. If it is one that may be left to it, and this is wished for, its confirmations arrive from
+        now on and are not answered, for longer than it repeats them.
+        """
+        if policy is LostWorkerPolicy.WAIT and self._unanswered_from <= self._cluster.world.now < self._until:
+            self._unanswered_from = float("inf")
+            seconds = self._cluster.random.uniform(20.0, 30.0)
+            self._tell("confirmation unanswered", f"{coordinator} to {worker_id}", seconds)
+            blocked = {(coordinator, worker_id)}
+            self._cluster.network.blocked |= blocked
+            self._after(seconds, lambda: self._cluster.network.blocked.difference_update(blocked))
 
     def heal(self) -> None:
         """Nothing goes wrong any more, and everybody is back."""
@@ -91,6 +117,8 @@ class Faults:
                 worker.process.resume()
             if worker.gone:
                 cluster.start_worker(place)
+        # Not before what was asked for until now has arrived, perhaps late and twice.
+        cluster.world.after(LATE, self._all_resumed)
         self._down.clear()
 
     def _later(self) -> None:
@@ -220,6 +248,27 @@ class Faults:
         self._tell("worker leaves", worker_id, seconds)
         self._down.add(worker_id)
         worker.leave(lambda: self._back(worker_id, seconds))
+
+    # -- orders of people ----------------------------------------------------------------------------------------------
+
+    def _workers_drained(self) -> None:
+        """People empty workers, with little patience, cordon others, and let them take tasks again."""
+        cluster, random = self._cluster, self._cluster.random
+        for member in cluster.members:
+            given = []
+            for _ in range(random.randint(3, 9)):
+                ids = tuple(random.sample([place.worker_id for place in cluster.places], random.choice((1, 1, 2))))
+                patience = random.choice((0.0, random.uniform(0.0, 5.0), None))
+                given.append(WorkerOrder(random.choice(tuple(Action)), ids, reason="work", by="us", patience=patience))
+            self._tell("workers drained", f"by {member.host}, {len(given)} orders", 0.0)
+            cluster.ordered(member, given)
+        self._resumed_from = cluster.members
+
+    def _all_resumed(self) -> None:
+        cluster = self._cluster
+        everybody = tuple(place.worker_id for place in cluster.places)
+        for member in self._resumed_from:
+            cluster.ordered(member, [WorkerOrder(Action.RESUME, everybody, by="us")])
 
     # -- coordinators --------------------------------------------------------------------------------------------------
 

@@ -12,10 +12,11 @@ from twisted.python.failure import Failure
 
 from txdagu.dispatch.machine import TABLE, Input, State
 from txdagu.dispatch.matching import matches
-from txdagu.dispatch.records import Entry
+from txdagu.dispatch.records import Entry, StandingEntry
 from txdagu.model.labels import Labels
 from txdagu.model.policies import LostWorkerPolicy
 from txdagu.model.run import RunRef
+from txdagu.model.standing import Standing
 from txdagu.model.status import RunState
 from txdagu.peers.statuses import status_from_message
 from txdagu.protocol import coordinator_pb2 as pb
@@ -73,6 +74,7 @@ class Book:
     of_run: dict[RunKey, Life] = field(default_factory=dict)
     epochs: dict[RunKey, int] = field(default_factory=dict)
     of_token: dict[str, Life] = field(default_factory=dict)
+    standings: dict[str, Standing | None] = field(default_factory=dict)
 
 
 class Invariants:
@@ -117,9 +119,12 @@ class Invariants:
 
     # -- 1, 2, 3, 6: the journal ---------------------------------------------------------------------------------------
 
-    def kept(self, coordinator: str, entries: Sequence[Entry]) -> None:
-        """These entries are on a coordinator's disk for good."""
+    def kept(self, coordinator: str, entries: Sequence[Entry], standings: Sequence[StandingEntry] = ()) -> None:
+        """These entries, written at once, are on a coordinator's disk for good."""
         book = self.book(coordinator)
+        for noted in standings:
+            book.standings[noted.worker_id] = noted.standing
+            self._world.tell(coordinator, f"{noted.worker_id}: {noted.standing or 'takes tasks again'}")
         for entry in entries:
             self._world.tell(coordinator, _line(entry))
             try:
@@ -169,6 +174,8 @@ class Invariants:
         life.tokens.add(entry.token)
         self._attempts[entry.attempt_id] = (life, epoch)
         worker = entry.transition.worker_id
+        if book.standings.get(worker) is not None:
+            self.fail(f"6: run {run[1]} is offered to {worker}, which is {book.standings[worker]}")
         if not matches(entry.task.selector, self.labels[worker]):
             self.fail(f"6: run {run[1]} wants {entry.task.selector} and is offered to {worker}, {self.labels[worker]}")
 
@@ -283,6 +290,8 @@ class Invariants:
 
     def _workers_told(self, server: str, answer: pb.GetWorkersResponse) -> None:
         for worker in answer.workers:
+            if not worker.last_heartbeat_at and worker.health_status != pb.WORKER_HEALTH_STATUS_HEALTHY:
+                continue  # it is not there, and listed only because of an order
             heard = self._arrived.get((server, worker.worker_id), float("-inf"))
             since = self._world.now - max(heard, *self.loaded.get(server, [0.0]))
             if worker.heartbeat_age_ms / 1000 < since * 0.97 - 0.1:

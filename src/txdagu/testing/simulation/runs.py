@@ -173,6 +173,7 @@ class CoreRun:
         self._sink: Sink | None = None
         self._done: Deferred[RunStatus] = Deferred()
         self._cancelled = ""
+        self._handed_back = False
         previous = request.previous.nodes if request.previous is not None else ()
         self._core = RunCore(request.dag, previous, request.step, resumes=request.resumes)
         self._steps: dict[Target, StepProcess] = {}
@@ -194,6 +195,15 @@ class CoreRun:
             stop = self._core.escalate if self._guard.frozen else self._core.cancel
             self._carry_out(stop(self._process.wall()))
 
+    def hand_back(self, reason: str) -> None:
+        """Stop, so that another worker can go on."""
+        if self._cancelled:
+            return
+        self._cancelled, self._handed_back = reason, True
+        if self._sink is not None:
+            stop = self._core.escalate if self._guard.frozen else self._core.hand_back
+            self._carry_out(stop(self._process.wall()))
+
     def give_up(self, reason: str, fenced: bool = False) -> None:
         """Kill it; if `fenced`, it writes nothing more."""
         self._guard.end(reason, fenced)
@@ -211,7 +221,8 @@ class CoreRun:
         self._sink = await self._engine.store.open_attempt(request.dag, request.run, request.root, request.attempt_name)
         self._began = self._process.wall()
         if self._cancelled:
-            self._carry_out(self._core.cancel(self._process.wall()))
+            stop = self._core.hand_back if self._handed_back else self._core.cancel
+            self._carry_out(stop(self._process.wall()))
             return
         self._write(RunState.RUNNING)
         self._carry_out(self._core.start(self._process.wall()))
@@ -300,6 +311,8 @@ class CoreRun:
 
     def _finish(self, state: RunState, reason: str) -> None:
         self._wake_at(None)
+        if self._handed_back and state is RunState.ABORTED and not self._guard.ended:
+            state = RunState.QUEUED
         status = self._write(state, reason or self._cancelled)
         self._done.callback(status)
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from unittest import TestCase
+from unittest import TestCase, skipUnless
+
+import pytest
 
 from txdagu.testing.programs import run
 
@@ -14,6 +16,8 @@ SOURCES = Path(__file__).parents[2] / "src"
 SEED = os.environ.get("TXDAGU_FAULTS_SEED", "1")
 
 
+@pytest.mark.optional
+@skipUnless(os.environ.get("TXDAGU_FAULTS"), "real processes at random times: TXDAGU_FAULTS=1 or make faults")
 class FaultSuite(TestCase):
     def test_one_seed(self) -> None:
         """Nothing is missed, nothing runs twice, nothing is left running; the output names seed and faults."""

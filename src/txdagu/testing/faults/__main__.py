@@ -8,6 +8,7 @@ found, with the story of the runs that it is about.
 from __future__ import annotations
 
 import argparse
+import re
 import shutil
 import sys
 import tempfile
@@ -82,7 +83,7 @@ async def _one(reactor: Any, network: Network, size: Size, bounds: Bounds, seed:
         findings = await suite.run(seed)
         for finding in findings:
             _say(f"FOUND {finding}")
-        for run_id in sorted({finding.partition(":")[0] for finding in findings}):
+        for run_id in sorted(set(re.findall(r"run-\d+", " ".join(map(str, findings))))):
             _say(*suite.story(run_id))
         if findings:
             _say(*suite.cluster.said)

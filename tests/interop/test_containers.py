@@ -12,7 +12,6 @@ import re
 import shutil
 import tempfile
 import time
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from os import environ
 from pathlib import Path
@@ -29,8 +28,8 @@ from txdagu.model.dag import Command, Dag, Step
 from txdagu.model.run import RunRef
 from txdagu.model.status import NodeState
 from txdagu.testing.differential.cases import read_cases
-from txdagu.testing.differential.programs import Result, run_ours, run_reference
-from txdagu.testing.differential.verdicts import facts_missed, remarks
+from txdagu.testing.differential.programs import Result, run_both
+from txdagu.testing.differential.verdicts import verdict
 from txdagu.testing.dockerd import IMAGE, OwnEngine, lacking
 from txdagu.testing.steps import StepHarness
 
@@ -75,22 +74,13 @@ class ContainerTests(TrialCase):
         cls.engine = _engine(cls.addClassCleanup)
         if not Path(REFERENCE).is_file():
             return
-        directory = Path(tempfile.mkdtemp())
-        cls.addClassCleanup(shutil.rmtree, directory, ignore_errors=True)
         cases = [replace(case, env={**case.env, "DOCKER_HOST": cls.engine.host}) for case in CASES.values()]
-        with ThreadPoolExecutor(2) as pool:
-            theirs = pool.submit(run_reference, REFERENCE, cases, directory / "dagu")
-            ours = pool.submit(run_ours, cases, directory / "ours")
-            cls.theirs = dict(zip(CASES, theirs.result(), strict=True))
-            cls.ours = dict(zip(CASES, ours.result(), strict=True))
+        cls.theirs, cls.ours = run_both(REFERENCE, cases)
 
     def check(self, name: str) -> None:
         """Compare what came of one file."""
-        case, theirs, ours = CASES[name], self.theirs[name], self.ours[name]
-        missed = facts_missed(case, theirs)
-        self.assertFalse(missed, "\n  ".join([f"Dagu, {name}: {case.trap}", *missed, theirs.messages]))
-        found = remarks(case, theirs, ours)
-        self.assertFalse(found, "\n  ".join([f"{name}: {case.trap}", *found, ours.messages]))
+        wrong = verdict(CASES[name], self.theirs[name], self.ours[name])
+        self.assertFalse(wrong, wrong)
 
     async def test_a_stop_ends_what_runs_in_containers(self) -> None:
         """Nothing of a stopped run works on: not its own container, not the command in somebody else's, which stays."""

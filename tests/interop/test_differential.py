@@ -9,17 +9,14 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
-import tempfile
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from unittest import TestCase, skipUnless
 
 import pytest
 
 from txdagu.testing.differential.cases import Case, read_cases
-from txdagu.testing.differential.programs import Result, run_ours, run_reference
-from txdagu.testing.differential.verdicts import facts_missed, remarks
+from txdagu.testing.differential.programs import Result, run_both
+from txdagu.testing.differential.verdicts import verdict
 
 REFERENCE = os.environ.get("TXDAGU_REFERENCE", "")
 DIRECTORY = Path(__file__).parent / "dags"
@@ -78,22 +75,12 @@ class DifferentialTests(TestCase):
     @classmethod
     def setUpClass(cls) -> None:
         """Run all files, in both programs at once."""
-        directory = Path(tempfile.mkdtemp())
-        cls.addClassCleanup(shutil.rmtree, directory, ignore_errors=True)
-        cases = list(CASES.values())
-        with ThreadPoolExecutor(2) as pool:
-            theirs = pool.submit(run_reference, REFERENCE, cases, directory / "dagu")
-            ours = pool.submit(run_ours, cases, directory / "ours")
-            cls.theirs = dict(zip(CASES, theirs.result(), strict=True))
-            cls.ours = dict(zip(CASES, ours.result(), strict=True))
+        cls.theirs, cls.ours = run_both(REFERENCE, list(CASES.values()))
 
     def check(self, name: str) -> None:
         """Compare what came of one file."""
-        case, theirs, ours = CASES[name], self.theirs[name], self.ours[name]
-        missed = facts_missed(case, theirs)
-        self.assertFalse(missed, "\n  ".join([f"Dagu, {name}: {case.trap}", *missed, theirs.messages]))
-        found = remarks(case, theirs, ours)
-        self.assertFalse(found, "\n  ".join([f"{name}: {case.trap}", *found, ours.messages]))
+        wrong = verdict(CASES[name], self.theirs[name], self.ours[name])
+        self.assertFalse(wrong, wrong)
 
 
 def _add_tests() -> None:

@@ -17,7 +17,6 @@ import socket
 import subprocess
 import tempfile
 import threading
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from unittest import TestCase, skipUnless
@@ -26,7 +25,7 @@ import pytest
 
 from txdagu.testing.differential.cases import read_cases
 from txdagu.testing.differential.comparison import covered, differences
-from txdagu.testing.differential.programs import Result, run_ours, run_reference
+from txdagu.testing.differential.programs import Result, run_both
 
 REFERENCE = os.environ.get("TXDAGU_REFERENCE", "")
 SSHD = shutil.which("sshd", path="/usr/sbin:/usr/local/sbin:" + os.environ.get("PATH", "")) or ""
@@ -119,11 +118,7 @@ class SameResultTests(TestCase):
         cls.addClassCleanup(sshd.stop)
         told = {"SSH_DIR": str(directory), "SSH_PORT": str(sshd.port), "SSH_USER": getpass.getuser()}
         cases = [replace(case, env={**case.env, **told}) for case in CASES.values()]
-        with ThreadPoolExecutor(2) as pool:
-            theirs = pool.submit(run_reference, REFERENCE, cases, directory / "dagu")
-            ours = pool.submit(run_ours, cases, directory / "ours")
-            cls.theirs = dict(zip(CASES, theirs.result(), strict=True))
-            cls.ours = dict(zip(CASES, ours.result(), strict=True))
+        cls.theirs, cls.ours = run_both(REFERENCE, cases)
 
     def test_same(self) -> None:
         """Statuses, outputs, logs, errors and exit codes are the same, but for what a file says."""

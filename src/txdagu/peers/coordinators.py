@@ -24,7 +24,7 @@ from txdagu.peers.interfaces import ICoordinators, WorkersView
 from txdagu.peers.merging import merge_workers
 from txdagu.peers.statuses import status_from_message
 from txdagu.protocol import coordinator_pb2 as pb
-from txdagu.protocol.conversion import order_to_message, task_to_message, worker_from_message
+from txdagu.protocol.conversion import order_to_message, run_names, task_to_message, worker_from_message
 from txdagu.protocol.services import (
     ANNOUNCEMENT,
     DISPATCH,
@@ -143,9 +143,7 @@ class Coordinators(Service):
 
     async def _statuses(self, run: RunRef, root: RunRef) -> list[RunStatus]:
         """What the coordinators that know the task say of its state."""
-        request = pb.GetDAGRunStatusRequest(
-            dag_name=run.name, dag_run_id=run.id, root_dag_run_name=root.name, root_dag_run_id=root.id
-        )
+        request = pb.GetDAGRunStatusRequest(**run_names(run, root))
 
         async def ask(member: Member) -> RunStatus | None:
             answer = await self.channel(member).unary(GET_DAG_RUN_STATUS, request, timeout=QUESTION_DEADLINE)
@@ -167,9 +165,7 @@ class Coordinators(Service):
 
     async def forgotten(self, run: RunRef, root: RunRef) -> bool:
         """Whether all coordinators, each of ours, answer that they know no such task."""
-        request = pb.GetDAGRunStatusRequest(
-            dag_name=run.name, dag_run_id=run.id, root_dag_run_name=root.name, root_dag_run_id=root.id
-        )
+        request = pb.GetDAGRunStatusRequest(**run_names(run, root))
 
         async def ask(member: Member) -> bool:
             reply = await self.channel(member).unary_call(GET_DAG_RUN_STATUS, request, timeout=QUESTION_DEADLINE)
@@ -184,9 +180,7 @@ class Coordinators(Service):
 
         Raises `UnavailableError` if there are coordinators and none could be asked.
         """
-        request = pb.RequestCancelRequest(
-            dag_name=run.name, dag_run_id=run.id, root_dag_run_name=root.name, root_dag_run_id=root.id
-        )
+        request = pb.RequestCancelRequest(**run_names(run, root))
 
         async def ask(member: Member) -> bool:
             try:

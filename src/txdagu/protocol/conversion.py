@@ -34,6 +34,16 @@ def _ref(name: str, run_id: str) -> RunRef | None:
     return RunRef(name, run_id) if run_id else None
 
 
+def run_names(run: RunRef, root: RunRef) -> dict[str, str]:
+    """The fields by which requests about a run name it and its root run."""
+    return {
+        "dag_name": run.name,
+        "dag_run_id": run.id,
+        "root_dag_run_name": root.name,
+        "root_dag_run_id": root.id,
+    }
+
+
 def task_to_message(task: Task) -> pb.Task:
     """The task as `Dispatch` sends it; fields that a coordinator fills in are left empty."""
     return pb.Task(

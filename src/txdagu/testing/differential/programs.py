@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from txdagu.testing.differential.cases import Case
@@ -28,6 +29,15 @@ class Result:
 
     observed: dict[str, Any]
     messages: str
+
+
+def run_both(program: str, cases: Sequence[Case]) -> tuple[dict[str, Result], dict[str, Result]]:
+    """All cases in the released program and in this one, at once; what came of them there and here, by name."""
+    with TemporaryDirectory(ignore_cleanup_errors=True) as directory, ThreadPoolExecutor(2) as pool:
+        theirs = pool.submit(run_reference, program, cases, Path(directory) / "dagu")
+        ours = pool.submit(run_ours, cases, Path(directory) / "ours")
+        names = [case.name for case in cases]
+        return dict(zip(names, theirs.result(), strict=True)), dict(zip(names, ours.result(), strict=True))
 
 
 def run_ours(cases: Sequence[Case], directory: Path) -> list[Result]:

@@ -9,6 +9,15 @@ from txdagu.testing.differential.comparison import covered, differences, value_a
 from txdagu.testing.differential.programs import Result
 
 
+def verdict(case: Case, theirs: Result, ours: Result) -> str:
+    """All that is wrong with a case, and what the program at fault said; empty if nothing is."""
+    if missed := facts_missed(case, theirs):
+        return "\n  ".join([f"Dagu, {case.name}: {case.trap}", *missed, theirs.messages])
+    if found := remarks(case, theirs, ours):
+        return "\n  ".join([f"{case.name}: {case.trap}", *found, ours.messages])
+    return ""
+
+
 def facts_missed(case: Case, theirs: Result) -> list[str]:
     """Where the released program does not do what the file says of it, one text for each value."""
     found = [f"it does not refuse it with {phrase!r}" for phrase in case.refused if not _refused(theirs, phrase)]

@@ -17,7 +17,7 @@ from txdagu.model.task import Operation, Task
 from txdagu.peers.discovery import Member
 from txdagu.peers.statuses import status_from_message
 from txdagu.protocol import coordinator_pb2 as pb
-from txdagu.protocol.conversion import order_to_message, task_to_message
+from txdagu.protocol.conversion import order_to_message, run_names, task_to_message
 from txdagu.protocol.services import DISPATCH, GET_DAG_RUN_STATUS, GET_WORKERS, ORDER_WORKERS, REQUEST_CANCEL
 from txdagu.testing.simulation.network import Network
 from txdagu.testing.simulation.workers import Directory
@@ -152,12 +152,7 @@ class Dispatcher:
                 return
 
     async def _see_the_end(self, order: Order, task: Task) -> None:
-        request = pb.GetDAGRunStatusRequest(
-            dag_name=task.run.name,
-            dag_run_id=task.run.id,
-            root_dag_run_name=task.root.name,
-            root_dag_run_id=task.root.id,
-        )
+        request = pb.GetDAGRunStatusRequest(**run_names(task.run, task.root))
         while True:
             await self._pause(LOOK_EVERY)
             try:
@@ -174,12 +169,7 @@ class Dispatcher:
     async def _cancel(self, order: Order) -> None:
         await self._until(order.cancel_at)
         task = order.task
-        request = pb.RequestCancelRequest(
-            dag_name=task.run.name,
-            dag_run_id=task.run.id,
-            root_dag_run_name=task.root.name,
-            root_dag_run_id=task.root.id,
-        )
+        request = pb.RequestCancelRequest(**run_names(task.run, task.root))
         while True:
             try:
                 await self._directory.channel(order.member).unary(REQUEST_CANCEL, request, timeout=DEADLINE)

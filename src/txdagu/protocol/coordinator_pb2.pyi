@@ -1,3 +1,4 @@
+from txdagu.protocol import runs_pb2 as _runs_pb2
 from txdagu.protocol import worker_pb2 as _worker_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
@@ -119,7 +120,7 @@ class Task(_message.Message):
     def __init__(self, root_dag_run_name: _Optional[str] = ..., root_dag_run_id: _Optional[str] = ..., parent_dag_run_name: _Optional[str] = ..., parent_dag_run_id: _Optional[str] = ..., dag_run_id: _Optional[str] = ..., operation: _Optional[_Union[Operation, str]] = ..., target: _Optional[str] = ..., params: _Optional[str] = ..., step: _Optional[str] = ..., worker_selector: _Optional[_Mapping[str, str]] = ..., definition: _Optional[str] = ..., worker_id: _Optional[str] = ..., previous_status: _Optional[_Union[DAGRunStatusProto, _Mapping]] = ..., attempt_id: _Optional[str] = ..., attempt_key: _Optional[str] = ..., labels: _Optional[str] = ..., base_config: _Optional[str] = ..., schedule_time: _Optional[str] = ..., external_step_retry: _Optional[bool] = ..., queue_name: _Optional[str] = ..., owner_coordinator_id: _Optional[str] = ..., owner_coordinator_host: _Optional[str] = ..., owner_coordinator_port: _Optional[int] = ..., claim_token: _Optional[str] = ..., source_file: _Optional[str] = ..., agent_snapshot: _Optional[bytes] = ..., epoch: _Optional[int] = ..., attempt_name: _Optional[str] = ..., on_worker_lost: _Optional[str] = ..., lost_limit: _Optional[int] = ..., single_step: _Optional[str] = ..., needs: _Optional[str] = ..., trace_parent: _Optional[str] = ..., earlier_attempt: _Optional[str] = ...) -> None: ...
 
 class PollRequest(_message.Message):
-    __slots__ = ("worker_id", "poller_id", "labels", "incarnation", "free_slots")
+    __slots__ = ("worker_id", "poller_id", "labels", "incarnation", "free_slots", "shared_nothing")
     class LabelsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -132,12 +133,14 @@ class PollRequest(_message.Message):
     LABELS_FIELD_NUMBER: _ClassVar[int]
     INCARNATION_FIELD_NUMBER: _ClassVar[int]
     FREE_SLOTS_FIELD_NUMBER: _ClassVar[int]
+    SHARED_NOTHING_FIELD_NUMBER: _ClassVar[int]
     worker_id: str
     poller_id: str
     labels: _containers.ScalarMap[str, str]
     incarnation: str
     free_slots: int
-    def __init__(self, worker_id: _Optional[str] = ..., poller_id: _Optional[str] = ..., labels: _Optional[_Mapping[str, str]] = ..., incarnation: _Optional[str] = ..., free_slots: _Optional[int] = ...) -> None: ...
+    shared_nothing: bool
+    def __init__(self, worker_id: _Optional[str] = ..., poller_id: _Optional[str] = ..., labels: _Optional[_Mapping[str, str]] = ..., incarnation: _Optional[str] = ..., free_slots: _Optional[int] = ..., shared_nothing: _Optional[bool] = ...) -> None: ...
 
 class PollResponse(_message.Message):
     __slots__ = ("task",)
@@ -320,31 +323,41 @@ class RunHeartbeatResponse(_message.Message):
     def __init__(self, cancelled_runs: _Optional[_Iterable[_Union[CancelledRun, _Mapping]]] = ...) -> None: ...
 
 class ReportStatusRequest(_message.Message):
-    __slots__ = ("worker_id", "status", "owner_coordinator_id", "attempt_key", "epoch", "handed_back")
+    __slots__ = ("worker_id", "status", "owner_coordinator_id", "attempt_key", "epoch", "handed_back", "attempt_name", "closes_attempt", "fence")
     WORKER_ID_FIELD_NUMBER: _ClassVar[int]
     STATUS_FIELD_NUMBER: _ClassVar[int]
     OWNER_COORDINATOR_ID_FIELD_NUMBER: _ClassVar[int]
     ATTEMPT_KEY_FIELD_NUMBER: _ClassVar[int]
     EPOCH_FIELD_NUMBER: _ClassVar[int]
     HANDED_BACK_FIELD_NUMBER: _ClassVar[int]
+    ATTEMPT_NAME_FIELD_NUMBER: _ClassVar[int]
+    CLOSES_ATTEMPT_FIELD_NUMBER: _ClassVar[int]
+    FENCE_FIELD_NUMBER: _ClassVar[int]
     worker_id: str
     status: DAGRunStatusProto
     owner_coordinator_id: str
     attempt_key: str
     epoch: int
     handed_back: bool
-    def __init__(self, worker_id: _Optional[str] = ..., status: _Optional[_Union[DAGRunStatusProto, _Mapping]] = ..., owner_coordinator_id: _Optional[str] = ..., attempt_key: _Optional[str] = ..., epoch: _Optional[int] = ..., handed_back: _Optional[bool] = ...) -> None: ...
+    attempt_name: str
+    closes_attempt: bool
+    fence: _runs_pb2.Fence
+    def __init__(self, worker_id: _Optional[str] = ..., status: _Optional[_Union[DAGRunStatusProto, _Mapping]] = ..., owner_coordinator_id: _Optional[str] = ..., attempt_key: _Optional[str] = ..., epoch: _Optional[int] = ..., handed_back: _Optional[bool] = ..., attempt_name: _Optional[str] = ..., closes_attempt: _Optional[bool] = ..., fence: _Optional[_Union[_runs_pb2.Fence, _Mapping]] = ...) -> None: ...
 
 class ReportStatusResponse(_message.Message):
-    __slots__ = ("accepted", "error")
+    __slots__ = ("accepted", "error", "cancel_requested", "lost")
     ACCEPTED_FIELD_NUMBER: _ClassVar[int]
     ERROR_FIELD_NUMBER: _ClassVar[int]
+    CANCEL_REQUESTED_FIELD_NUMBER: _ClassVar[int]
+    LOST_FIELD_NUMBER: _ClassVar[int]
     accepted: bool
     error: str
-    def __init__(self, accepted: _Optional[bool] = ..., error: _Optional[str] = ...) -> None: ...
+    cancel_requested: bool
+    lost: bool
+    def __init__(self, accepted: _Optional[bool] = ..., error: _Optional[str] = ..., cancel_requested: _Optional[bool] = ..., lost: _Optional[bool] = ...) -> None: ...
 
 class LogChunk(_message.Message):
-    __slots__ = ("worker_id", "dag_run_id", "dag_name", "step_name", "stream_type", "data", "sequence", "is_final", "root_dag_run_name", "root_dag_run_id", "attempt_id", "owner_coordinator_id")
+    __slots__ = ("worker_id", "dag_run_id", "dag_name", "step_name", "stream_type", "data", "sequence", "is_final", "root_dag_run_name", "root_dag_run_id", "attempt_id", "owner_coordinator_id", "fence", "attempt_name", "file_name", "offset")
     WORKER_ID_FIELD_NUMBER: _ClassVar[int]
     DAG_RUN_ID_FIELD_NUMBER: _ClassVar[int]
     DAG_NAME_FIELD_NUMBER: _ClassVar[int]
@@ -357,6 +370,10 @@ class LogChunk(_message.Message):
     ROOT_DAG_RUN_ID_FIELD_NUMBER: _ClassVar[int]
     ATTEMPT_ID_FIELD_NUMBER: _ClassVar[int]
     OWNER_COORDINATOR_ID_FIELD_NUMBER: _ClassVar[int]
+    FENCE_FIELD_NUMBER: _ClassVar[int]
+    ATTEMPT_NAME_FIELD_NUMBER: _ClassVar[int]
+    FILE_NAME_FIELD_NUMBER: _ClassVar[int]
+    OFFSET_FIELD_NUMBER: _ClassVar[int]
     worker_id: str
     dag_run_id: str
     dag_name: str
@@ -369,20 +386,35 @@ class LogChunk(_message.Message):
     root_dag_run_id: str
     attempt_id: str
     owner_coordinator_id: str
-    def __init__(self, worker_id: _Optional[str] = ..., dag_run_id: _Optional[str] = ..., dag_name: _Optional[str] = ..., step_name: _Optional[str] = ..., stream_type: _Optional[_Union[LogStreamType, str]] = ..., data: _Optional[bytes] = ..., sequence: _Optional[int] = ..., is_final: _Optional[bool] = ..., root_dag_run_name: _Optional[str] = ..., root_dag_run_id: _Optional[str] = ..., attempt_id: _Optional[str] = ..., owner_coordinator_id: _Optional[str] = ...) -> None: ...
+    fence: _runs_pb2.Fence
+    attempt_name: str
+    file_name: str
+    offset: int
+    def __init__(self, worker_id: _Optional[str] = ..., dag_run_id: _Optional[str] = ..., dag_name: _Optional[str] = ..., step_name: _Optional[str] = ..., stream_type: _Optional[_Union[LogStreamType, str]] = ..., data: _Optional[bytes] = ..., sequence: _Optional[int] = ..., is_final: _Optional[bool] = ..., root_dag_run_name: _Optional[str] = ..., root_dag_run_id: _Optional[str] = ..., attempt_id: _Optional[str] = ..., owner_coordinator_id: _Optional[str] = ..., fence: _Optional[_Union[_runs_pb2.Fence, _Mapping]] = ..., attempt_name: _Optional[str] = ..., file_name: _Optional[str] = ..., offset: _Optional[int] = ...) -> None: ...
 
 class StreamLogsResponse(_message.Message):
-    __slots__ = ("chunks_received", "bytes_written", "error")
+    __slots__ = ("chunks_received", "bytes_written", "error", "sizes", "lost")
+    class SizesEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: int
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[int] = ...) -> None: ...
     CHUNKS_RECEIVED_FIELD_NUMBER: _ClassVar[int]
     BYTES_WRITTEN_FIELD_NUMBER: _ClassVar[int]
     ERROR_FIELD_NUMBER: _ClassVar[int]
+    SIZES_FIELD_NUMBER: _ClassVar[int]
+    LOST_FIELD_NUMBER: _ClassVar[int]
     chunks_received: int
     bytes_written: int
     error: str
-    def __init__(self, chunks_received: _Optional[int] = ..., bytes_written: _Optional[int] = ..., error: _Optional[str] = ...) -> None: ...
+    sizes: _containers.ScalarMap[str, int]
+    lost: bool
+    def __init__(self, chunks_received: _Optional[int] = ..., bytes_written: _Optional[int] = ..., error: _Optional[str] = ..., sizes: _Optional[_Mapping[str, int]] = ..., lost: _Optional[bool] = ...) -> None: ...
 
 class ArtifactChunk(_message.Message):
-    __slots__ = ("worker_id", "dag_run_id", "dag_name", "relative_path", "data", "sequence", "is_final", "root_dag_run_name", "root_dag_run_id", "attempt_id", "owner_coordinator_id")
+    __slots__ = ("worker_id", "dag_run_id", "dag_name", "relative_path", "data", "sequence", "is_final", "root_dag_run_name", "root_dag_run_id", "attempt_id", "owner_coordinator_id", "fence", "attempt_name", "offset", "mode")
     WORKER_ID_FIELD_NUMBER: _ClassVar[int]
     DAG_RUN_ID_FIELD_NUMBER: _ClassVar[int]
     DAG_NAME_FIELD_NUMBER: _ClassVar[int]
@@ -394,6 +426,10 @@ class ArtifactChunk(_message.Message):
     ROOT_DAG_RUN_ID_FIELD_NUMBER: _ClassVar[int]
     ATTEMPT_ID_FIELD_NUMBER: _ClassVar[int]
     OWNER_COORDINATOR_ID_FIELD_NUMBER: _ClassVar[int]
+    FENCE_FIELD_NUMBER: _ClassVar[int]
+    ATTEMPT_NAME_FIELD_NUMBER: _ClassVar[int]
+    OFFSET_FIELD_NUMBER: _ClassVar[int]
+    MODE_FIELD_NUMBER: _ClassVar[int]
     worker_id: str
     dag_run_id: str
     dag_name: str
@@ -405,17 +441,32 @@ class ArtifactChunk(_message.Message):
     root_dag_run_id: str
     attempt_id: str
     owner_coordinator_id: str
-    def __init__(self, worker_id: _Optional[str] = ..., dag_run_id: _Optional[str] = ..., dag_name: _Optional[str] = ..., relative_path: _Optional[str] = ..., data: _Optional[bytes] = ..., sequence: _Optional[int] = ..., is_final: _Optional[bool] = ..., root_dag_run_name: _Optional[str] = ..., root_dag_run_id: _Optional[str] = ..., attempt_id: _Optional[str] = ..., owner_coordinator_id: _Optional[str] = ...) -> None: ...
+    fence: _runs_pb2.Fence
+    attempt_name: str
+    offset: int
+    mode: int
+    def __init__(self, worker_id: _Optional[str] = ..., dag_run_id: _Optional[str] = ..., dag_name: _Optional[str] = ..., relative_path: _Optional[str] = ..., data: _Optional[bytes] = ..., sequence: _Optional[int] = ..., is_final: _Optional[bool] = ..., root_dag_run_name: _Optional[str] = ..., root_dag_run_id: _Optional[str] = ..., attempt_id: _Optional[str] = ..., owner_coordinator_id: _Optional[str] = ..., fence: _Optional[_Union[_runs_pb2.Fence, _Mapping]] = ..., attempt_name: _Optional[str] = ..., offset: _Optional[int] = ..., mode: _Optional[int] = ...) -> None: ...
 
 class StreamArtifactsResponse(_message.Message):
-    __slots__ = ("chunks_received", "bytes_written", "error")
+    __slots__ = ("chunks_received", "bytes_written", "error", "sizes", "lost")
+    class SizesEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: int
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[int] = ...) -> None: ...
     CHUNKS_RECEIVED_FIELD_NUMBER: _ClassVar[int]
     BYTES_WRITTEN_FIELD_NUMBER: _ClassVar[int]
     ERROR_FIELD_NUMBER: _ClassVar[int]
+    SIZES_FIELD_NUMBER: _ClassVar[int]
+    LOST_FIELD_NUMBER: _ClassVar[int]
     chunks_received: int
     bytes_written: int
     error: str
-    def __init__(self, chunks_received: _Optional[int] = ..., bytes_written: _Optional[int] = ..., error: _Optional[str] = ...) -> None: ...
+    sizes: _containers.ScalarMap[str, int]
+    lost: bool
+    def __init__(self, chunks_received: _Optional[int] = ..., bytes_written: _Optional[int] = ..., error: _Optional[str] = ..., sizes: _Optional[_Mapping[str, int]] = ..., lost: _Optional[bool] = ...) -> None: ...
 
 class GetDAGRunStatusRequest(_message.Message):
     __slots__ = ("dag_name", "dag_run_id", "root_dag_run_name", "root_dag_run_id")

@@ -11,11 +11,13 @@ from txdagu.protocol import explain_pb2 as explain
 from txdagu.protocol import health_pb2 as health
 from txdagu.protocol import reflection_pb2 as reflection
 from txdagu.protocol import reflection_v1alpha_pb2 as reflection_v1alpha
+from txdagu.protocol import runs_pb2 as runs
 from txdagu.protocol import worker_pb2 as worker
 from txdagu.wire.method import Cardinality, RpcMethod
 
 COORDINATOR_SERVICE = "coordinator.v1.CoordinatorService"
 EXPLAIN_SERVICE = "txdagu.v1.ExplainService"
+RUN_SERVICE = "txdagu.v1.RunService"
 WORKER_SERVICE = "txdagu.v1.WorkerService"
 HEALTH_SERVICE = "grpc.health.v1.Health"
 REFLECTION_SERVICE = "grpc.reflection.v1.ServerReflection"
@@ -30,6 +32,10 @@ PROGRAM = "txdagu-program"
 TIME = "txdagu-time"
 ADVERTISED_HOST = "txdagu-advertised-host"
 ADVERTISED_PORT = "txdagu-advertised-port"
+
+# It tells the random id of its data directory with `Poll` and `Heartbeat`: a worker that finds the same in its own sees the
+# same disk.
+DATA_DIRECTORY = "txdagu-data-directory"
 
 # With UNAVAILABLE it tells in trailing metadata that it gives no task away meanwhile, whatever becomes of leases.
 LEASES = "txdagu-leases"
@@ -95,6 +101,13 @@ REQUEST_CANCEL = message_method(
 EXPLAIN = message_method(EXPLAIN_SERVICE, "Explain", explain.ExplainRequest, explain.ExplainResponse)
 PLAN = message_method(EXPLAIN_SERVICE, "Plan", explain.PlanRequest, explain.PlanResponse)
 ORDER_WORKERS = message_method(WORKER_SERVICE, "Order", worker.OrderRequest, worker.OrderResponse)
+
+OPEN_ATTEMPT = message_method(RUN_SERVICE, "OpenAttempt", runs.OpenAttemptRequest, runs.OpenAttemptResponse)
+READ_RUN = message_method(RUN_SERVICE, "ReadRun", runs.ReadRunRequest, runs.ReadRunResponse)
+WATCH_RUN = message_method(RUN_SERVICE, "WatchRun", runs.WatchRunRequest, runs.RunChanged, Cardinality.UNARY_STREAM)
+READ_MESSAGES = message_method(RUN_SERVICE, "ReadMessages", runs.ReadMessagesRequest, runs.ReadMessagesResponse)
+WRITE_MESSAGES = message_method(RUN_SERVICE, "WriteMessages", runs.WriteMessagesRequest, runs.WriteMessagesResponse)
+FIND_DEFINITION = message_method(RUN_SERVICE, "FindDefinition", runs.FindDefinitionRequest, runs.FindDefinitionResponse)
 
 HEALTH_CHECK = message_method(HEALTH_SERVICE, "Check", health.HealthCheckRequest, health.HealthCheckResponse)
 HEALTH_WATCH = message_method(
